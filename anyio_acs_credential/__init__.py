@@ -1,0 +1,110 @@
+"""Access tokens for Azure Communication Services that renew themselves, on asyncio and trio."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ._credential import CommunicationTokenCredential
+from ._errors import (
+    CredentialClosedError,
+    CredentialError,
+    CredentialNotEnteredError,
+    CredentialUsageError,
+    InvalidTokenError,
+    SignInRequiredError,
+    TokenExchangeError,
+    TokenRefreshError,
+    TokenSourceError,
+    TokenUnavailableError,
+)
+from ._schedule import RefreshPolicy, TokenState
+from ._token import AccessToken, AccessTokenInfo
+from ._updates import TokenUpdates
+
+if TYPE_CHECKING:
+    from ._access_key_auth import AccessKeyAuth
+    from ._events import (
+        CredentialClosed,
+        CredentialEvent,
+        CredentialStatistics,
+        RefreshFailed,
+        RefreshStarted,
+        RefreshSucceeded,
+        TokenExpired,
+    )
+    from ._httpx_auth import BearerAuth
+    from .identifiers import CommunicationUserIdentifier
+    from .identity import AccessKeyCredential, CommunicationIdentityClient, ConnectionString, parse_connection_string
+
+__all__ = (
+    "AccessKeyAuth",
+    "AccessKeyCredential",
+    "AccessToken",
+    "AccessTokenInfo",
+    "BearerAuth",
+    "CommunicationIdentityClient",
+    "CommunicationTokenCredential",
+    "CommunicationUserIdentifier",
+    "ConnectionString",
+    "CredentialClosed",
+    "CredentialClosedError",
+    "CredentialError",
+    "CredentialEvent",
+    "CredentialNotEnteredError",
+    "CredentialStatistics",
+    "CredentialUsageError",
+    "InvalidTokenError",
+    "RefreshFailed",
+    "RefreshPolicy",
+    "RefreshStarted",
+    "RefreshSucceeded",
+    "SignInRequiredError",
+    "TokenExchangeError",
+    "TokenExpired",
+    "TokenRefreshError",
+    "TokenSourceError",
+    "TokenState",
+    "TokenUnavailableError",
+    "TokenUpdates",
+    "parse_connection_string",
+)
+
+# Resolved when they are first asked for, so that a program imports what it uses: httpx, for one, only with these.
+_LAZY = {
+    "AccessKeyAuth": "._access_key_auth",
+    "AccessKeyCredential": ".identity",
+    "BearerAuth": "._httpx_auth",
+    "CommunicationIdentityClient": ".identity",
+    "CommunicationUserIdentifier": ".identifiers",
+    "ConnectionString": ".identity",
+    "CredentialClosed": "._events",
+    "CredentialEvent": "._events",
+    "CredentialStatistics": "._events",
+    "RefreshFailed": "._events",
+    "RefreshStarted": "._events",
+    "RefreshSucceeded": "._events",
+    "TokenExpired": "._events",
+    "parse_connection_string": ".identity",
+}
+
+
+def _as_public(value: object) -> object:
+    if hasattr(value, "__qualname__"):
+        value.__module__ = __name__
+    return value
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = _as_public(getattr(import_module(_LAZY[name], __name__), name))
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+for _name in __all__:
+    if _name not in _LAZY:
+        _as_public(globals()[_name])
+del _name

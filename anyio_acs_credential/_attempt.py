@@ -1,0 +1,155 @@
+"""One try of a request, with an HTTP client that is taken by its shape: httpx's or httpx2's."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+
+from ._answer import Answer
+from ._endpoint import is_secure
+from ._errors import TokenExchangeError
+from ._redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    Authorize = Callable[[Any], Awaitable[None]]
+    """Adds the credential's headers to a request, just before it is sent. It is called anew at each try."""
+
+__all__ = ("Authorize", "Call", "Failure", "HttpClient", "try_once")
+
+MAX_BODY = 64 * 1024
+"""Bytes of an answer that are read at most. Tokens take 2 to 4 KiB."""
+
+_CLOSE_TIMEOUT = 1.0
+# Exceptions are told apart by the names of their classes, which httpx and httpx2 share.
+_NOTHING_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
+_HANDSHAKE_GOES_ON = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
+class HttpClient(Protocol):
+    """What is used of an `httpx.AsyncClient`, or of an `httpx2.AsyncClient`."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has been closed."""
+        ...
+
+    def build_request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, content: bytes | None = None
+    ) -> Any:
+        """A request that is not sent yet."""
+        ...
+
+    async def send(
+        self, request: Any, *, stream: bool = False, auth: None = None, follow_redirects: bool = False
+    ) -> Any:
+        """Send it, and return when the headers of the answer are there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to make.
+
+    Attributes:
+        method: The HTTP method.
+        url: The whole address.
+        body: JSON, or None for a request without a body.
+        repeatable: Whether doing it twice is as good as doing it once. If not, it is repeated only after a 429 or
+            where nothing was sent.
+    """
+
+    method: str
+    url: str
+    body: bytes | None = field(default=None, repr=False)
+    repeatable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A try that brought no answer.
+
+    Attributes:
+        error: What to raise for it.
+        sent: Whether the service may have received the request.
+    """
+
+    error: TokenExchangeError
+    sent: bool
+
+
+async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answer | Failure:
+    """Send a request once and read its answer. However it ends, the connection is closed or free again.
+
+    Raises:
+        TokenExchangeError: when the address is not one that secrets are sent to. What `authorize` raises passes.
+    """
+    request = _build(client, call)
+    await authorize(request)
+    secrets = _secrets_of(request)
+    try:
+        response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+        try:
+            body, problem = await _read(response)
+        finally:
+            with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+                await response.aclose()
+    except Exception as error:  # noqa: BLE001 - httpx lets some of ssl's and anyio's through, other transports theirs
+        # Not raised from here: the errors of HTTP libraries quote header values, and would be shown as the context.
+        return _read_failure(error, request.url.host, secrets)
+    headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
+    return Answer(response.status_code, headers, body, problem, secrets)
+
+
+def _build(client: HttpClient, call: Call) -> Any:
+    # Identity: a hundred kilobytes of gzip can hold a hundred megabytes.
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+    request = client.build_request(call.method, call.url, headers=headers, content=call.body)
+    if not is_secure(request.url.scheme, request.url.host):
+        raise TokenExchangeError("secrets are not sent without TLS: use an https:// address", permanent=True)
+    return request
+
+
+async def _read(response: Any) -> tuple[bytes, str]:
+    """The body of an answer, or why it was not read."""
+    if response.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
+        return b"", "it is compressed, though it was asked for as it is"
+    body = bytearray()
+    # Cancelled from within, not left by `break`: that would leave httpx's nested generators to the garbage collector.
+    with anyio.CancelScope() as scope:
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_BODY:
+                scope.cancel()
+    return (bytes(body), "") if len(body) <= MAX_BODY else (b"", f"it is larger than {MAX_BODY} bytes")
+
+
+def _secrets_of(request: Any) -> tuple[str, ...]:
+    value: str = request.headers.get("authorization", "")
+    return (*value.split()[1:], value.rpartition("Signature=")[2])
+
+
+def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Failure:
+    names = {cls.__name__ for cls in type(error).__mro__}
+    connecting = not names.isdisjoint(_NOTHING_SENT)
+    permanent, advice = False, f"the request failed: try again later ({type(error).__name__}: {error})"
+    if "LocalProtocolError" in names:  # its text quotes the header that cannot be sent
+        permanent, advice = True, "the request cannot be sent: the credential holds what no HTTP header can carry"
+    elif connecting and _is_tls_failure(error):
+        permanent, advice = True, f"no secure connection: check the address and the trusted certificates ({error})"
+    return Failure(TokenExchangeError(redact(f"{host}: {advice}", *secrets), permanent), sent=not connecting)
+
+
+def _is_tls_failure(error: BaseException | None) -> bool:
+    """Whether TLS itself failed. A connection that was lost in the middle of a handshake is no such thing."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and not isinstance(error, _HANDSHAKE_GOES_ON):
+            return True
+        error = error.__cause__ or error.__context__  # httpcore raises "from None", which keeps the context alone
+    return False

@@ -1,0 +1,427 @@
+"""The credential: what programs hold, inject and ask for tokens."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from contextlib import asynccontextmanager
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from anyio import RunFinishedError, create_task_group, fail_after, get_cancelled_exc_class
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from ._errors import CredentialNotEnteredError, CredentialUsageError, InvalidTokenError, TokenUnavailableError
+from ._refresh import RefreshTask, closed_error
+from ._schedule import RefreshPolicy
+from ._source import check_refresher
+from ._state import RefreshState
+from ._token import AccessToken, AccessTokenInfo
+from ._updates import TokenUpdates
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from ._clock import Clock
+    from ._errors import CredentialError
+    from ._events import CredentialEvent, CredentialStatistics
+    from ._source import TokenRefresher
+    from ._state import Held
+
+__all__ = ("CommunicationTokenCredential",)
+
+
+class CommunicationTokenCredential:
+    """An access token for Azure Communication Services that never ends while somebody needs it.
+
+    There are two ways in: a token that you already have, or a callback that fetches tokens, with an initial token or
+    without. With a callback, `async with credential:` starts one task that renews the token in time, and ends it.
+    Open it once, where the program starts (a web framework's lifespan), and inject it; leave it in the task that
+    entered it, which no library can do without. A closed credential may be entered again.
+
+    A callback runs in the refresh task, in the context of the task that entered. What it raises fails its round only:
+    the held token stays, and it is asked again after a back-off, for as long as the block lasts.
+
+    Args:
+        token: The text of a JWT, or an `AccessToken`, to begin with.
+        token_refresher: A callable without required arguments whose result is awaited: an async function, a bound
+            method, a `functools.partial`. It gives a JWT, an `AccessToken`, or any object with `.token` and
+            `.expires_on`.
+        proactive_refresh: Whether tokens are renewed in the background before they end, and the first fetched on
+            entering; otherwise the refresher is asked when a caller needs a token.
+        policy: The windows, waits and limits.
+        observer: A plain function that is called with each `CredentialEvent`, in order. It must not block.
+        clock: Where the time comes from: any object with `time()` and `monotonic()`, in seconds.
+
+    Raises:
+        InvalidTokenError: when the token is not one.
+        TypeError: when an argument is of a wrong type, contradicts another, or there is no way to get a token.
+    """
+
+    @overload
+    def __init__(self, token: str | AccessToken, *, clock: Clock = ...) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        token: str | AccessToken | None = None,
+        *,
+        token_refresher: TokenRefresher,
+        proactive_refresh: bool = True,
+        policy: RefreshPolicy = ...,
+        observer: Callable[[CredentialEvent], object] | None = None,
+        clock: Clock = ...,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        token: str | AccessToken | None = None,
+        *,
+        token_refresher: TokenRefresher | None = None,
+        proactive_refresh: bool = True,
+        policy: RefreshPolicy = RefreshPolicy(),
+        observer: Callable[[CredentialEvent], object] | None = None,
+        clock: Clock = time,
+    ) -> None:
+        if token is None and token_refresher is None:
+            raise TypeError("give a token, or a token_refresher that fetches tokens")
+        _check_options(proactive_refresh, policy, observer, clock)
+        if token_refresher is not None:
+            check_refresher(token_refresher)
+            _preload()
+        self._refresher = token_refresher
+        self._clock = clock
+        self._observer = observer
+        self._state = RefreshState(clock, policy, proactive_refresh)
+        if token is not None:
+            self._state.hold(_initial(token))
+        self._held: Held | None = self._state.held if token_refresher is None else None
+        self._thread = -1
+        self._reads = 0
+        self._check_cancelled: Callable[[], Awaitable[None]] = checkpoint_if_cancelled
+        self._task: RefreshTask | None = None
+        self._closed = False
+        self._block: AbstractAsyncContextManager[None] | None = None
+
+    async def get_token(self, *scopes: str, claims: str | None = None, **options: Any) -> AccessToken:
+        """A valid access token.
+
+        A fresh one is returned without waiting. One that is about to end is returned after
+        `RefreshPolicy.on_demand_wait` seconds at most, the newer one if it comes in time. Without a valid one, this
+        waits for the next round. Cancelling a caller never cancels a round. Every call is a point of cancellation,
+        and lets other tasks run whenever it waits and at every 64th fresh read.
+
+        Args:
+            *scopes: Ignored; azure-core's clients pass them.
+            claims: A claims challenge. A refresher cannot pass it on, so it means `refresh(rejected=<held token>)`;
+                a static credential ignores it.
+            **options: Ignored; azure-core's clients pass them.
+
+        Returns:
+            The token, valid now.
+
+        Raises:
+            TokenRefreshError: when there is no valid token and the refresh failed. Unless it is `permanent`, trying
+                again later is worth it.
+            TokenUnavailableError: when a static token has expired.
+            CredentialNotEnteredError: when a refreshing credential was not entered.
+            CredentialClosedError: when it is closed, or closes while this waits.
+            CredentialUsageError: when called in another event loop than it was entered in, or by its own refresher.
+        """
+        held = self._held
+        if (
+            held is not None
+            and claims is None
+            and get_ident() == self._thread
+            and self._clock.time() < held.fresh_until
+            and self._clock.monotonic() < held.fresh_until_monotonic
+        ):
+            reads = self._reads = (self._reads + 1) & 63
+            await (self._check_cancelled() if reads else checkpoint())
+            return held.token
+        if self._refresher is None:
+            await checkpoint_if_cancelled()
+            return self.get_token_nowait()
+        if claims is not None:
+            return await self._entered().refresh(held.token.token if held is not None else "")
+        return await self._entered().token()
+
+    def get_token_nowait(self) -> AccessToken:
+        """The held token, without waiting and without a checkpoint. Safe from any thread.
+
+        Returns:
+            The token, valid now.
+
+        Raises:
+            TokenUnavailableError: when none is held or it has expired; `await get_token()` gets one.
+            CredentialNotEnteredError: when a refreshing credential was not entered.
+            CredentialClosedError: when it is closed.
+        """
+        held = self._held
+        if (
+            held is not None
+            and self._clock.time() <= held.valid_until
+            and self._clock.monotonic() <= held.valid_until_monotonic
+        ):
+            return held.token
+        raise self._unavailable()
+
+    def get_token_from_thread(self, timeout: float | None = None) -> AccessToken:
+        """`get_token()` for any thread but the event loop's, blocking.
+
+        Args:
+            timeout: Seconds to wait at most; None for as long as `get_token()` does.
+
+        Returns:
+            The token, valid now.
+
+        Raises:
+            TimeoutError: when the time is up.
+            CredentialUsageError: when called in the event loop's own thread, which it would block.
+            CredentialError: as `get_token()` does.
+        """
+        if self._refresher is None:
+            return self.get_token_nowait()
+        task = self._entered()
+        if get_ident() == self._thread:
+            raise CredentialUsageError(
+                "this is the event loop's own thread, which would wait for itself: await get_token()"
+            )
+        from anyio import from_thread
+
+        try:
+            return from_thread.run(self._get_token_within, timeout, token=task.loop)
+        except RunFinishedError:
+            raise closed_error() from None
+
+    async def _get_token_within(self, timeout: float | None) -> AccessToken:
+        with fail_after(timeout):
+            return await self.get_token()
+
+    async def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
+        """`get_token()` in the form that newer azure-core clients ask for.
+
+        Args:
+            *scopes: Ignored, as there.
+            options: azure-core's options; of these, `claims` counts, as there.
+
+        Returns:
+            The token, with a `refresh_on` that makes an azure-core client ask again at each request.
+
+        Raises:
+            CredentialError: as `get_token()` does.
+        """
+        token = await self.get_token(*scopes, claims=(options or {}).get("claims"))
+        return AccessTokenInfo(token.token, token.expires_on)
+
+    async def refresh(self, *, rejected: str | AccessToken | None = None) -> AccessToken:
+        """A new token now, whatever the schedule or a back-off says.
+
+        Any number of concurrent calls make one round, and one in flight is joined; cancelling a call never cancels
+        it. What the round brings replaces the held token if it is unexpired, also when it ends earlier. If it fails,
+        `get_token()` goes on handing out the held token while that lasts.
+
+        Args:
+            rejected: The token (or its text) that a service turned down with a 401. If it is no longer the held one,
+                the held one is returned and nothing is fetched. If it is, a round is made, but not within a back-off:
+                a source that is down is not asked once a request. Tokens that are turned down within a minute of
+                their receipt, one after the other, are replaced at the pace of the back-off after the first.
+
+        Returns:
+            The token that is held now.
+
+        Raises:
+            TokenRefreshError: when the round failed, or a rejected token may not be replaced yet.
+            TokenUnavailableError: when the credential is static.
+            CredentialNotEnteredError: when it was not entered.
+            CredentialClosedError: when it is closed, or closes while this waits.
+            CredentialUsageError: when called in another event loop, or by its own refresher.
+        """
+        if rejected is not None and not isinstance(rejected, str | AccessToken):
+            raise TypeError(f"rejected is the token that was turned down, or its text, not {type(rejected).__name__}")
+        if self._refresher is None:
+            await checkpoint_if_cancelled()
+            if self._closed:
+                raise closed_error()
+            raise TokenUnavailableError("a static credential cannot refresh its token: give it a token_refresher")
+        return await self._entered().refresh(rejected.token if isinstance(rejected, AccessToken) else rejected)
+
+    def updates(self) -> TokenUpdates:
+        """An async iterator of the held token, if there is a valid one, and then of each that replaces it.
+
+        It subscribes now, gives a slow reader the newest, and ends when the credential closes.
+
+        Raises:
+            CredentialNotEnteredError: when a refreshing credential was not entered.
+            CredentialClosedError: when it is closed.
+        """
+        if self._closed:
+            raise closed_error()
+        return TokenUpdates(self._state, None if self._refresher is None else self._entered())
+
+    def statistics(self) -> CredentialStatistics:
+        """A consistent snapshot of how the credential stands. It never waits and works in every state."""
+        from ._events import CredentialStatistics
+
+        state, task = self._state, self._task
+        return CredentialStatistics(
+            state=state.token_state(),
+            expires_on=state.held.token.expires_on if state.held is not None else None,
+            next_refresh_at=state.at(state.until_scheduled()) if task is not None and not task.closed else None,
+            refreshes=state.refreshes,
+            failures=state.failures,
+            consecutive_failures=state.streak,
+            last_error=state.cause,
+            waiting=task.round.waiting if task is not None else 0,
+        )
+
+    @property
+    def identity(self) -> str | None:
+        """The raw id of the user whose token is held, as the token's `skypeid` claim names it; None if it does not."""
+        held = self._state.held
+        skype_id = held.token.claims.get("skypeid") if held is not None else None
+        if not isinstance(skype_id, str) or not skype_id:
+            return None
+        return skype_id if skype_id.startswith("8:") else f"8:{skype_id}"
+
+    async def close(self) -> None:
+        """End refreshing, as leaving the block does; whoever waits gets `CredentialClosedError`. May be called again.
+
+        Raises:
+            CredentialUsageError: when called in another event loop than it was entered in.
+        """
+        if self._task is not None:
+            self._task.check_loop()
+        self._shut()
+        await checkpoint()
+
+    async def __aenter__(self) -> Self:
+        if self._block is not None:
+            raise CredentialUsageError(
+                "the credential is open already: enter it once, where the program starts, and inject it"
+            )
+        self._block = block = self._open()
+        try:
+            await block.__aenter__()
+        except BaseException:
+            self._block = None
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if self._block is None:
+            raise CredentialUsageError("the credential was left without having been entered")
+        try:
+            return await self._block.__aexit__(exc_type, exc, traceback)
+        finally:
+            self._block = None
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
+        """Run the refresh task beside the block, and let the block's own exception through as the object it is."""
+        self._held, self._closed = self._state.held, False
+        task = None if self._refresher is None else self._begin(self._refresher)
+        raised: BaseException | None = None
+        try:
+            async with create_task_group() as group:
+                if task is not None:
+                    group.start_soon(task.run, name="access token refresh")
+                try:
+                    yield
+                except BaseException as error:
+                    raised = error
+                    raise
+                finally:
+                    self._shut()
+        except BaseExceptionGroup:
+            # Which errors the group holds depends on the backend; what went wrong is known without it.
+            raised = _the_one_error(raised, task)
+            if raised is None:
+                raise
+        finally:
+            self._task = None
+        if raised is not None:
+            raise raised
+
+    def _shut(self) -> None:
+        if self._task is not None:
+            self._task.close()
+        self._held, self._closed = None, True
+
+    def _begin(self, refresher: TokenRefresher) -> RefreshTask:
+        from ._report import Reporter
+
+        self._state.begin()
+        self._thread = get_ident()
+        self._task = RefreshTask(refresher, self._state, Reporter(self._observer, self._secrets), self._publish)
+        # checkpoint_if_cancelled() finds its backend anew at each call, which takes as long as all else in a fresh read.
+        self._check_cancelled = self._task.loop.backend_class.checkpoint_if_cancelled
+        return self._task
+
+    def _publish(self, held: Held | None) -> None:
+        self._held = held
+
+    def _secrets(self) -> list[str]:
+        held, task = self._state.held, self._task
+        known = [held.token.token] if held is not None else []
+        return known + (list(task.round.rejected) if task is not None else [])
+
+    def _entered(self) -> RefreshTask:
+        if self._task is None or self._closed:
+            raise self._unavailable()
+        return self._task
+
+    def _unavailable(self) -> CredentialError:
+        if self._closed:
+            return closed_error()
+        if self._refresher is None:
+            return TokenUnavailableError(
+                "the static access token has expired: make a credential with a newer one, or with a token_refresher"
+            )
+        if self._task is None:
+            return CredentialNotEnteredError(
+                "the credential renews its token only inside its block: use `async with credential:` first"
+            )
+        return TokenUnavailableError("no valid access token is held at this moment: await get_token() for one")
+
+
+def _the_one_error(raised: BaseException | None, task: RefreshTask | None) -> BaseException | None:
+    """What the block raised; or what ended the refresh task, where that is why the block was cancelled."""
+    crash = task.crash if task is not None else None
+    if crash is not None and (raised is None or isinstance(raised, get_cancelled_exc_class())):
+        return crash
+    if crash is not None and raised is not None:
+        raised.add_note(f"the refresh task had ended too, with {type(crash).__name__}")
+    return raised
+
+
+def _preload() -> None:
+    """Import what rounds will need: imported in one, it would stall the event loop."""
+    import jwt.api_jws
+
+    from . import _report  # noqa: F401
+
+
+def _initial(token: object) -> AccessToken:
+    if isinstance(token, AccessToken):
+        return token
+    if isinstance(token, str):
+        return AccessToken.from_jwt(token)
+    raise InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
+
+
+def _check_options(proactive_refresh: object, policy: object, observer: object, clock: object) -> None:
+    if not isinstance(proactive_refresh, bool):
+        raise TypeError(f"proactive_refresh is True or False, not {type(proactive_refresh).__name__}")
+    if not isinstance(policy, RefreshPolicy):
+        raise TypeError(f"policy is a RefreshPolicy, not {type(policy).__name__}")
+    if observer is not None and not callable(observer):
+        raise TypeError(f"observer is a function that takes an event, not {type(observer).__name__}")
+    if inspect.iscoroutinefunction(observer):
+        raise TypeError("observer is a plain function: it is called in the refresh task, which does not await it")
+    if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
+        raise TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")

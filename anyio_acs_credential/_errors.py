@@ -1,0 +1,112 @@
+"""One base error, and one class for each thing that a caller would do differently.
+
+Every message says what to do next, and none contains a token, a key or another secret.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "CredentialClosedError",
+    "CredentialError",
+    "CredentialNotEnteredError",
+    "CredentialUsageError",
+    "InvalidTokenError",
+    "SignInRequiredError",
+    "TokenExchangeError",
+    "TokenRefreshError",
+    "TokenSourceError",
+    "TokenUnavailableError",
+)
+
+
+class CredentialError(Exception):
+    """Base of every error that this package raises on its own account."""
+
+
+class InvalidTokenError(CredentialError, ValueError):
+    """A value that was given as an access token is not one that can be used."""
+
+
+class TokenUnavailableError(CredentialError):
+    """No valid token is held, and nothing that was called can fetch one."""
+
+
+class CredentialUsageError(CredentialError, RuntimeError):
+    """The credential was used in a way that cannot work: fix the program."""
+
+
+class CredentialClosedError(CredentialUsageError):
+    """The credential's `async with` block has ended, or `close()` was called."""
+
+
+class CredentialNotEnteredError(CredentialUsageError):
+    """The credential refreshes its token, and its `async with` block has not begun."""
+
+
+class TokenRefreshError(CredentialError):
+    """A refresh failed while no valid token was held, or a forced refresh failed.
+
+    The source's own exception is the `__cause__`.
+
+    Attributes:
+        permanent: Whether the source said that trying again cannot help.
+        retry_after: Seconds that the source asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        self.retry_after = retry_after
+
+
+class TokenSourceError(CredentialError):
+    """Raised by a token source to say what kind of failure it met.
+
+    Args:
+        message: What failed and what to do next. It may reach log files: no secrets.
+        permanent: Whether trying again cannot help until something is changed. It stops refreshing in the
+            background, but for a probe every 5 minutes.
+        retry_after: Seconds to wait before the next attempt, honoured up to 5 minutes. Values that are not finite
+            and positive are ignored.
+    """
+
+    def __init__(self, message: str = "", permanent: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.permanent = permanent
+        self.retry_after = retry_after
+
+
+class TokenExchangeError(TokenSourceError):
+    """A request to the service failed: it refused, could not be reached, or answered nonsense.
+
+    Attributes:
+        status: The HTTP status, or None where there was no answer.
+        code: The service's error code, such as "TooManyRequests", if it gave one.
+        message: What failed and what to do next.
+        request_id: The service's id of the request, to quote to its support, if it gave one.
+        retry_after: Seconds that the service asked to wait, if it did.
+        permanent: Whether trying again cannot help until something is changed.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        permanent: bool = False,
+        retry_after: float | None = None,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, permanent, retry_after)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+
+
+class SignInRequiredError(TokenSourceError):
+    """Only a person who signs in can help: call the Entra credential's `sign_in()`, then `refresh()`."""
+
+    def __init__(self, message: str = "", permanent: bool = True, retry_after: float | None = None) -> None:
+        super().__init__(message, permanent, retry_after)

@@ -1,0 +1,115 @@
+"""One bounded request. Everything that this package sends over HTTP goes through `send`.
+
+A call has one deadline for all its tries; its answer has a size cap; redirects are never followed; nothing is sent in
+plain text but to loopback; and what may have made something is not sent twice.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+
+from ._answer import Answer
+from ._attempt import Failure, try_once
+from ._errors import CredentialUsageError, TokenExchangeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from ._attempt import Authorize, Call, HttpClient
+
+__all__ = ("Limits", "client_factory", "send")
+
+_REPEATABLE = frozenset({408, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long and how often a call tries.
+
+    Attributes:
+        timeout: Seconds for the whole call, its tries and the waits between them.
+        tries: How often it is sent at most.
+        backoff: Seconds before the second try, half of them more or less; twice as many before the third.
+    """
+
+    timeout: float = 30.0
+    tries: int = 3
+    backoff: float = 0.8
+
+
+def client_factory(client: HttpClient | None) -> Callable[[], AbstractAsyncContextManager[HttpClient]]:
+    """Makes, at each call, a context manager that gives the HTTP client to use.
+
+    Args:
+        client: The caller's own, which is never closed here. None for one of ours, which the context manager closes:
+            httpx's with its defaults, so it honours the environment's proxies (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`)
+            and certificates (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
+    """
+    if client is not None:
+        return lambda: nullcontext(client)
+    import httpx  # 70 ms that only those pay who need it, and not in the middle of a refresh
+
+    timeout = httpx.Timeout(Limits().timeout, connect=10)  # a step may take as long as the call
+    return lambda: httpx.AsyncClient(timeout=timeout)
+
+
+async def send(client: HttpClient, call: Call, authorize: Authorize, limits: Limits = Limits()) -> Answer:
+    """Send a request and read its answer, within the limits.
+
+    It waits for the network and between tries. Cancelling it closes the connection that was in use.
+
+    Args:
+        client: The client that sends it. Its own timeouts hold for each try as well.
+        call: What to send.
+        authorize: Adds the credential's headers.
+        limits: How long and how often to try.
+
+    Returns:
+        The last answer, whatever its status.
+
+    Raises:
+        CredentialUsageError: when the client is closed.
+        TokenExchangeError: when there is no answer. It is permanent if the trouble is TLS or the address.
+    """
+    if client.is_closed:
+        raise CredentialUsageError("http_client is closed: keep it open for as long as it is used here")
+    with anyio.move_on_after(limits.timeout) as scope:
+        return await _try_repeatedly(client, call, authorize, limits, scope)
+    raise TokenExchangeError(f"the service gave no whole answer within {limits.timeout:g} seconds: try again later")
+
+
+async def _try_repeatedly(
+    client: HttpClient, call: Call, authorize: Authorize, limits: Limits, scope: anyio.CancelScope
+) -> Answer:
+    for pause in _pauses(limits):
+        outcome = await try_once(client, call, authorize)
+        if not _may_repeat(call, outcome):
+            break
+        wait = outcome.retry_after if isinstance(outcome, Answer) else None
+        wait = pause if wait is None else wait
+        if anyio.current_time() + wait >= scope.deadline:
+            break
+        await anyio.sleep(wait)
+    else:
+        outcome = await try_once(client, call, authorize)
+    if isinstance(outcome, Failure):
+        raise outcome.error
+    return outcome
+
+
+def _pauses(limits: Limits) -> Iterator[float]:
+    """Seconds before each try but the first."""
+    for doublings in range(limits.tries - 1):
+        yield limits.backoff * 2**doublings * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load, hides nothing
+
+
+def _may_repeat(call: Call, outcome: Answer | Failure) -> bool:
+    if isinstance(outcome, Failure):
+        return not outcome.error.permanent and (call.repeatable or not outcome.sent)
+    return outcome.status == 429 or (call.repeatable and outcome.status in _REPEATABLE)

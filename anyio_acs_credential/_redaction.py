@@ -1,0 +1,36 @@
+"""Cutting secrets out of text that others wrote, before it reaches a message or a log file."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ("redact",)
+
+_HIDDEN = "[redacted]"
+# A JWT's header is a JSON object, and the base64url text of one begins with "eyJ". What else has three long segments
+# is a token too. The look-behind keeps the search linear: a long run of letters is scanned once, not at each of them.
+_TOKEN = re.compile(
+    r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*|(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]{16,}){2,}"
+)
+
+
+def redact(text: str, *secrets: str, limit: int = 1024) -> str:
+    """The text on one line, cut to a sane length, with secrets and everything that looks like a JWT taken out.
+
+    Args:
+        text: What somebody else wrote: a service, or the author of an exception.
+        secrets: Texts that must not be shown. Empty ones are ignored.
+        limit: The most that is kept, in bytes of UTF-8.
+
+    Returns:
+        The text without them, without control characters, and with an ellipsis where it was cut.
+    """
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, _HIDDEN)
+    text = _TOKEN.sub(_HIDDEN, text)
+    # A blank, not nothing, takes the place of what cannot be printed: else the pieces of a secret would join again.
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    data = line.encode()
+    if len(data) <= limit:
+        return line
+    return data[: limit - 3].decode(errors="ignore") + "…"

@@ -1,0 +1,104 @@
+"""What a refresh task says: events for the observer and lines for the log, neither of which can stop it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ._events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
+from ._redaction import redact
+from ._state import is_permanent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ._events import CredentialEvent
+    from ._state import RefreshState
+
+__all__ = ("Reporter",)
+
+_logger = logging.getLogger("anyio_acs_credential")
+
+
+class Reporter:
+    """Tells an observer and the log, in order, what happens to a credential.
+
+    Args:
+        observer: Called with each event; what it raises is logged, and the refresh goes on.
+        secrets: Gives the tokens to cut out of the text of other people's exceptions.
+    """
+
+    def __init__(
+        self, observer: Callable[[CredentialEvent], object] | None, secrets: Callable[[], Iterable[str]]
+    ) -> None:
+        self._observer = observer
+        self._secrets = secrets
+        self._streak = 0
+
+    def started(self, forced: bool) -> None:
+        """The source is about to be asked."""
+        self._emit(RefreshStarted(forced))
+
+    def finished(self, state: RefreshState) -> None:
+        """A round has ended, and `state` says how."""
+        if state.cause is not None:
+            self._failed(state, state.cause)
+        elif state.held is not None:
+            expires_on = state.held.token.expires_on
+            if self._streak:
+                self._log(
+                    logging.INFO,
+                    "access token renewed after %d failed attempts; it ends at %s",
+                    self._streak,
+                    _iso(expires_on),
+                )
+            self._emit(RefreshSucceeded(expires_on, state.at(state.until_scheduled())))
+        self._streak = state.streak
+
+    def _failed(self, state: RefreshState, cause: BaseException) -> None:
+        next_attempt_at = state.clock.time() + state.until_retry()
+        self._log(
+            logging.WARNING if state.streak == 1 else logging.DEBUG,
+            "access token refresh failed (%s); next attempt at %s",
+            self._describe(cause),
+            _iso(next_attempt_at),
+        )
+        self._emit(RefreshFailed(cause, state.streak, is_permanent(cause), next_attempt_at))
+
+    def expired(self, expires_on: int, unrenewed: bool) -> None:
+        """The held token has ended; `unrenewed` says that it should have been renewed before."""
+        if unrenewed:
+            self._log(
+                logging.WARNING, "the access token expired unrenewed at %s; callers wait for the next", _iso(expires_on)
+            )
+        self._emit(TokenExpired(expires_on))
+
+    def closed(self) -> None:
+        """The credential has closed."""
+        self._emit(CredentialClosed())
+
+    def _emit(self, event: CredentialEvent) -> None:
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception as error:  # noqa: BLE001 - an observer only watches; whatever it raises stays here
+            self._log(logging.ERROR, "the observer raised at %s: %s", type(event).__name__, self._describe(error))
+
+    def _describe(self, error: BaseException) -> str:
+        try:
+            text = str(error)
+        except Exception:  # noqa: BLE001 - other people's exceptions may fail at being shown
+            text = "<no text>"
+        return redact(f"{type(error).__name__}: {text}", *self._secrets())
+
+    def _log(self, level: int, message: str, *args: object) -> None:
+        try:
+            _logger.log(level, message, *args)
+        except Exception:  # noqa: BLE001, S110 - a log handler that raises must not end the refreshing
+            pass
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,96 @@
+"""Asking a token source: one awaited call, whose every failure comes back as a value."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, TypeAlias
+
+from anyio import CancelScope, get_cancelled_exc_class, move_on_after
+
+from ._errors import TokenSourceError
+from ._token import AccessToken, SupportsExpiry, accept
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ("TokenRefresher", "ask", "check_refresher")
+
+TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | SupportsExpiry]]"
+"""A callable without required arguments whose result is awaited and gives a JWT, or a token with its expiry."""
+
+_ALWAYS_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+def check_refresher(refresher: object) -> None:
+    """Refuse what cannot be called without arguments.
+
+    Raises:
+        TypeError: with the fix, when it is not callable or has required arguments.
+    """
+    if not callable(refresher):
+        raise TypeError(
+            f"token_refresher is {type(refresher).__name__}, which cannot be called; give the async function itself, "
+            "not what it returns"
+        )
+    try:
+        signature = inspect.signature(refresher)
+    except (TypeError, ValueError):
+        return  # some callables written in C have no signature to look at
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise TypeError(
+            f"token_refresher is called without arguments, but has required ones ({error}); bind them with functools.partial"
+        ) from None
+
+
+async def ask(refresher: TokenRefresher, timeout: float, ours: CancelScope) -> AccessToken | BaseException:
+    """Ask for the next token.
+
+    Args:
+        refresher: The token source.
+        timeout: Seconds that it may take.
+        ours: The scope whose cancellation is meant for this task.
+
+    Returns:
+        The token, or what came instead: whatever the source raised, a cancellation that nobody asked for included.
+
+    Raises:
+        BaseException: `KeyboardInterrupt`, `SystemExit` and `GeneratorExit`, alone or in a group, and our own
+            cancellation.
+    """
+    try:
+        with move_on_after(timeout):
+            answer = refresher()
+            if not inspect.isawaitable(answer):
+                raise TypeError(
+                    f"the token refresher returned {type(answer).__name__}, which cannot be awaited; give an async "
+                    "function, and call blocking code in it through anyio.to_thread.run_sync"
+                )
+            return accept(await answer)
+    except BaseException as error:
+        if _passes(error, ours):
+            raise
+        return error
+    return TokenSourceError(
+        f"the token source gave no answer within {timeout:g} s (RefreshPolicy.refresh_timeout): see what it waits for"
+    )
+
+
+def _passes(error: BaseException, ours: CancelScope) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(_ALWAYS_PASS) is not None
+    if isinstance(error, get_cancelled_exc_class()):
+        return ours.cancel_called or _natively_cancelled()
+    return isinstance(error, _ALWAYS_PASS)
+
+
+def _natively_cancelled() -> bool:
+    """Whether asyncio's own `Task.cancel()` was called on this task, as `asyncio.run` does at its end."""
+    import asyncio  # only asyncio programs come here with it still to be loaded: none do
+
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # trio
+        return False
+    return task is not None and task.cancelling() > 0

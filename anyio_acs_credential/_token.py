@@ -1,0 +1,233 @@
+"""Access tokens: the immutable value, the claims inside one, and what token refreshers may return.
+
+Nothing here verifies a signature: the service does that, with a key that only it needs. What is read is the time at
+which a token ends, so everything that is not plainly a token with a usable expiry is refused, with one error type.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from contextlib import suppress
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
+
+from ._errors import InvalidTokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("AccessToken", "AccessTokenInfo", "SupportsExpiry", "accept", "read_expiry")
+
+# 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
+_EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
+
+_SEGMENTS = r"[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]*=*"
+_HEADER_TEXT = r"[!-~]+"
+
+
+class AccessToken:
+    """An access token and the time at which it ends.
+
+    It is immutable, it never shows its text (`repr`, `str` and `format` give the expiry alone), it refuses to be
+    pickled, and a copy of it is itself. Its attributes are those of `azure.core.credentials.AccessToken`.
+
+    Args:
+        token: The text that goes behind "Bearer " in an `Authorization` header. It need not be a JWT: an encrypted
+            or opaque token is welcome here, since its expiry is given.
+        expires_on: When it ends, in Unix seconds. A fraction is floored.
+
+    Raises:
+        InvalidTokenError: when the text cannot stand in a header, carries a "Bearer " prefix or white space, or the
+            expiry is no time between the years 1 and 9999.
+    """
+
+    __slots__ = ("__weakref__", "expires_on", "token")
+
+    token: str
+    expires_on: int
+
+    def __init__(self, token: str, expires_on: float) -> None:
+        object.__setattr__(self, "token", _check_text(token))
+        object.__setattr__(self, "expires_on", math.floor(_check_seconds(expires_on)))
+
+    @classmethod
+    def from_jwt(cls, token: str) -> Self:
+        """An access token from the text of a JWT, whose `exp` claim says when it ends (RFC 7519, section 4.1.4).
+
+        Args:
+            token: Three base64url segments with dots between them. The signature is not verified.
+
+        Returns:
+            The token with its expiry.
+
+        Raises:
+            InvalidTokenError: when it is no JWT, or its `exp` is not a number. The message never shows the token.
+        """
+        claims = _read_claims(_check_text(token))
+        if "exp" not in claims:
+            raise InvalidTokenError("the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)")
+        return cls(token, claims["exp"])
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """The payload of a JWT, read-only and read anew at each access; empty where the text is not a JWT."""
+        try:
+            return MappingProxyType(_read_claims(self.token))
+        except InvalidTokenError:
+            return MappingProxyType({})
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"an access token is immutable: make a new one instead of setting {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"an access token is immutable: {name!r} stays")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AccessToken):
+            return NotImplemented
+        return self.token == other.token and self.expires_on == other.expires_on
+
+    def __hash__(self) -> int:
+        return hash((self.token, self.expires_on))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(<hidden>, expires_on={self.expires_on})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an access token is a secret and is not pickled; send its text where you mean to")
+
+
+class AccessTokenInfo(AccessToken):
+    """An access token as `azure.core.credentials.AccessTokenInfo` describes one.
+
+    An azure-core client keeps a token of its own for as long as it may. A time to refresh that is long past makes it
+    ask at each request, so that a token renewed here is the one that it sends. It takes 0 for absent and adds up to a
+    minute of jitter; the second of 1970 that stands here is neither.
+    """
+
+    __slots__ = ()
+
+    token_type: ClassVar[str] = "Bearer"  # noqa: S105 - the kind of token, not one
+    refresh_on: ClassVar[int] = 1
+
+
+class SupportsExpiry(Protocol):
+    """Any object with a token's text and the time at which it ends, as other packages' tokens are."""
+
+    @property
+    def token(self) -> str:
+        """The text of the token."""
+        ...
+
+    @property
+    def expires_on(self) -> float | str | datetime:
+        """Unix seconds, an aware `datetime`, or ISO 8601 text with a time zone."""
+        ...
+
+
+def accept(result: object) -> AccessToken:
+    """The access token in what a token refresher returned.
+
+    Args:
+        result: The text of a JWT, an `AccessToken`, or any object with `.token` and `.expires_on`.
+
+    Returns:
+        The token, itself where it was an `AccessToken` already.
+
+    Raises:
+        InvalidTokenError: when it is none of these. The message never shows the token.
+    """
+    if isinstance(result, AccessToken):
+        return result
+    if isinstance(result, str):
+        return AccessToken.from_jwt(result)
+    if hasattr(result, "token") and hasattr(result, "expires_on"):
+        return AccessToken(result.token, read_expiry(result.expires_on))
+    raise InvalidTokenError(
+        f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on, "
+        f"not {type(result).__name__}"
+    )
+
+
+def read_expiry(value: object) -> float:
+    """A point in time as Unix seconds, from each of the forms that services and SDKs use for one.
+
+    Args:
+        value: Unix seconds (int or float), an aware `datetime`, or ISO 8601 text with a time zone; the seven
+            fractional digits that Azure services write are read, to the microsecond.
+
+    Returns:
+        Unix seconds.
+
+    Raises:
+        InvalidTokenError: when it is none of these, has no time zone, or is no time between the years 1 and 9999.
+    """
+    if isinstance(value, str):
+        value = _read_iso(value)
+    if isinstance(value, datetime):
+        if value.tzinfo is None or value.utcoffset() is None:
+            raise InvalidTokenError("expires_on has no time zone; give an aware datetime, such as datetime.now(UTC)")
+        value = value.timestamp()
+    return _check_seconds(value)
+
+
+def _check_seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidTokenError(f"an expiry is a number of Unix seconds, not {type(value).__name__}")
+    if not _EARLIEST <= value <= _LATEST:  # false for NaN as well
+        raise InvalidTokenError("an expiry is a time in Unix seconds between the years 1 and 9999")
+    return value
+
+
+def _read_iso(text: str) -> datetime:
+    with suppress(ValueError):
+        return datetime.fromisoformat(text)
+    raise InvalidTokenError("expires_on is text that is not an ISO 8601 time; give Unix seconds")
+
+
+def _check_text(token: object) -> str:
+    if not isinstance(token, str):
+        raise InvalidTokenError(f"an access token is text (str), not {type(token).__name__}")
+    if not token.strip():
+        raise InvalidTokenError("the access token is blank")
+    if token[:7].lower() == "bearer ":
+        raise InvalidTokenError('leave out the "Bearer " prefix: the token alone is wanted')
+    if not re.fullmatch(_HEADER_TEXT, token):
+        raise InvalidTokenError("the access token contains white space or a character that no HTTP header can carry")
+    return token
+
+
+def _read_claims(token: str) -> dict[str, Any]:
+    dots = token.count(".")
+    if dots == 4:
+        raise InvalidTokenError("the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)")
+    if dots != 2 or not re.fullmatch(_SEGMENTS, token):
+        raise InvalidTokenError(
+            "the token is not a JWT: three base64url segments with dots between them are wanted. "
+            "If it is an opaque token, say when it ends: AccessToken(token, expires_on)"
+        )
+    claims = _decode(token)
+    if not isinstance(claims, dict):
+        raise InvalidTokenError("the token's payload is not a JSON object in UTF-8; it was cut or changed on its way")
+    return claims
+
+
+def _decode(token: str) -> object:
+    from jwt.api_jws import decode_complete  # it brings cryptography, twice the cost of all the rest: never at import
+
+    try:
+        payload: bytes = decode_complete(token, options={"verify_signature": False})["payload"]
+        # Decoded here: given bytes, the json module would guess UTF-16 and UTF-32 too.
+        return json.loads(payload.decode("utf-8"))
+    except Exception:  # noqa: BLE001 - PyJWT and json fail in many ways, RecursionError included; all mean one thing
+        # The error is raised by the caller, outside this block: the one caught here may quote the token.
+        return None

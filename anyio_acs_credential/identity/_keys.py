@@ -1,0 +1,161 @@
+"""Access keys, and the HMAC-SHA256 signature with which they authorize a request.
+
+What is signed, and how, is the Communication Services' "HMAC-SHA256 authentication scheme".
+"""
+
+from __future__ import annotations
+
+import time
+from binascii import a2b_base64, b2a_base64
+from email.utils import formatdate
+from hashlib import sha256
+from hmac import digest
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("AccessKeyCredential", "Clock", "Signer", "SupportsKey", "decode_key", "sign")
+
+
+class SupportsKey(Protocol):
+    """Anything with an access key that may be rotated, such as azure-core's `AzureKeyCredential`."""
+
+    @property
+    def key(self) -> str:
+        """The access key, as the Azure portal shows it."""
+        ...
+
+
+class Clock(Protocol):
+    """What is used of the `time` module."""
+
+    def time(self) -> float:
+        """Unix seconds."""
+        ...
+
+
+class Secret:
+    """An immutable value that is not pickled; a copy of it is itself."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds a secret and is not pickled; pass the text where you mean to")
+
+
+class AccessKeyCredential(Secret):
+    """An access key of a Communication Services resource. Its `repr` never shows it, and it refuses to be pickled.
+
+    Args:
+        key: One of the two keys on the resource's page in the Azure portal, under "Keys". It is base64 text.
+
+    Raises:
+        TypeError: when it is not text.
+        ValueError: when it is not base64.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str) -> None:
+        decode_key(key)
+        self._key = key
+
+    @property
+    def key(self) -> str:
+        """The access key."""
+        return self._key
+
+    def __repr__(self) -> str:
+        return "AccessKeyCredential(<hidden>)"
+
+
+class Signer:
+    """Signs requests with the key that a credential holds at that moment.
+
+    Args:
+        credential: Where the key is read, at each request, since it may be rotated.
+        clock: What tells the time.
+
+    Raises:
+        TypeError: when the key is not text.
+        ValueError: when it is not base64.
+    """
+
+    def __init__(self, credential: SupportsKey, clock: Clock = time) -> None:
+        self._credential = credential
+        self._clock = clock
+        self._decoded = (credential.key, decode_key(credential.key))
+
+    def __call__(self, request: Any) -> None:
+        """Add the headers of a signature to a request, over exactly the bytes that will be sent.
+
+        Args:
+            request: An `httpx.Request` or `httpx2.Request` whose body has been read.
+        """
+        text = self._credential.key
+        if self._decoded[0] != text:
+            self._decoded = (text, decode_key(text))
+        target = request.url.raw_path.decode("ascii")
+        date = formatdate(self._clock.time(), usegmt=True)  # English names, whatever the locale
+        host = request.headers["host"]
+        signature = sign(self._decoded[1], request.method, target, host=host, date=date, body=request.content)
+        request.headers.update(signature)
+
+
+def sign(key: bytes, method: str, target: str, *, host: str, date: str, body: bytes) -> Mapping[str, str]:
+    """The headers that authorize a request.
+
+    Args:
+        key: The decoded access key.
+        method: The HTTP method.
+        target: Path and query, exactly as they are sent.
+        host: The `Host` header: the name, and the port unless it is the scheme's own.
+        date: The time of sending, as an HTTP date (RFC 9110, section 5.6.7).
+        body: The content, exactly as it is sent.
+
+    Returns:
+        Names and values of the headers to add.
+    """
+    content_hash = b2a_base64(sha256(body).digest(), newline=False).decode()
+    text = f"{method.upper()}\n{target}\n{date};{host};{content_hash}"
+    signature = b2a_base64(digest(key, text.encode(), "sha256"), newline=False).decode()
+    return {
+        "x-ms-date": date,
+        "x-ms-content-sha256": content_hash,
+        "Authorization": f"HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature={signature}",
+    }
+
+
+def decode_key(key: str) -> bytes:
+    """The bytes of an access key.
+
+    Args:
+        key: Base64 text, without white space.
+
+    Raises:
+        TypeError: when it is not text.
+        ValueError: when it is empty or not base64. The key is not repeated.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"an access key is text (str), not {type(key).__name__}")
+    decoded = _decode(key)
+    if not decoded:
+        raise ValueError(
+            "the access key is not base64 text: copy a key, without white space, "
+            'from the "Keys" page of the resource in the Azure portal'
+        )
+    return decoded
+
+
+def _decode(key: str) -> bytes:
+    try:
+        return a2b_base64(key, strict_mode=True)
+    except ValueError:  # raised again by the caller, outside this block
+        return b""

@@ -1,0 +1,125 @@
+"""The checks of the project: `nox` runs what a change must pass, `nox -l` lists the rest, `nox -s tests-3.12` runs one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+from nox.project import dependency_groups, load_toml, python_versions
+from packaging.requirements import Requirement
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = True
+
+PROJECT = load_toml("pyproject.toml")
+LOWEST, *LATER = python_versions(PROJECT)
+CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "noxfile.py")
+
+
+def runs(version: str) -> bool:
+    """Whether that Python starts: a launcher on the PATH may stand for one that is not there."""
+    try:
+        return subprocess.run([f"python{version}", "-c", ""], check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+FOUND = [LOWEST, *filter(runs, LATER)]
+if missing := [version for version in LATER if version not in FOUND]:
+    print(f"Skipped, because this machine does not have them: Python {', '.join(missing)}.", file=sys.stderr)
+
+
+def install(session: nox.Session, *groups: str, extras: str = "[all]") -> None:
+    session.install("--editable", f".{extras}", *dependency_groups(PROJECT, *groups))
+
+
+def floors() -> list[str]:
+    """The oldest release of each runtime package and of each extra's that pyproject.toml admits."""
+    project = PROJECT["project"]
+    named = map(Requirement, [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])])
+    return [str(need).replace(">=", "==") for need in named if need.name != project["name"]]
+
+
+def measure(session: nox.Session, *arguments: str) -> None:
+    """Run the tests and leave what they covered for the session `coverage`."""
+    env = {"COVERAGE_FILE": f".coverage.{session.name}"}
+    session.run("coverage", "erase", env=env)
+    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
+
+
+@nox.session(python=LOWEST)
+def lint(session: nox.Session) -> None:
+    """Style, common mistakes, cancel scopes and task groups, spelling, the workflow's security."""
+    session.install(*dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", *CODE)
+    session.run("ruff", "format", "--check", *CODE)
+    session.run("flake8-async", "--anyio", "--enable=ASYNC1,ASYNC2", *python_files())
+    session.run("typos")
+    session.run("zizmor", "--offline", "--quiet", ".github/workflows")
+
+
+def python_files() -> list[str]:
+    """Every Python file: flake8-async takes files alone, and passes over a folder in silence."""
+    return [str(path) for name in CODE for path in sorted(Path(name).rglob("*.py")) or [Path(name)] if path.is_file()]
+
+
+@nox.session(python=LOWEST)
+def types(session: nox.Session) -> None:
+    """Strict types everywhere; every public name completely typed."""
+    install(session, "test", "types", "bench")
+    session.run("mypy")
+    session.run("basedpyright", "--verifytypes", "anyio_acs_credential", "--ignoreexternal")
+
+
+@nox.session(python=FOUND)
+def tests(session: nox.Session) -> None:
+    """Every test, on every event loop."""
+    install(session, "test")
+    measure(session)
+
+
+@nox.session(python=LOWEST)
+def lowest(session: nox.Session) -> None:
+    """Every test, with the oldest packages that pyproject.toml admits."""
+    session.install("--editable", ".", *dependency_groups(PROJECT, "test"), *floors())
+    measure(session)
+
+
+@nox.session(python=LOWEST)
+def coverage(session: nox.Session) -> None:
+    """What the sessions before it covered, together: every line and every branch."""
+    session.install(*(need for need in dependency_groups(PROJECT, "test") if need.startswith("coverage")))
+    session.run("coverage", "combine", "--keep", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session(python=False)
+def promises(session: nox.Session) -> None:
+    """Write the proofs into docs/promises.md."""
+    session.run(sys.executable, "tests/promises.py")
+
+
+@nox.session(python=LOWEST, default=False)
+def campaign(session: nox.Session) -> None:
+    """The properties and the model of the credential, with 10,000 examples each."""
+    install(session, "test")
+    session.run("pytest", "-m", "hypothesis", "--hypothesis-profile=campaign", "--timeout=0", *session.posargs)
+
+
+@nox.session(python=LOWEST, default=False)
+def mutation(session: nox.Session) -> None:
+    """Change the code a little at a time: each change must fail a test."""
+    install(session, "test", "mutation")
+    session.run("mutmut", "run", *session.posargs)
+    session.run("mutmut", "results")
+
+
+@nox.session(python=LOWEST, default=False)
+def bench(session: nox.Session) -> None:
+    """Each benchmark, or those that are named: `nox -s bench -- benchmarks/x.py`."""
+    install(session, "bench")
+    for script in session.posargs or sorted(map(str, Path("benchmarks").glob("[!_]*.py"))):
+        session.run("python", script)

@@ -1,0 +1,772 @@
+"""The bounded request, against real servers that misbehave."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import ssl
+import traceback
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import httpx2
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+from servers import answer, answer_and_hang_up, drip, flood, head, reset, send_bytes, serve, silence, unused_port
+
+from anyio_acs_credential import _http
+from anyio_acs_credential._answer import Answer, error_from, read_object
+from anyio_acs_credential._attempt import Call
+from anyio_acs_credential._endpoint import check_endpoint
+from anyio_acs_credential._errors import CredentialUsageError, TokenExchangeError
+from anyio_acs_credential._http import Limits, client_factory, send
+from anyio_acs_credential._redaction import redact
+from anyio_acs_credential._retry_after import MAX_RETRY_AFTER, read_retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from servers import Behaviour, Server
+
+SECRET = "c2VjcmV0LXZhbHVlLW9mLXRoZS1oZWFkZXI"
+JWT = "eyJhbGciOiJub25lIn0.eyJleHAiOjEsInNlY3JldCI6MX0.c2lnbmF0dXJlLW9mLXRva2Vu"
+FAST = Limits(timeout=5, backoff=0.01)
+SHORT = Limits(timeout=0.3, backoff=0.01)
+OK = answer(200, {"ok": True})
+OK_HEAD = head(200, ("Content-Length", "1000000000"))
+CHUNKED = head(200, ("Transfer-Encoding", "chunked"))
+
+
+async def authorize(request: Any) -> None:
+    request.headers["Authorization"] = f"Bearer {SECRET}"
+
+
+async def post(url: str, limits: Limits = FAST, *, repeatable: bool = True, client: Any = None) -> Answer:
+    async with client or client_factory(None)() as opened:
+        return await send(opened, Call("POST", f"{url}/x", b"{}", repeatable), authorize, limits)
+
+
+def judge(result: Answer) -> dict[str, Any]:
+    if not result.is_success:
+        raise error_from(result)
+    return read_object(result)
+
+
+async def fail(url: str, limits: Limits = FAST, *, repeatable: bool = True, client: Any = None) -> TokenExchangeError:
+    """The error that a call ends with, after checking that it shows no secret anywhere."""
+    with pytest.raises(TokenExchangeError) as caught, anyio.fail_after(limits.timeout + 1):
+        judge(await post(url, limits, repeatable=repeatable, client=client))
+    shown = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
+    assert SECRET not in shown
+    assert len(str(caught.value).encode()) <= 1024
+    assert str(caught.value).isprintable()
+    return caught.value
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def server_context(authority: trustme.CA, *names: str, **options: Any) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names or ("127.0.0.1",), **options).configure_cert(context)
+    return context
+
+
+def trusting_client(authority: trustme.CA, package: Any = httpx) -> Any:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return package.AsyncClient(verify=context)
+
+
+@asynccontextmanager
+async def served(*script: Behaviour, **options: Any) -> AsyncGenerator[Server]:
+    """A server that must be without connections again at the end."""
+    async with serve(*script, **options) as server:
+        yield server
+        with anyio.fail_after(5):
+            while server.open:  # noqa: ASYNC110 - the server learns of a closed connection when it reads
+                await anyio.sleep(0.001)
+
+
+# The request itself
+
+
+@pytest.mark.parametrize("package", [httpx, httpx2])
+async def test_any_client_of_that_shape_sends_it(package: Any) -> None:
+    """An httpx2 client does what an httpx client does, without its own auth."""
+    mine = package.AsyncClient(auth=("user", "password"), follow_redirects=True)
+    async with served(answer(200, {"a": 1}, ("X-Thing", "1"))) as server, mine as client:
+        result = await send(client, Call("POST", f"{server.url}/x?y=%20", b'{"z":1}'), authorize, FAST)
+        assert not client.is_closed
+    assert (result.status, read_object(result), result.header("x-thing"), result.header("x-none")) == (
+        200,
+        {"a": 1},
+        "1",
+        None,
+    )
+    (request,) = server.requests
+    assert (request.method, request.target, request.body) == ("POST", "/x?y=%20", b'{"z":1}')
+    assert request.headers["authorization"] == f"Bearer {SECRET}"
+    assert request.headers["accept-encoding"] == "identity"
+    assert request.headers["content-type"] == "application/json"
+
+
+async def test_a_call_without_a_body_sends_none() -> None:
+    async with served(answer(204)) as server, client_factory(None)() as client:
+        await send(client, Call("DELETE", f"{server.url}/x"), authorize, FAST)
+    assert "content-type" not in server.requests[0].headers
+    assert server.requests[0].body == b""
+
+
+async def test_a_closed_client_is_named() -> None:
+    async with httpx.AsyncClient() as client:
+        pass
+    with pytest.raises(CredentialUsageError, match="http_client is closed"):
+        await send(client, Call("GET", "https://127.0.0.1/x"), authorize)
+
+
+@pytest.mark.promise("R39")
+async def test_only_our_own_client_is_closed() -> None:
+    """What the caller made stays open; what the factory made is closed with its block."""
+    async with httpx.AsyncClient() as mine:
+        async with client_factory(mine)() as used:
+            assert used is mine
+        assert not mine.is_closed
+    async with client_factory(None)() as ours:
+        assert not ours.is_closed
+    assert ours.is_closed
+
+
+@pytest.mark.promise("R39")
+async def test_our_own_client_honours_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(OK) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        port = unused_port()
+        await post(f"http://127.0.0.1:{port}")
+    assert proxy.requests[0].target == f"http://127.0.0.1:{port}/x"
+
+
+@pytest.mark.promise("R39")
+async def test_our_own_client_honours_the_certificates_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, authority: trustme.CA, tmp_path: Any
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    async with served(OK, tls=server_context(authority)) as server:
+        assert (await post(server.url)).status == 200
+
+
+# Faults of the connection
+
+
+@pytest.mark.promise("R28")
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        reset(),
+        reset(b"HTTP/1.1 200"),
+        reset(OK_HEAD + b"{"),
+        send_bytes(b""),
+        answer(200, b"{", length=20),
+        send_bytes(b"SSH-2.0-OpenSSH\r\n"),
+        send_bytes(head(200, ("X-Big", "a" * 10_000_000))),
+    ],
+    ids=["reset", "reset in head", "reset in body", "hang up", "truncated", "no HTTP", "10 MB of headers"],
+)
+async def test_a_broken_connection_is_a_transient_error_after_three_tries(behaviour: Behaviour) -> None:
+    async with served(behaviour) as server:
+        error = await fail(server.url)
+    assert (error.permanent, error.status, error.retry_after) == (False, None, None)
+    assert "127.0.0.1" in str(error)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.promise("R28")
+async def test_a_connection_that_is_reset_before_it_is_used_is_a_transient_error() -> None:
+    async with served(OK, greet=reset()) as server:
+        error = await fail(server.url)
+    assert not error.permanent
+    assert server.connections == 3
+
+
+@pytest.mark.promise("R28")
+@pytest.mark.parametrize(
+    "behaviour",
+    [silence(), silence(b"HTTP/1.1 200 OK\r\n"), silence(OK_HEAD), drip(b"HTTP/1.1 200 OK\r\nX: "), drip(OK_HEAD)],
+    ids=["silence", "silence in head", "silence in body", "drip in head", "drip in body"],
+)
+async def test_the_deadline_holds_for_the_whole_call(behaviour: Behaviour) -> None:
+    """A server that never finishes costs the deadline and no more, however small each of its steps is."""
+    async with served(behaviour) as server:
+        error = await fail(server.url, SHORT)
+    assert not error.permanent
+    assert "within 0.3 seconds" in str(error)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.promise("R28")
+async def test_a_refused_connection_is_retried_even_where_repeating_is_not_safe() -> None:
+    """Nothing was sent, so nothing can have been made twice."""
+    tries = []
+
+    async def count(request: Any) -> None:
+        tries.append(request)
+
+    async with client_factory(None)() as client:
+        with pytest.raises(TokenExchangeError) as caught:
+            await send(client, Call("POST", f"http://127.0.0.1:{unused_port()}/", b"", False), count, FAST)
+    assert not caught.value.permanent
+    assert len(tries) == 3
+
+
+@pytest.mark.promise("R28")
+async def test_a_name_that_does_not_resolve_is_a_transient_error() -> None:
+    error = await fail("https://name.invalid", Limits(timeout=20, tries=1))
+    assert not error.permanent
+    assert "name.invalid" in str(error)
+
+
+@pytest.mark.promise("R28")
+async def test_a_connection_that_is_lost_in_the_handshake_is_a_transient_error(authority: trustme.CA) -> None:
+    async with served(OK, greet=reset()) as server:
+        error = await fail(server.url.replace("http:", "https:"), client=trusting_client(authority))
+    assert not error.permanent
+    assert server.connections == 3
+
+
+@pytest.mark.promise("R28")
+async def test_what_may_have_made_something_is_not_sent_twice() -> None:
+    async with served(reset(), OK) as server:
+        error = await fail(server.url, repeatable=False)
+    assert not error.permanent
+    assert len(server.requests) == 1
+
+
+@pytest.mark.promise("R37")
+@pytest.mark.parametrize("package", [httpx, httpx2])
+async def test_an_idle_connection_that_the_server_closed_is_replaced_unseen(package: Any) -> None:
+    script = answer_and_hang_up(200, {"n": 1}), answer(200, {"n": 2})
+    async with served(*script) as server, package.AsyncClient() as client:
+        for number in (1, 2):
+            result = await send(client, Call("POST", f"{server.url}/", b""), authorize, FAST)
+            assert read_object(result) == {"n": number}
+    assert server.connections == 2
+
+
+@pytest.mark.promise("R37")
+async def test_a_connection_that_dies_under_the_second_request_is_replaced_unseen() -> None:
+    """The request was already on its way when the kept connection broke."""
+    async with served(OK, reset(), OK) as server, client_factory(None)() as client:
+        for _ in range(2):
+            result = await send(client, Call("POST", f"{server.url}/", b""), authorize, FAST)
+            assert result.status == 200
+    assert len(server.requests) == 3
+
+
+# Size
+
+
+@pytest.mark.promise("R29")
+@pytest.mark.parametrize(
+    ("start", "filler"),
+    [(OK_HEAD, b"a" * 65536), (CHUNKED, b"10000\r\n" + b"a" * 65536 + b"\r\n")],
+    ids=["200 MB", "endless chunks"],
+)
+@pytest.mark.parametrize("package", [httpx, httpx2])
+async def test_a_body_beyond_the_cap_is_not_read(start: bytes, filler: bytes, package: Any) -> None:
+    """The server gets rid of what the socket buffers take, and of no more."""
+    async with served(flood(start, filler)) as server:
+        error = await fail(server.url, client=package.AsyncClient())
+    assert not error.permanent
+    assert "larger than 65536 bytes" in str(error)
+    assert server.sent < 10_000_000
+    assert len(server.requests) == 1
+
+
+@pytest.mark.promise("R29")
+async def test_headers_beyond_the_cap_are_not_read() -> None:
+    async with served(flood(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65536)) as server:
+        error = await fail(server.url, Limits(timeout=5, tries=1))
+    assert not error.permanent
+    assert server.sent < 10_000_000
+
+
+@pytest.mark.promise("R29")
+async def test_a_compressed_answer_is_refused_unread() -> None:
+    """A hundred kilobytes of gzip hold a hundred megabytes: nothing is inflated."""
+    bomb = gzip.compress(bytes(20_000_000))
+    async with served(answer(200, bomb, ("Content-Encoding", "gzip"))) as server:
+        error = await fail(server.url)
+    assert "compressed" in str(error)
+    assert not error.permanent
+
+
+async def test_a_body_of_exactly_the_cap_is_read() -> None:
+    body = json.dumps({"a": "x" * (64 * 1024 - 9)}).encode()
+    assert len(body) == 64 * 1024
+    async with served(answer(200, body), answer(200, body + b" ")) as server:
+        assert read_object(await post(server.url))
+        assert "larger" in str(await fail(server.url))
+
+
+async def test_an_error_with_a_body_beyond_the_cap_keeps_its_status() -> None:
+    async with served(answer(403, b"x" * 70_000)) as server:
+        error = await fail(server.url)
+    assert (error.status, error.permanent, error.code) == (403, True, None)
+
+
+# Statuses
+
+
+@pytest.mark.promise("R31")
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+async def test_a_transient_status_is_retried(status: int) -> None:
+    async with served(answer(status), answer(status), OK) as server:
+        assert (await post(server.url)).status == 200
+        assert len(server.requests) == 3
+
+
+@pytest.mark.promise("R31")
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+async def test_a_call_is_sent_three_times_at_most(status: int) -> None:
+    async with served(answer(status)) as server:
+        error = await fail(server.url)
+        assert len(server.requests) == 3
+    assert (error.status, error.permanent) == (status, False)
+
+
+@pytest.mark.promise("R31")
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
+async def test_a_permanent_status_is_not_retried(status: int) -> None:
+    async with served(answer(status)) as server:
+        error = await fail(server.url)
+        assert len(server.requests) == 1
+    assert (error.status, error.permanent) == (status, True)
+
+
+@pytest.mark.promise("R31")
+async def test_the_challenge_of_a_401_can_be_read() -> None:
+    async with served(answer(401, None, ("WWW-Authenticate", 'Bearer claims="e30="'))) as server:
+        result = await post(server.url)
+    assert result.header("www-authenticate") == 'Bearer claims="e30="'
+
+
+@pytest.mark.parametrize(("status", "tries"), [(429, 2), (408, 1), (500, 1), (503, 1)])
+async def test_an_unrepeatable_call_is_repeated_after_a_429_alone(status: int, tries: int) -> None:
+    async with served(answer(status), OK) as server:
+        await post(server.url, repeatable=False)
+    assert len(server.requests) == tries
+
+
+@pytest.mark.promise("R32")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("target", ["same host", "other host"])
+async def test_redirects_are_never_followed(status: int, target: str) -> None:
+    """A permanent error; nobody gets a second request, not even from a client that follows redirects otherwise."""
+    async with served(OK) as other:
+        where = "/elsewhere" if target == "same host" else f"{other.url}/elsewhere"
+        async with served(answer(status, None, ("Location", where))) as server:
+            error = await fail(server.url, client=httpx.AsyncClient(follow_redirects=True))
+            assert len(server.requests) == 1
+        assert other.connections == 0
+    assert (error.permanent, error.status) == (True, status)
+    assert "redirects are never followed" in str(error)
+
+
+# Waiting
+
+
+@pytest.mark.promise("R30")
+@pytest.mark.parametrize("header", [("Retry-After", "0.15"), ("Retry-After-Ms", "150"), ("x-ms-retry-after-ms", "150")])
+async def test_the_wait_that_the_service_asks_for_is_kept(header: tuple[str, str]) -> None:
+    async with served(answer(429, None, header), OK) as server:
+        start = anyio.current_time()
+        await post(server.url)
+        assert anyio.current_time() - start >= 0.15
+    assert len(server.requests) == 2
+
+
+@pytest.mark.promise("R30")
+@pytest.mark.parametrize("value", ["soon", "inf", "nan", "", "1e9999", "-", "\xff", "Sun, 99 Foo 9999 99:99:99 GMT"])
+async def test_a_wait_that_cannot_be_read_is_ignored(value: str) -> None:
+    async with served(answer(503, None, ("Retry-After", value)), OK) as server:
+        assert (await post(server.url)).status == 200
+    assert len(server.requests) == 2
+
+
+@pytest.mark.promise("R30")
+async def test_a_wait_beyond_the_deadline_is_told_at_once() -> None:
+    async with served(answer(429, None, ("Retry-After", "7")), OK) as server:
+        error = await fail(server.url, SHORT)
+    assert (error.retry_after, error.permanent, error.status) == (7.0, False, 429)
+    assert "try again in 7 seconds" in str(error)
+    assert len(server.requests) == 1
+
+
+def test_pauses_grow_and_are_spread() -> None:
+    """The second pause is twice the first, each half of it more or less."""
+    drawn = [list(_http._pauses(Limits())) for _ in range(500)]
+    for position, middle in enumerate((0.8, 1.6)):
+        values = [pauses[position] for pauses in drawn]
+        assert middle * 0.5 <= min(values) < middle * 0.7
+        assert middle * 1.3 < max(values) <= middle * 1.5
+    assert {len(pauses) for pauses in drawn} == {2}
+
+
+NOW = datetime(1994, 11, 6, 8, 49, 0, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.promise("R30")
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ([("Retry-After", "12")], 12),
+        ([("retry-after", " 1.5 ")], 1.5),
+        ([("Retry-After", "0")], 0),
+        ([("Retry-After", "-5")], 0),
+        ([("Retry-After", "301")], 300),
+        ([("Retry-After", "9" * 400)], 300),
+        ([("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT")], 37),
+        ([("Retry-After", "Sunday, 06-Nov-94 08:49:37 GMT")], 37),
+        ([("Retry-After", "Sun Nov  6 08:49:37 1994")], 37),
+        ([("Retry-After", "Sun, 06 Nov 1994 09:49:37 +0100")], 37),
+        ([("Retry-After", "Sun, 06 Nov 1994 08:48:00 GMT")], 0),
+        ([("Retry-After", "Sun, 06 Nov 2094 08:48:00 GMT")], 300),
+        ([("Retry-After", "Sun, 06 Foo 1994 08:48:00 GMT")], None),
+        ([("Retry-After", "Sun, 06 Nov 99999999999999 08:48:00 GMT")], None),
+        ([("Retry-After", "inf")], None),
+        ([("Retry-After", "nan")], None),
+        ([("Retry-After", "1e3")], None),
+        ([("Retry-After", "\u0661")], None),
+        ([("Retry-After", "5, 10")], None),
+        ([("Retry-After", "5"), ("Retry-After", "10"), ("Retry-After", "x")], 10),
+        ([("Retry-After", "5"), ("Retry-After-Ms", "1500")], 1.5),
+        ([("Retry-After", "5"), ("Retry-After-Ms", "x")], 5),
+        ([("x-ms-retry-after-ms", "2500"), ("Retry-After", "9")], 2.5),
+        ([("Retry-After-Ms", "Sun, 06 Nov 1994 08:49:37 GMT")], None),
+        ([("Date", "5")], None),
+        ([], None),
+    ],
+)
+def test_every_form_of_retry_after_is_read(headers: list[tuple[str, str]], wait: float | None) -> None:
+    assert read_retry_after(headers, NOW) == wait
+
+
+@pytest.mark.promise("R30")
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["retry-after", "Retry-After-Ms"]), st.text() | st.from_regex(r"[-+\d .:,A-Z]*"))
+    ),
+    st.floats(0, 1e11),
+)
+def test_reading_retry_after_never_raises(headers: list[tuple[str, str]], now: float) -> None:
+    wait = read_retry_after(headers, now)
+    assert wait is None or 0 <= wait <= MAX_RETRY_AFTER
+
+
+# TLS and plain text
+
+
+async def test_a_trusted_certificate_is_accepted(authority: trustme.CA) -> None:
+    async with served(OK, tls=server_context(authority)) as server:
+        assert (await post(server.url, client=trusting_client(authority))).status == 200
+
+
+@pytest.mark.promise("R34")
+@pytest.mark.parametrize("fault", ["expired", "wrong host", "unknown authority"])
+@pytest.mark.parametrize("package", [httpx, httpx2])
+async def test_a_tls_failure_is_permanent_and_sends_nothing(fault: str, package: Any, authority: trustme.CA) -> None:
+    """One connection, no request, no secret on the wire."""
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    context = {
+        "expired": lambda: server_context(authority, not_after=yesterday),
+        "wrong host": lambda: server_context(authority, "contoso.example"),
+        "unknown authority": lambda: server_context(trustme.CA()),
+    }[fault]()
+    async with served(OK, tls=context) as server:
+        error = await fail(server.url, client=trusting_client(authority, package))
+    assert (error.permanent, error.status) == (True, None)
+    assert "no secure connection" in str(error)
+    assert (server.connections, server.requests) == (1, [])
+
+
+# What a server that speaks TLS 1.0 alone answers: a fatal alert, "protocol_version" (RFC 5246, section 7.2).
+OLD_TLS = b"\x15\x03\x01\x00\x02\x02\x46"
+
+
+@pytest.mark.promise("R34")
+@pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n\r\n", OLD_TLS], ids=["plain HTTP", "TLS 1.0"])
+async def test_a_server_that_speaks_no_modern_tls_is_permanent(data: bytes, authority: trustme.CA) -> None:
+    async with served(OK, greet=send_bytes(data)) as server:
+        error = await fail(server.url.replace("http:", "https:"), client=trusting_client(authority))
+    assert error.permanent
+    assert (server.connections, server.requests) == (1, [])
+
+
+@pytest.mark.promise("R33")
+async def test_nothing_is_sent_in_plain_text_beyond_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(OK) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        error = await fail("http://contoso.example")
+        assert proxy.connections == 0
+    assert error.permanent
+    assert "https://" in str(error)
+
+
+@pytest.mark.promise("R33")
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("https://contoso.communication.azure.com", "https://contoso.communication.azure.com"),
+        ("https://contoso.communication.azure.com/", "https://contoso.communication.azure.com"),
+        ("HTTPS://Contoso.Communication.Azure.COM", "https://contoso.communication.azure.com"),
+        ("https://contoso.communication.azure.com:8443/", "https://contoso.communication.azure.com:8443"),
+        ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+        ("https://10.0.0.1", "https://10.0.0.1"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://127.8.9.1", "http://127.8.9.1"),
+        ("http://[::1]:1", "http://[::1]:1"),
+    ],
+)
+def test_good_endpoints(text: str, endpoint: str) -> None:
+    assert check_endpoint(text) == endpoint
+
+
+@pytest.mark.promise("R33")
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("contoso.communication.azure.com", "scheme"),
+        ("", "scheme"),
+        ("https://", "scheme"),
+        ("https:///identities", "scheme"),
+        ("https://[::1", "scheme"),
+        ("localhost:8080", "scheme"),
+        ("http://contoso.communication.azure.com", "https://"),
+        ("http://127.0.0.1.example.com", "https://"),
+        ("http://10.0.0.1", "https://"),
+        ("ftp://contoso.example", "https://"),
+        ("https://user:hunter2@contoso.example", "user name"),
+        ("https://hunter2@contoso.example", "user name"),
+        ("https://contoso.example\\@hunter2.example", "user name"),
+        ("https://contoso.example\\hunter2", "host"),
+        ("https://contoso.example/path", "path"),
+        ("https://contoso.example//", "path"),
+        ("https://contoso.example?a=hunter2", "query"),
+        ("https://contoso.example/?", "query"),
+        ("https://contoso.example#hunter2", "query or fragment"),
+        (" https://contoso.example", "white space"),
+        ("https://contoso.example\n", "white space"),
+        ("https://con\ttoso.example", "white space"),
+        ("https://contoso.example:0", "port"),
+        ("https://contoso.example:65536", "port"),
+        ("https://contoso.example:https", "port"),
+        ("https://contoso.example:", "port"),
+        ("https://b\u00fccher.example", "host"),
+        ("https://\uff41.example", "host"),
+        ("https://a..b", "host"),
+        ("https://%41.example", "host"),
+        ("https://[fe80::1%25eth0]", "host"),
+        ("https://:443", "host"),
+    ],
+)
+def test_bad_endpoints_are_refused_with_the_fix(text: str, fix: str) -> None:
+    with pytest.raises(ValueError, match=fix) as caught:
+        check_endpoint(text)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_endpoint_is_text() -> None:
+    with pytest.raises(TypeError, match="not bytes"):
+        check_endpoint(b"https://contoso.example")  # type: ignore[arg-type]
+
+
+# What answers mean
+
+
+@pytest.mark.promise("R35")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"1",
+        b'\xef\xbb\xbf{"a":1}',
+        b'{"a":"\xff"}',
+        b'{"a":NaN}',
+        b'{"a":-Infinity}',
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b"<html>",
+        b'{"a":1',
+        '{"a":1}'.encode("utf-16"),
+        b'{"a":' + b"9" * 5000 + b"}",
+    ],
+    ids=lambda body: repr(body[:12]),
+)
+async def test_a_success_without_a_json_object_is_malformed(body: bytes) -> None:
+    async with served(answer(200, body, ("x-ms-request-id", "id-1"))) as server:
+        error = await fail(server.url)
+    assert "malformed" in str(error)
+    assert (error.permanent, error.status, error.request_id) == (False, 200, "id-1")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.promise("R35")
+async def test_the_content_type_does_not_matter() -> None:
+    async with served(answer(200, b'{"a":1,"a":2}', ("Content-Type", "text/html"))) as server:
+        assert read_object(await post(server.url)) == {"a": 2}
+
+
+@pytest.mark.promise("R35")
+@given(st.binary(max_size=200) | st.text(alphabet='{}[]",:\\0e.-untrfals', max_size=60).map(str.encode))
+def test_reading_an_object_raises_one_type(body: bytes) -> None:
+    try:
+        assert isinstance(read_object(Answer(200, (), body)), dict)
+    except TokenExchangeError as error:
+        assert not error.permanent  # noqa: PT017 - either outcome is good
+    assert error_from(Answer(500, (), body)).status == 500
+
+
+def test_the_body_of_an_error_is_read() -> None:
+    body = json.dumps({"error": {"code": "TooManyRequests", "message": "Slow down."}}).encode()
+    error = error_from(Answer(429, (("retry-after", "3"),), body))
+    assert (error.code, error.retry_after) == ("TooManyRequests", 3.0)
+    assert str(error) == (
+        "the service answered 429 Too Many Requests (TooManyRequests): try again in 3 seconds. It said: Slow down."
+    )
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": "text"}, {"error": {"code": 1, "message": []}}, {"error": None}, [], {"error": {"code": ""}}]
+)
+def test_other_bodies_of_an_error_say_nothing(body: Any) -> None:
+    error = error_from(Answer(599, (), json.dumps(body).encode()))
+    assert (error.code, str(error)) == (None, "the service answered 599: try again later")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 418])
+def test_each_permanent_error_says_what_to_do(status: int) -> None:
+    assert any(word in str(error_from(Answer(status))) for word in ("correct the request", "check the", "give the"))
+
+
+@pytest.mark.parametrize("name", ["x-ms-request-id", "ms-cv", "x-ms-client-request-id"])
+def test_the_request_id_is_found(name: str) -> None:
+    assert error_from(Answer(500, ((name, "abc/1.0"),))).request_id == "abc/1.0"
+    assert error_from(Answer(500)).request_id is None
+
+
+@pytest.mark.parametrize("where", ["code", "message", "id"])
+async def test_a_service_that_echoes_the_secret_is_not_repeated(where: str) -> None:
+    """Nothing of an error or its traceback shows what the request carried, whatever the service says."""
+    said = {"code": "c", "message": "m", "id": "i"} | {where: f"a\x00b {SECRET} {JWT} \u202e {'x' * 5000}"}
+    body = {"error": {"code": said["code"], "message": said["message"]}}
+    header_safe = said["id"].encode("ascii", "ignore").replace(b"\x00", b"").decode()
+    async with served(answer(400, body, ("x-ms-request-id", header_safe))) as server:
+        error = await fail(server.url)
+    shown = f"{error} {vars(error)!r}"
+    assert JWT not in shown
+    assert "[redacted]" in shown
+
+
+async def test_an_http_library_that_quotes_the_header_is_not_repeated() -> None:
+    """h11 shows a header value that it refuses to send."""
+
+    async def break_header(request: Any) -> None:
+        request.headers["Authorization"] = f"Bearer {SECRET}\n"
+
+    async with served(OK) as server, client_factory(None)() as client:
+        with pytest.raises(TokenExchangeError) as caught:
+            await send(client, Call("GET", f"{server.url}/"), break_header, FAST)
+    assert caught.value.permanent
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__context__ is None
+    assert server.requests == []
+
+
+def test_an_answer_shows_neither_body_nor_secrets() -> None:
+    assert "hunter2" not in repr(Answer(200, (), b"hunter2", "", ("hunter2",)))
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "wanted"),
+    [
+        ("plain", (), "plain"),
+        ("a\r\n\tb\x00c\x1b[31m\u200bd", (), "a b c [31m d"),
+        ("key hunter2!", ("hunter2", ""), "key [redacted]!"),
+        ("abcdef abc", ("abc", "abcdef"), "[redacted] [redacted]"),
+        (f"token={JWT}.", (), "token=[redacted]"),
+        (f"cut {JWT[:30]}", (), "cut [redacted]"),
+        ("see contoso.communication.azure.com", (), "see contoso.communication.azure.com"),
+        (f"{'a' * 16}.{'b' * 16}.{'c' * 16}", (), "[redacted]"),
+        ("lone \ud800 surrogate", (), "lone surrogate"),
+    ],
+)
+def test_redaction(text: str, secrets: tuple[str, ...], wanted: str) -> None:
+    assert redact(text, *secrets) == wanted
+
+
+def test_redaction_cuts_at_a_kilobyte_of_utf_8() -> None:
+    assert redact("a" * 1024) == "a" * 1024
+    cut = redact("\u20ac" * 1024)
+    assert cut.endswith("…")
+    assert len(cut.encode()) <= 1024
+
+
+@given(st.text(), st.text(), st.text(min_size=8))
+def test_a_secret_never_passes(before: str, after: str, secret: str) -> None:
+    assert secret not in redact(f"{before}{secret}{after}", secret, limit=10**6) or secret in "[redacted]…"
+
+
+# Cancellation
+
+
+@pytest.mark.promise("R38")
+# Cancelled while it writes a body, httpx leaves the generator that held the bytes to the garbage collector.
+@pytest.mark.filterwarnings(r"ignore:Async generator 'httpx2?._content:ResourceWarning")
+@pytest.mark.parametrize("package", [httpx, httpx2])
+async def test_calls_cancelled_anywhere_leave_the_client_usable(package: Any) -> None:
+    """After many calls cancelled at random points, the next one succeeds and no connection is left over."""
+    chance = random.Random(38)  # noqa: S311 - the same points each time
+    limits = package.Limits(max_connections=2)
+    async with served(OK) as server, package.AsyncClient(limits=limits, timeout=5) as client:
+        call = Call("POST", f"{server.url}/", b"{}")
+        cancelled = 0
+        for _ in range(1000):
+            with anyio.move_on_after(chance.uniform(0, 0.004)) as scope:
+                await send(client, call, authorize, FAST)
+            cancelled += scope.cancelled_caught
+        assert cancelled
+        result = await send(client, call, authorize, FAST)
+        assert result.status == 200
+        with anyio.fail_after(5):
+            while server.open > 2:  # noqa: ASYNC110 - the server learns of a closed connection when it reads
+                await anyio.sleep(0.001)
+
+
+@pytest.mark.promise("R38")
+@pytest.mark.parametrize("behaviour", [silence(), silence(OK_HEAD), drip(OK_HEAD)], ids=["head", "body", "drip"])
+async def test_cancelling_closes_the_connection(behaviour: Behaviour) -> None:
+    """The connection of a cancelled call is gone while the client is still open."""
+    async with served(behaviour) as server, client_factory(None)() as client:
+        with anyio.move_on_after(0.1) as scope:
+            await send(client, Call("GET", f"{server.url}/"), authorize, FAST)
+        assert scope.cancelled_caught
+        assert server.connections == 1
+        with anyio.fail_after(5):
+            while server.open:  # noqa: ASYNC110 - the server learns of a closed connection when it reads
+                await anyio.sleep(0.001)
+
+
+def test_the_default_limits_are_those_of_the_documentation() -> None:
+    assert Limits() == Limits(timeout=30.0, tries=3, backoff=0.8)

@@ -1,0 +1,382 @@
+"""The identity client, connection strings and the user identifier."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import httpx2
+import pytest
+from azure.core.credentials import AzureKeyCredential
+from servers import answer, reset, serve, silence
+from test_access_key import KEY, OTHER_KEY, expected
+
+from anyio_acs_credential._errors import CredentialUsageError, TokenExchangeError
+from anyio_acs_credential._http import Limits
+from anyio_acs_credential._token import AccessToken
+from anyio_acs_credential.identifiers import CommunicationUserIdentifier
+from anyio_acs_credential.identity import (
+    AccessKeyCredential,
+    CommunicationIdentityClient,
+    ConnectionString,
+    parse_connection_string,
+)
+
+if TYPE_CHECKING:
+    from servers import Server
+
+USER = "8:acs:aaa_bbb"
+PATH = "/identities/8%3Aacs%3Aaaa_bbb"
+VERSION = "?api-version=2023-10-01"
+EXPIRY = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+TOKEN = {"token": "opaque-token", "expiresOn": "2030-01-02T03:04:05.1234567+00:00"}
+CREATED = {"identity": {"id": USER}}
+
+
+def client_of(server: Server, credential: Any = None, **options: Any) -> CommunicationIdentityClient:
+    client = CommunicationIdentityClient(server.url, credential or AccessKeyCredential(KEY), **options)
+    client._limits = Limits(timeout=5, backoff=0.01)
+    return client
+
+
+# Requests and answers
+
+
+async def test_create_user() -> None:
+    async with serve(answer(201, CREATED)) as server, client_of(server) as client:
+        assert await client.create_user() == CommunicationUserIdentifier(USER)
+    (request,) = server.requests
+    assert (request.method, request.target, request.body) == ("POST", f"/identities{VERSION}", b"{}")
+    assert request.headers["authorization"] == expected(request)
+
+
+async def test_create_user_and_token() -> None:
+    async with serve(answer(201, CREATED | {"accessToken": TOKEN})) as server, client_of(server) as client:
+        user, token = await client.create_user_and_token(["chat", "voip"], token_expires_in=timedelta(hours=2))
+    assert (user, token) == (CommunicationUserIdentifier(USER), AccessToken("opaque-token", EXPIRY.timestamp()))
+    (request,) = server.requests
+    assert request.target == f"/identities{VERSION}"
+    assert json.loads(request.body) == {"createTokenWithScopes": ["chat", "voip"], "expiresInMinutes": 120}
+
+
+@pytest.mark.parametrize(
+    "user", [USER, CommunicationUserIdentifier(USER), CommunicationUserIdentifier("x", raw_id=USER)]
+)
+async def test_get_token(user: Any) -> None:
+    """A user is an identifier or its raw id, percent-encoded in the path; the signature covers it as it is sent."""
+    async with serve(answer(200, TOKEN)) as server, client_of(server) as client:
+        token = await client.get_token(user, iter(["chat"]))
+    assert token == AccessToken("opaque-token", EXPIRY.timestamp())
+    (request,) = server.requests
+    assert (request.method, request.target) == ("POST", f"{PATH}/:issueAccessToken{VERSION}")
+    assert json.loads(request.body) == {"scopes": ["chat"]}
+    assert request.headers["authorization"] == expected(request)
+
+
+async def test_get_token_is_a_token_refresher() -> None:
+    """A partial of it needs no argument and yields our own token type."""
+    async with serve(answer(200, TOKEN)) as server, client_of(server) as client:
+        refresher = functools.partial(client.get_token, CommunicationUserIdentifier(USER), ["chat"])
+        assert isinstance(await refresher(), AccessToken)
+
+
+async def test_revoke_tokens() -> None:
+    async with serve(answer(204)) as server, client_of(server) as client:
+        await client.revoke_tokens(USER)
+    (request,) = server.requests
+    assert (request.method, request.target, request.body) == ("POST", f"{PATH}/:revokeAccessTokens{VERSION}", b"")
+    assert request.headers["authorization"] == expected(request)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "minutes"),
+    [
+        (timedelta(minutes=60), 60),
+        (timedelta(minutes=90, seconds=59), 90),
+        (timedelta(seconds=1), 1),
+        (timedelta(days=30), 43200),
+    ],
+)
+async def test_lifetimes_are_sent_in_whole_minutes(lifetime: timedelta, minutes: int) -> None:
+    async with serve(answer(200, TOKEN)) as server, client_of(server) as client:
+        await client.get_token(USER, ["chat"], token_expires_in=lifetime)
+    assert json.loads(server.requests[0].body)["expiresInMinutes"] == minutes
+
+
+@pytest.mark.parametrize("package", [httpx, httpx2])
+@pytest.mark.promise("R39")
+async def test_a_callers_client_is_used_and_left_open(package: Any) -> None:
+    async with serve(answer(204)) as server, package.AsyncClient(headers={"X-Mine": "1"}) as mine:
+        async with client_of(server, http_client=mine) as client:
+            await client.revoke_tokens(USER)
+        assert not mine.is_closed
+    assert server.requests[0].headers["x-mine"] == "1"
+
+
+async def test_it_can_be_opened_again() -> None:
+    async with serve(answer(204)) as server:
+        client = client_of(server)
+        for _ in range(2):
+            async with client:
+                await client.revoke_tokens(USER)
+    assert (len(server.requests), server.connections) == (2, 2)
+
+
+async def test_a_rotated_key_is_used_at_once() -> None:
+    credential = AzureKeyCredential(KEY)
+    async with serve(answer(204)) as server, client_of(server, credential) as client:
+        await client.revoke_tokens(USER)
+        credential.update(OTHER_KEY)
+        await client.revoke_tokens(USER)
+    first, second = server.requests
+    assert first.headers["authorization"] == expected(first, KEY)
+    assert second.headers["authorization"] == expected(second, OTHER_KEY)
+
+
+async def test_from_connection_string() -> None:
+    async with serve(answer(204)) as server:
+        text = f"endpoint={server.url}/;accesskey={KEY}"
+        async with CommunicationIdentityClient.from_connection_string(text, api_version="2026-09-23 x") as client:
+            await client.revoke_tokens(USER)
+    (request,) = server.requests
+    assert request.target.endswith("?api-version=2026-09-23%20x")
+    assert request.headers["authorization"] == expected(request)
+
+
+# Faults
+
+
+async def test_what_makes_a_user_is_not_sent_twice_after_a_fault() -> None:
+    """A user that nobody knows of costs more than an error."""
+    for fault in (reset(), answer(503)):
+        async with serve(fault, answer(201, CREATED)) as server, client_of(server) as client:
+            with pytest.raises(TokenExchangeError):
+                await client.create_user()
+        assert len(server.requests) == 1
+        async with serve(fault, answer(201, CREATED)) as server, client_of(server) as client:
+            with pytest.raises(TokenExchangeError):
+                await client.create_user_and_token(["chat"])
+        assert len(server.requests) == 1
+
+
+async def test_what_makes_a_user_is_repeated_after_a_429() -> None:
+    async with serve(answer(429), answer(201, CREATED)) as server, client_of(server) as client:
+        assert (await client.create_user()).id == USER
+    assert len(server.requests) == 2
+
+
+@pytest.mark.promise("R37")
+async def test_tokens_are_fetched_again_after_a_fault() -> None:
+    async with serve(reset(), answer(503), answer(200, TOKEN)) as server, client_of(server) as client:
+        assert (await client.get_token(USER, ["chat"])).token == TOKEN["token"]
+    assert len(server.requests) == 3
+
+
+@pytest.mark.promise("R28")
+async def test_a_service_that_stays_silent_costs_the_deadline() -> None:
+    async with serve(silence()) as server, client_of(server) as client:
+        client._limits = Limits(timeout=0.2)
+        with anyio.fail_after(1.2), pytest.raises(TokenExchangeError) as caught:
+            await client.get_token(USER, ["chat"])
+    assert not caught.value.permanent
+
+
+@pytest.mark.promise("R31")
+async def test_a_refusal_says_what_the_service_said() -> None:
+    body = {"error": {"code": "Denied", "message": f"not you, {KEY}"}}
+    async with serve(answer(401, body, ("MS-CV", "cv.1"))) as server, client_of(server) as client:
+        with pytest.raises(TokenExchangeError, match="check the access key") as caught:
+            await client.revoke_tokens(USER)
+    error = caught.value
+    assert (error.status, error.code, error.request_id, error.permanent) == (401, "Denied", "cv.1", True)
+    assert "not you" in str(error)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.promise("R35")
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"token": "t"},
+        {"expiresOn": TOKEN["expiresOn"]},
+        TOKEN | {"token": None},
+        TOKEN | {"token": ["t"]},
+        TOKEN | {"token": "has white space"},
+        TOKEN | {"token": ""},
+        TOKEN | {"expiresOn": "soon"},
+        TOKEN | {"expiresOn": "2030-01-02T03:04:05"},
+        TOKEN | {"expiresOn": True},
+        TOKEN | {"expiresOn": {}},
+        TOKEN | {"expiresOn": 1e300},
+    ],
+)
+async def test_a_token_that_is_none_is_malformed(content: Any) -> None:
+    """Both from the call that answers with a token and from the one that answers with a user and a token."""
+    script = answer(200, content), answer(201, CREATED | {"accessToken": content})
+    async with serve(*script) as server, client_of(server) as client:
+        with pytest.raises(TokenExchangeError, match="malformed") as first:
+            await client.get_token(USER, ["chat"])
+        with pytest.raises(TokenExchangeError, match="malformed"):
+            await client.create_user_and_token(["chat"])
+    assert not first.value.permanent
+    assert first.value.__context__ is None
+
+
+@pytest.mark.promise("R35")
+@pytest.mark.parametrize("expiry", [EXPIRY.timestamp(), "2030-01-02T03:04:05Z", "2030-01-02T04:04:05+01:00"])
+async def test_every_form_of_an_expiry_is_read(expiry: Any) -> None:
+    async with serve(answer(200, TOKEN | {"expiresOn": expiry, "more": 1})) as server, client_of(server) as client:
+        assert (await client.get_token(USER, ["chat"])).expires_on == EXPIRY.timestamp()
+
+
+@pytest.mark.promise("R35")
+@pytest.mark.parametrize(
+    "content", [{}, {"identity": None}, {"identity": {}}, {"identity": {"id": 1}}, {"identity": {"id": ""}}]
+)
+async def test_a_user_that_is_none_is_malformed(content: Any) -> None:
+    async with serve(answer(201, content)) as server, client_of(server) as client:
+        with pytest.raises(TokenExchangeError, match="malformed"):
+            await client.create_user()
+
+
+@pytest.mark.promise("R35")
+async def test_a_user_without_the_token_that_was_asked_for_is_malformed() -> None:
+    async with serve(answer(201, CREATED)) as server, client_of(server) as client:
+        with pytest.raises(TokenExchangeError, match="malformed"):
+            await client.create_user_and_token(["chat"])
+
+
+# Wrong use
+
+
+async def test_outside_its_block_it_names_the_fix() -> None:
+    client = CommunicationIdentityClient("https://contoso.example", AccessKeyCredential(KEY))
+    with pytest.raises(CredentialUsageError, match="async with"):
+        await client.create_user()
+    async with client:
+        pass
+    with pytest.raises(CredentialUsageError, match="async with"):
+        await client.create_user()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "fix"),
+    [
+        ({"scopes": "chat"}, TypeError, r"\[scope\]"),
+        ({"scopes": [1]}, TypeError, "list of texts"),
+        ({"scopes": []}, ValueError, "at least one"),
+        ({"scopes": [""]}, ValueError, "no empty one"),
+        ({"user": ""}, TypeError, "non-empty"),
+        ({"user": None}, TypeError, "NoneType"),
+        ({"user": object()}, TypeError, "identifier"),
+        ({"token_expires_in": 60}, TypeError, "timedelta"),
+        ({"token_expires_in": timedelta()}, ValueError, "positive"),
+        ({"token_expires_in": timedelta(seconds=-1)}, ValueError, "positive"),
+    ],
+)
+async def test_wrong_arguments_are_refused_before_anything_is_sent(
+    options: dict[str, Any], error: type[Exception], fix: str
+) -> None:
+    arguments = {"user": USER, "scopes": ["chat"]} | options
+    async with serve(answer(200, TOKEN)) as server, client_of(server) as client:
+        with pytest.raises(error, match=fix):
+            await client.get_token(**arguments)
+    assert server.connections == 0
+
+
+def test_other_credentials_are_refused_with_what_is_accepted() -> None:
+    class Entra:
+        async def get_token(self, *scopes: str) -> None: ...
+
+    with pytest.raises(TypeError, match=r"Entra: give AccessKeyCredential\(key\)"):
+        CommunicationIdentityClient("https://contoso.example", Entra())  # type: ignore[arg-type]
+
+
+@pytest.mark.promise("R33")
+def test_the_endpoint_is_checked_at_construction() -> None:
+    with pytest.raises(ValueError, match="https://"):
+        CommunicationIdentityClient("http://contoso.example", AccessKeyCredential(KEY))
+
+
+# Connection strings
+
+HOST = "https://contoso.communicationservices.azure.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint", "key"),
+    [
+        (f"endpoint={HOST};accesskey=secret", HOST, "secret"),
+        ("ENDPOINT=https://contoso.communicationservices.azure.com/;AccessKey=secret", HOST, "secret"),
+        (f"endpoint={HOST}/;accesskey=c2VjcmV0Cg==", HOST, "c2VjcmV0Cg=="),
+        (f"endpoint={HOST}/;accesskey=secret;", HOST, "secret"),
+        (f"endpoint={HOST}:8443/;accesskey=secret", f"{HOST}:8443", "secret"),
+        (f"accesskey=secret;endpoint={HOST}", HOST, "secret"),
+        (f" endpoint = {HOST} ; ;accesskey = secret \n", HOST, "secret"),
+        (f"endpoint={HOST};accesskey=secret;region=eu;region=us;=x", HOST, "secret"),
+    ],
+)
+def test_connection_strings(text: str, endpoint: str, key: str) -> None:
+    assert parse_connection_string(text) == ConnectionString(endpoint, key)
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("", "no 'endpoint'"),
+        ("endpoint=;accesskey=hunter2", "no 'endpoint'"),
+        ("accesskey=hunter2", "no 'endpoint'"),
+        (f"endpoint={HOST}", "no 'accesskey'"),
+        (f"endpoint={HOST};accesskey=", "no 'accesskey'"),
+        (f"endpoint={HOST};hunter2", 'without "="'),
+        ("endpoint=contoso.communicationservices.azure.com;accesskey=hunter2", "scheme"),
+        (f"endpoint={HOST}/path;accesskey=hunter2", "has a path"),
+        ("endpoint=https://a.com/;accesskey=hunter2;endpoint=https://b.com/;accesskey=k2", "'endpoint' twice"),
+        (f"endpoint={HOST};accesskey=hunter2;AccessKey=k2", "'accesskey' twice"),
+        ("endpoint=http://contoso.example;accesskey=hunter2", "https://"),
+    ],
+)
+def test_bad_connection_strings_are_refused_with_the_fix(text: str, fix: str) -> None:
+    with pytest.raises(ValueError, match=fix) as caught:
+        parse_connection_string(text)
+    assert "hunter2" not in str(caught.value)
+    assert "contoso.comm" not in str(caught.value)
+
+
+def test_a_connection_string_is_text() -> None:
+    with pytest.raises(TypeError, match="not NoneType"):
+        parse_connection_string(None)  # type: ignore[arg-type]
+
+
+def test_a_connection_string_never_shows_its_key() -> None:
+    parsed = parse_connection_string(f"endpoint={HOST};accesskey=hunter2")
+    assert "hunter2" not in f"{parsed!r} {parsed}"
+    assert copy.copy(parsed) is copy.deepcopy(parsed) is parsed
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(parsed)
+
+
+# The user identifier
+
+
+def test_users_are_equal_by_raw_id() -> None:
+    user = CommunicationUserIdentifier(USER)
+    assert (user.id, user.raw_id, user.kind) == (USER, USER, "communication_user")
+    assert user == CommunicationUserIdentifier("other", raw_id=USER)
+    assert len({user, CommunicationUserIdentifier("other", raw_id=USER), CommunicationUserIdentifier("other")}) == 2
+    assert pickle.loads(pickle.dumps(user)) == user  # noqa: S301 - our own
+    with pytest.raises(AttributeError):
+        user.id = "x"  # type: ignore[misc]
+
+
+def test_users_match() -> None:
+    match CommunicationUserIdentifier(USER):
+        case CommunicationUserIdentifier(found):
+            assert found == USER

@@ -22,7 +22,7 @@ from anyio import CancelScope, Event, Lock, move_on_after
 from anyio.lowlevel import checkpoint, current_token
 
 from ._errors import CredentialClosedError, CredentialError, CredentialUsageError, TokenRefreshError, TokenSourceError
-from ._schedule import SLICE, TokenState
+from ._schedule import NO_REMAINDER, SLICE, TokenState
 from ._source import ask
 from ._state import is_permanent
 from ._token import AccessToken
@@ -113,7 +113,7 @@ class RefreshTask:
                 while True:
                     await self._pause()
                     async with self._lock:
-                        if self._delay() <= 0:
+                        if self._delay() < NO_REMAINDER:
                             await self._renew()
         except BaseException as error:
             self.crash = error
@@ -122,7 +122,7 @@ class RefreshTask:
             self.close()
 
     async def _pause(self) -> None:
-        while (delay := self._delay()) > 0:
+        while (delay := self._delay()) >= NO_REMAINDER:
             self._wake = Event()
             with move_on_after(min(delay, SLICE)):
                 await self._wake.wait()

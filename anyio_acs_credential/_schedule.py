@@ -3,7 +3,8 @@
 The rules of this file:
 
 * R is the remaining life of the held token and L the life it had when it was received, both in seconds. A remainder
-  below a millisecond is none: Unix time in a float resolves 0.2 µs, and a task that waits for less spins on it.
+  below a millisecond is none, of a life as of a wait: Unix time in a float resolves 0.2 µs, and adding less than that
+  to a clock does not move it, so that a task which waits for it spins.
 * No window is wider than a part of L. A source that only ever gives short tokens is not asked once a call.
 * A wait never ends beyond the expiry of a token that is held, and is never so short that waiting becomes spinning.
 * Randomness is an argument, `fraction`, in [0, 1).
@@ -17,6 +18,7 @@ from enum import StrEnum
 
 __all__ = (
     "LATCH_PROBE",
+    "NO_REMAINDER",
     "RETRY_AFTER_CAP",
     "SLICE",
     "RefreshPolicy",
@@ -31,6 +33,9 @@ __all__ = (
 
 SLICE = 30.0
 """Seconds that the refresh task sleeps at most before it looks at the wall clock again."""
+
+NO_REMAINDER = 0.001
+"""Seconds below which nothing is left."""
 
 LATCH_PROBE = 300.0
 """Seconds between attempts after a permanent failure."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ._errors import TokenRefreshError, TokenSourceError
 from ._schedule import (
     LATCH_PROBE,
+    NO_REMAINDER,
     RefreshPolicy,
     TokenState,
     backoff,
@@ -38,7 +39,6 @@ __all__ = ("Held", "RefreshState", "is_permanent")
 
 _CALLER_PACE = 1.0  # seconds between rounds that callers start while there is nothing valid to hand out
 _REJECTED_YOUNG = 60.0  # a token turned down so soon after its receipt says that the next may be, too
-_NO_REMAINDER = 0.001  # less is none: see `_schedule`
 _SPEAKING = (TokenSourceError, TokenRefreshError)  # errors that say what kind of failure they are
 
 
@@ -98,8 +98,8 @@ class RefreshState:
             due=due_at(life, self._fraction(), self.policy),
             fresh_until=token.expires_on - stale,
             fresh_until_monotonic=now + life - stale,
-            valid_until=token.expires_on - _NO_REMAINDER,
-            valid_until_monotonic=now + life - _NO_REMAINDER,
+            valid_until=token.expires_on - NO_REMAINDER,
+            valid_until_monotonic=now + life - NO_REMAINDER,
         )
         return self.held
 
@@ -149,12 +149,15 @@ class RefreshState:
         Raises:
             TokenSourceError: when it has expired or is a rejected one: the round failed, and what is held stays.
         """
-        if token.expires_on - self.clock.time() < _NO_REMAINDER:
+        life = token.expires_on - self.clock.time()
+        if life < NO_REMAINDER:
             raise TokenSourceError("the token source returned a token that has expired: let it fetch a new one")
         if token.token in rejected:
             raise TokenSourceError("the token source returned the token that was turned down: let it fetch a new one")
         remaining, held = self.remaining(), self.valid()
-        newer = held is None or (token != held if forced else token.expires_on > held.expires_on)
+        # Lives are compared, not expiries: after the wall clock was set back, an expiry says less than the monotonic
+        # clock. Expiries are whole seconds; half of one is for the clocks' own differences.
+        newer = held is None or (token != held if forced else life > remaining + 0.5)
         if held is None or newer or (token.expires_on == held.expires_on and token != held):
             self.hold(token)
         self.refreshes += 1

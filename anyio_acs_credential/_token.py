@@ -96,6 +96,9 @@ class AccessToken:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(<hidden>, expires_on={self.expires_on})"
 
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
     def __copy__(self) -> Self:
         return self
 

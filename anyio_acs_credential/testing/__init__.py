@@ -1,0 +1,7 @@
+"""Test code that holds a credential: clocks that skip the waiting, and token sources that follow a script."""
+
+from ._clock import VirtualClock
+from ._sources import ScriptedSource, make_jwt
+from ._virtual_time import virtual_time, virtual_time_backends
+
+__all__ = ("ScriptedSource", "VirtualClock", "make_jwt", "virtual_time", "virtual_time_backends")

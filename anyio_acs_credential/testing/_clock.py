@@ -1,0 +1,91 @@
+"""A clock for a credential that moves with the event loop's time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import anyio
+from anyio.lowlevel import current_token
+
+from ._virtual_time import VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from anyio.lowlevel import EventLoopToken
+
+__all__ = ("VirtualClock",)
+
+
+class VirtualClock:
+    """A clock for a credential, both times of which move with the event loop's and with nothing else.
+
+    In virtual time, `await anyio.sleep(3600)` brings a credential that has this clock an hour nearer to its token's
+    expiry. `jump` moves the wall clock by itself.
+
+    It is made in an event loop or before one, and goes on through several runs. Outside a loop, and in a worker thread,
+    it gives the time that was read last. A run that began after it was made counts from its beginning in virtual time;
+    in real time, from the first reading there.
+
+    Args:
+        start: Unix time when it is made, in seconds; 2026-01-01T00:00:00Z by default.
+    """
+
+    def __init__(self, start: float = 1_767_225_600.0) -> None:
+        self._wall = float(start)
+        self._elapsed = 0.0
+        # A loop's time differs from the elapsed time by its shift; each loop that was seen has its own.
+        self._shifts: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        self._shift = 0.0
+        self._token: EventLoopToken | None = None
+        with suppress(RuntimeError):  # made before a loop runs
+            self._shifts[_timeline(current_token())] = -anyio.current_time()
+
+    def time(self) -> float:
+        """Unix time in seconds: the start, what has elapsed since, and all jumps."""
+        return self._wall + self._elapse()
+
+    def monotonic(self) -> float:
+        """Seconds, a thousand when the clock is made, that no jump moves."""
+        return 1000.0 + self._elapse()
+
+    def jump(self, seconds: float) -> None:
+        """Move the wall clock alone, as a suspended computer or an NTP step does.
+
+        Args:
+            seconds: How far it goes; back, if negative.
+        """
+        self._wall += seconds
+
+    def _elapse(self) -> float:
+        try:
+            token, now = current_token(), anyio.current_time()
+        except RuntimeError:  # no loop runs in this thread
+            return self._elapsed
+        if token != self._token:
+            self._token, self._shift = token, self._shift_of(_timeline(token), now)
+        self._elapsed = max(self._elapsed, now + self._shift)
+        return self._elapsed
+
+    def _shift_of(self, loop: object, now: float) -> float:
+        began = 0.0 if _is_virtual(loop) else now
+        return self._shifts.setdefault(loop, self._elapsed - began)
+
+
+def _timeline(token: EventLoopToken) -> object:
+    """What keeps the time of the running event loop: on asyncio the loop itself, on trio its clock."""
+    if isinstance(token.native_token, asyncio.AbstractEventLoop):
+        return token.native_token
+    from trio.lowlevel import current_clock
+
+    return current_clock()
+
+
+def _is_virtual(timeline: object) -> bool:
+    """Whether it is virtual time, which began at zero."""
+    if isinstance(timeline, asyncio.AbstractEventLoop):
+        return isinstance(timeline, VirtualTimeLoop)
+    from trio.testing import MockClock
+
+    return isinstance(timeline, MockClock)

@@ -1,0 +1,120 @@
+"""Token sources that follow a script, and the tokens that they hand out."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import time
+from base64 import urlsafe_b64encode
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from .._token import AccessToken
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .._clock import Clock
+
+    Entry: TypeAlias = (
+        "float | AccessToken | str | BaseException | type[BaseException] | Callable[[], Awaitable[AccessToken | str]]"
+    )
+
+__all__ = ("ScriptedSource", "make_jwt")
+
+
+def make_jwt(expires_in: float = 3600, *, clock: Clock = time, **claims: Any) -> str:
+    """The text of a JWT that no service accepts and this package reads; no two are alike.
+
+    Args:
+        expires_in: Seconds from now to its `exp`, which is a whole second.
+        clock: What tells the time of now.
+        claims: Further claims; they win over `exp`, `iat` and `jti`.
+
+    Returns:
+        Three base64url segments, the last one a made-up signature.
+    """
+    now = clock.time()
+    payload = {"exp": math.floor(now + expires_in), "iat": math.floor(now), "jti": secrets.token_hex(16), **claims}
+    return ".".join((_segment({"alg": "HS256", "typ": "JWT"}), _segment(payload), secrets.token_urlsafe(32)))
+
+
+def _segment(content: dict[str, Any]) -> str:
+    return urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode()).rstrip(b"=").decode()
+
+
+class ScriptedSource:
+    """A token refresher that plays a script, one entry a call, and then repeats the last entry.
+
+    A number is a new token that lives so many seconds from the moment at which it is handed out; an exception, or a
+    class of them, is raised; an `AccessToken` or a text is returned as it is; an async callable without arguments is
+    awaited, and its result returned. Cancelling a call uses its entry up.
+
+    Args:
+        script: The entries, one at least.
+        latency: Seconds that each call sleeps first. Without it, a call still lets other tasks run.
+        clock: What tells the time for the tokens' expiry.
+
+    Attributes:
+        calls: How many calls have begun.
+        in_flight: How many of them have not ended.
+        most_in_flight: How many there ever were at once; a credential never makes it more than 1.
+
+    Raises:
+        ValueError: when the script is empty.
+        TypeError: when an entry is none of the above.
+    """
+
+    def __init__(self, *script: Entry, latency: float = 0, clock: Clock = time) -> None:
+        if not script:
+            raise ValueError("a script has one entry at least: ScriptedSource(3600) gives tokens that live an hour")
+        for entry in script:
+            _check(entry)
+        self._script = script
+        self._latency = latency
+        self._clock = clock
+        self.calls = self.in_flight = self.most_in_flight = 0
+
+    async def __call__(self) -> AccessToken | str:
+        """Play the next entry.
+
+        Returns:
+            The token.
+
+        Raises:
+            BaseException: what the script says.
+        """
+        entry = self._script[min(self.calls, len(self._script) - 1)]
+        self.calls += 1
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await (anyio.sleep(self._latency) if self._latency else checkpoint())
+            return await self._play(entry)
+        finally:
+            self.in_flight -= 1
+
+    async def _play(self, entry: Entry) -> AccessToken | str:
+        if isinstance(entry, (AccessToken, str)):
+            return entry
+        if isinstance(entry, (int, float)):
+            return AccessToken.from_jwt(make_jwt(entry, clock=self._clock))
+        if isinstance(entry, BaseException):
+            raise entry.with_traceback(None)
+        if not isinstance(entry, type):
+            return await entry()
+        raise entry
+
+
+def _check(entry: object) -> None:
+    if isinstance(entry, type):
+        known = issubclass(entry, BaseException)
+    else:
+        known = isinstance(entry, (AccessToken, str, int, float, BaseException)) or callable(entry)
+    if not known or isinstance(entry, bool):
+        raise TypeError(
+            f"a script entry is a number, an exception, a token or an async callable, not {type(entry).__name__}"
+        )

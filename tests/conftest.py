@@ -1,0 +1,57 @@
+"""The event loops that every async test runs on, and the watch for blocking calls.
+
+A module whose tests are about durations runs them in virtual time instead:
+
+    @pytest.fixture(params=virtual_time_backends())
+    def anyio_backend(request: pytest.FixtureRequest) -> object:
+        return request.param
+
+A module or class that has to block on purpose overrides `no_blocking_calls` with a fixture that does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Backend = tuple[str, dict[str, Any]]
+
+BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {"debug": True})}
+
+if sys.version_info >= (3, 12):
+
+    def _eager_loop() -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        return loop
+
+    BACKENDS["asyncio+eager"] = ("asyncio", {"loop_factory": _eager_loop})
+if find_spec("uvloop"):
+    BACKENDS["asyncio+uvloop"] = ("asyncio", {"use_uvloop": True})
+if find_spec("trio"):
+    BACKENDS["trio"] = ("trio", {})
+
+
+@pytest.fixture(scope="module", params=[pytest.param(backend, id=name) for name, backend in BACKENDS.items()])
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    """Each event loop in turn."""
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail an async test in which this package, or what it calls, would block asyncio's event loop."""
+    if "anyio_backend" not in request.fixturenames or not find_spec("blockbuster"):
+        yield
+        return
+    from blockbuster import blockbuster_ctx
+
+    with blockbuster_ctx("anyio_acs_credential"):
+        yield

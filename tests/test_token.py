@@ -1,0 +1,290 @@
+"""Access tokens and everything that is given as one."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import dataclasses
+import json
+import pickle
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anyio_acs_credential import AccessToken, AccessTokenInfo, InvalidTokenError
+from anyio_acs_credential._token import accept, read_expiry
+
+VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text())
+
+
+def segment(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def jwt_of(payload: bytes, header: bytes = b'{"alg":"RS256","typ":"JWT"}') -> str:
+    return f"{segment(header)}.{segment(payload)}.c2lnbmF0dXJl"
+
+
+@pytest.mark.promise("R36")
+@pytest.mark.parametrize("case", VECTORS["jwt"], ids=lambda case: case["id"])
+def test_vectors(case: dict[str, Any]) -> None:
+    """A JWT is accepted exactly where it is well formed and has a usable expiry."""
+    if case["well_formed_with_usable_exp"]:
+        token = AccessToken.from_jwt(case["token"])
+        assert token.token == case["token"]
+        assert token.expires_on == case["exp_epoch_seconds"] // 1
+    else:
+        with pytest.raises(InvalidTokenError) as caught:
+            AccessToken.from_jwt(case["token"])
+        assert len(case["token"].strip()) < 8 or case["token"] not in str(caught.value)
+
+
+@pytest.mark.promise("R36", "R27")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"exp":1e400}',
+        b'{"exp":-1e400}',
+        b'{"exp":NaN}',
+        b'{"exp":1e18}',
+        b'{"exp":253402300800}',
+        b'{"exp":null}',
+        b'{"exp":"4102444800"}',
+        b'{"exp":"2034-10-04T10:21:29Z"}',
+        b'{"exp":{}}',
+        b'{"exp":' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
+        b'{"exp":4102444800',
+        b"\xff\xfe{}",
+        '{"exp":4102444800}'.encode("utf-16"),
+        b"\xef\xbb\xbf" + b'{"exp":4102444800}',
+    ],
+    ids=range(15),
+)
+def test_payloads_that_are_refused(payload: bytes) -> None:
+    """One error type for every malformed token, raised with nothing behind it that could show the token."""
+    with pytest.raises(InvalidTokenError) as caught:
+        AccessToken.from_jwt(jwt_of(payload))
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.promise("R36")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a+b.e30.c2ln",
+        "a/b.e30.c2ln",
+        "e30..c2ln",
+        ".e30.c2ln",
+        "eyJhbGciOiJub25lIn0.eyJleHAiOjQxMDI0NDQ4MDB9\u00e9.c2ln",
+        "a.b.c.d.e",
+        "....",
+        "eyJhbGciOiJub25lIn0.eyJleHAiOjQxMDI0NDQ4MDB9.c2ln\n",
+        "\ud800.e30.c2ln",
+        b"eyJhbGciOiJub25lIn0.eyJleHAiOjQxMDI0NDQ4MDB9.c2ln",
+        None,
+        42,
+    ],
+)
+def test_texts_that_are_refused(text: Any) -> None:
+    """What is no three base64url segments, or no text at all, is refused."""
+    with pytest.raises(InvalidTokenError):
+        AccessToken.from_jwt(text)
+
+
+@pytest.mark.promise("R36")
+@given(st.text(max_size=200) | st.from_regex(r"[\w.=-]{0,200}") | st.binary(max_size=150).map(jwt_of))
+def test_any_text_is_a_token_or_an_invalid_one(text: str) -> None:
+    """No text makes anything but a token or the one error, and the error never quotes it."""
+    try:
+        token = AccessToken.from_jwt(text)
+    except InvalidTokenError as error:
+        assert len(text) < 12 or text not in str(error)  # noqa: PT017 - both outcomes are right
+    else:
+        assert token.token == text
+
+
+@pytest.mark.promise("R36")
+@given(
+    st.dictionaries(st.text(), st.none() | st.booleans() | st.text() | st.lists(st.integers())),
+    st.integers(-62_135_596_800, 253_402_300_799),
+)
+def test_every_well_formed_jwt_is_read(claims: dict[str, Any], exp: int) -> None:
+    """Whatever its claims are, in whatever language, a JWT with an expiry is accepted and its claims are there."""
+    claims = {**claims, "exp": exp}
+    token = AccessToken.from_jwt(jwt_of(json.dumps(claims, ensure_ascii=False).encode("utf-8", "replace")))
+    assert token.expires_on == exp
+
+
+def test_an_unsigned_jwt_is_read() -> None:
+    """The third segment may be empty: an unsecured JWT (RFC 7519, section 6) is well formed."""
+    assert AccessToken.from_jwt(jwt_of(b'{"exp":4102444800}').rpartition(".")[0] + ".").expires_on == 4102444800
+
+
+def test_an_encrypted_token_needs_its_expiry() -> None:
+    """A JWE is refused with the fix, and accepted with an explicit expiry."""
+    encrypted = "eyJhbGciOiJkaXIifQ..aXY.Y2lwaGVy.dGFn"
+    with pytest.raises(InvalidTokenError, match=r"AccessToken\(token, expires_on\)"):
+        AccessToken.from_jwt(encrypted)
+    token = AccessToken(encrypted, 4102444800)
+    assert token.claims == {}
+
+
+@pytest.mark.parametrize(
+    ("token", "fix"),
+    [
+        ("", "blank"),
+        ("  ", "blank"),
+        (" a", "white space"),
+        ("a\n", "white space"),
+        ("a b", "white space"),
+        ("Bearer abc", "Bearer"),
+        ("bearer abc", "Bearer"),
+        ("é", "no HTTP header can carry"),
+        (b"abc", "text"),
+        (None, "text"),
+    ],
+)
+def test_texts_that_no_header_can_carry(token: Any, fix: str) -> None:
+    """An opaque token is any text that can stand behind "Bearer ", and nothing else."""
+    with pytest.raises(InvalidTokenError, match=fix):
+        AccessToken(token, 4102444800)
+
+
+@pytest.mark.promise("R27")
+@pytest.mark.parametrize("expires_on", [True, "4102444800", None, float("nan"), float("inf"), 1e18, -1e18, [1]])
+def test_expiries_that_are_refused(expires_on: Any) -> None:
+    """An expiry is a number of seconds that is some day between the years 1 and 9999."""
+    with pytest.raises(InvalidTokenError):
+        AccessToken("opaque", expires_on)
+
+
+def test_a_fraction_of_a_second_is_floored() -> None:
+    """A token never claims to live longer than it does."""
+    assert AccessToken("opaque", 1.9).expires_on == 1
+    assert AccessToken("opaque", -1.5).expires_on == -2
+    assert isinstance(AccessToken("opaque", 1.0).expires_on, int)
+
+
+@pytest.mark.promise("R2")
+def test_a_token_is_immutable() -> None:
+    """Text and expiry are one value that never changes."""
+    token = AccessToken("opaque", 1)
+    with pytest.raises(AttributeError, match="immutable"):
+        token.token = "other"
+    with pytest.raises(AttributeError, match="immutable"):
+        token.expires_on = 2
+    with pytest.raises(AttributeError, match="stays"):
+        del token.token
+    assert (token.token, token.expires_on) == ("opaque", 1)
+
+
+@pytest.mark.promise("R52")
+@pytest.mark.parametrize("token", [AccessToken("canary-5f2c", 1), AccessTokenInfo("canary-5f2c", 1)])
+def test_a_token_is_never_shown(token: AccessToken) -> None:
+    """No way of turning a token into text shows it, nor how long it is."""
+    shown = f"{token!r} {token!s} {token} {token:>80} %r" % token
+    assert "canary" not in shown
+    assert repr(AccessToken("a" * 99, 1)) == repr(AccessToken("a", 1))
+    with pytest.raises(TypeError):
+        vars(token)
+    with pytest.raises(TypeError):
+        dataclasses.asdict(token)  # type: ignore[call-overload] - that it is no dataclass is the point
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError, match="secret"):
+            pickle.dumps(token, protocol)
+    assert copy.copy(token) is token
+    assert copy.deepcopy([token])[0] is token
+
+
+def test_tokens_are_equal_by_value() -> None:
+    """Equal text and expiry make equal tokens, which hash alike."""
+    assert AccessToken("a", 1) == AccessToken("a", 1.5)
+    assert hash(AccessToken("a", 1)) == hash(AccessToken("a", 1))
+    assert AccessToken("a", 1) != AccessToken("a", 2)
+    assert AccessToken("a", 1) != AccessToken("b", 1)
+    assert AccessToken("a", 1) != ("a", 1)
+
+
+def test_claims_are_read_only() -> None:
+    """The payload can be read and not changed, not even inside."""
+    token = AccessToken.from_jwt(jwt_of(b'{"exp":4102444800,"acsScope":"chat","list":[1]}'))
+    assert token.claims["acsScope"] == "chat"
+    with pytest.raises(TypeError):
+        token.claims["acsScope"] = "voip"  # type: ignore[index] - that it cannot be set is the point
+    token.claims["list"].append(2)
+    assert token.claims["list"] == [1]
+    assert AccessToken("opaque", 1).claims == {}
+
+
+def test_what_a_refresher_may_return() -> None:
+    """A JWT, an AccessToken, or anything with a token and its expiry."""
+    jwt = jwt_of(b'{"exp":4102444800}')
+    ours = AccessToken("opaque", 5)
+    assert accept(jwt) == AccessToken(jwt, 4102444800)
+    assert accept(ours) is ours
+    assert accept(SimpleNamespace(token="opaque", expires_on=5.5)) == ours
+    assert accept(SimpleNamespace(token="opaque", expires_on="1970-01-01T00:00:05.9999999+00:00")) == ours
+
+
+@pytest.mark.parametrize("result", [None, 5, b"abc", {"token": "a", "expires_on": 1}, SimpleNamespace(token="a")])
+def test_what_a_refresher_may_not_return(result: object) -> None:
+    """Anything else is refused, with the names of what is wanted."""
+    with pytest.raises(InvalidTokenError, match=r"JWT, an AccessToken or an object"):
+        accept(result)
+
+
+@pytest.mark.promise("R27")
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (5, 5),
+        (5.25, 5.25),
+        (-5, -5),
+        ("2034-10-04T10:21:29.4729393+00:00", 2043570089.472939),
+        ("2034-10-04T12:21:29.5+02:00", 2043570089.5),
+        ("2034-10-04T10:21:29Z", 2043570089),
+        (datetime(2034, 10, 4, 10, 21, 29, tzinfo=UTC), 2043570089),
+        (datetime(2034, 10, 4, 12, 21, 29, tzinfo=timezone(timedelta(hours=2))), 2043570089),
+        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), 253402300799),
+    ],
+)
+def test_expiries_that_are_read(value: object, seconds: float) -> None:
+    """Every form that the service and the SDKs write is understood."""
+    assert read_expiry(value) == pytest.approx(seconds, abs=1e-6)
+
+
+@pytest.mark.promise("R27")
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2034-10-04T10:21:29",
+        datetime(2034, 10, 4),
+        "soon",
+        "",
+        "2034-13-01T00:00:00Z",
+        "10000-01-01T00:00:00Z",
+        datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-1))),
+        None,
+        True,
+        b"2034-10-04T10:21:29Z",
+    ],
+)
+def test_expiries_that_are_not_read(value: object) -> None:
+    """A time without a zone could be hours off, so it is refused like one that is no time at all."""
+    with pytest.raises(InvalidTokenError):
+        read_expiry(value)
+
+
+def test_info_makes_an_azure_client_ask_each_time() -> None:
+    """Its time to refresh is more than a minute past, and not the 0 that stands for absent."""
+    info = AccessTokenInfo("opaque", 5)
+    assert info.token_type == "Bearer"
+    assert 0 < info.refresh_on < time.time() - 61

@@ -1,0 +1,19 @@
+"""A local stand-in of Azure Communication Services, over real TLS on loopback, on asyncio and trio."""
+
+from __future__ import annotations
+
+try:
+    from ._emulator import Emulator, open_emulator
+except ModuleNotFoundError as missing:
+    raise ImportError(
+        f'the emulator needs {missing.name}, which is not installed: pip install "anyio-acs-credential[emulator]"',
+        name=missing.name,
+    ) from missing
+from ._faults import Fault
+from ._front import RequestRecord
+
+__all__ = ("Emulator", "Fault", "RequestRecord", "open_emulator")
+
+for _public in (Emulator, Fault, RequestRecord, open_emulator):
+    _public.__module__ = __name__
+del _public

@@ -1,0 +1,97 @@
+"""Who may call: requests signed with the access key, and requests with a user's access token.
+
+Written from Microsoft's description of the HMAC-SHA256 scheme, and apart from what this package signs with, so that
+each checks the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import b64encode
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from ._service_error import ServiceError
+from ._state import refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from ._state import Service
+
+__all__ = ("check_signature", "check_user")
+
+_CLOCK_SKEW = 300
+_SIGNED = "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature="
+
+
+async def check_signature(request: Request, service: Service) -> None:
+    """Let a request pass that is signed with the access key, over exactly the bytes that arrived.
+
+    Args:
+        request: What arrived. Its body is read.
+        service: Whose access key, and whose time.
+
+    Raises:
+        ServiceError: 401, in every other case.
+    """
+    date = request.headers.get("x-ms-date", "")
+    if abs(_unix_time(date) - service.clock.time()) > _CLOCK_SKEW:
+        raise _denied("x-ms-date is missing, malformed or more than 5 minutes from the service's time")
+    content_hash = b64encode(hashlib.sha256(await request.body()).digest()).decode()
+    if request.headers.get("x-ms-content-sha256") != content_hash:
+        raise _denied("x-ms-content-sha256 is not the hash of the body")
+    parts = (date, request.headers.get("host", ""), content_hash)
+    text = "\n".join((request.method, _target(request.scope), ";".join(parts)))
+    signature = b64encode(hmac.new(service.access_key, text.encode(), hashlib.sha256).digest()).decode()
+    given = request.headers.get("authorization", "")
+    if not hmac.compare_digest(given.encode(), f"{_SIGNED}{signature}".encode()):
+        raise _denied("the signature is missing or wrong")
+
+
+def check_user(request: Request, service: Service, scopes: frozenset[str]) -> Mapping[str, Any]:
+    """Let a request pass that carries a good access token.
+
+    Args:
+        request: What arrived.
+        service: Who issued the token.
+        scopes: The token must have one of them.
+
+    Returns:
+        The claims of the token.
+
+    Raises:
+        ServiceError: 401 without a good token; 403 when it has none of the scopes.
+    """
+    header = request.headers.get("authorization")
+    if header is None:
+        raise ServiceError(401, "Unauthorized", "The access token is missing.", {"WWW-Authenticate": "Bearer"})
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise refused("the authorization scheme is not Bearer")
+    claims = service.check_token(token)
+    if scopes.isdisjoint(claims["acsScope"].split(",")):
+        challenge = f'Bearer error="insufficient_scope", scope="{" ".join(sorted(scopes))}"'
+        raise ServiceError(403, "Forbidden", "The access token lacks the scope.", {"WWW-Authenticate": challenge})
+    return claims
+
+
+def _target(scope: Mapping[str, Any]) -> str:
+    query: str = scope["query_string"].decode("latin-1")
+    path: str = scope["raw_path"].decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+def _unix_time(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return float("-inf")
+
+
+def _denied(reason: str) -> ServiceError:
+    message = f"Denied by the resource provider: {reason}."
+    return ServiceError(401, "Denied", message, {"WWW-Authenticate": "HMAC-SHA256"})

@@ -1,0 +1,97 @@
+"""Faults that the emulator shows on order, and when each is due. No I/O."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ._state import Clock
+
+__all__ = ("Fault", "Faults")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What goes wrong with which requests.
+
+    Attributes:
+        target: A regular expression that is searched for in the method and the decoded path of each request, such as
+            `"POST /identities$"`, `"issueAccessToken"` or `"/chat/"`.
+        action: To answer with `status`, to answer late, never to answer, or to cut the connection.
+        status: The HTTP status of a failure.
+        retry_after: The `Retry-After` header of a failure: seconds, or any text.
+        delay: Seconds by which an answer is late.
+        times: How many requests meet the fault; None for all.
+        seconds: For how long, by the emulator's clock; None for ever.
+
+    Raises:
+        ValueError: when a value is out of its range.
+    """
+
+    target: str
+    action: Literal["fail", "delay", "hang", "reset"]
+    status: int = 503
+    retry_after: int | str | None = None
+    delay: float = 0
+    times: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.target)
+        except re.error as error:
+            raise ValueError(f"target is not a regular expression ({error}): escape it with re.escape()") from error
+        if not 400 <= self.status <= 599:
+            raise ValueError(f"status is the HTTP status of a failure, from 400 to 599, not {self.status!r}")
+        if self.times is not None and self.times < 1:
+            raise ValueError(f"times is a number of requests, 1 or more, or None for all, not {self.times!r}")
+        for name in ("delay", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(f"{name} is a number of seconds, finite and not negative, not {value!r}")
+
+
+@dataclass
+class _Armed:
+    fault: Fault
+    left: float
+    until: float
+
+
+class Faults:
+    """The faults that are due.
+
+    Args:
+        clock: What tells the time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._armed: list[_Armed] = []
+
+    def add(self, fault: Fault) -> None:
+        """From now on, show this fault; where several fit a request, the one added last."""
+        left = math.inf if fault.times is None else fault.times
+        until = math.inf if fault.seconds is None else self._clock.time() + fault.seconds
+        self._armed.append(_Armed(fault, left, until))
+
+    def clear(self) -> None:
+        """Show no fault any more."""
+        self._armed = []
+
+    def take(self, request: str) -> Fault | None:
+        """The fault that is due for a request, if there is one; it counts as shown.
+
+        Args:
+            request: The method, a space, and the decoded path.
+        """
+        now = self._clock.time()
+        self._armed = [armed for armed in self._armed if armed.left > 0 and now < armed.until]
+        for armed in reversed(self._armed):
+            if re.search(armed.fault.target, request):
+                armed.left -= 1
+                return armed.fault
+        return None

@@ -1,0 +1,123 @@
+"""What every request passes first: it is counted, may meet a fault, and its answer is given an id."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import deque
+from dataclasses import dataclass
+from http.client import responses
+from secrets import token_bytes
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import anyio
+
+from ._answers import error_answer
+from ._tls import cut_connection
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from ._faults import Fault, Faults
+    from ._state import Clock
+
+__all__ = ("Front", "RequestRecord")
+
+_LOG_SIZE = 10_000
+
+
+@dataclass(frozen=True)
+class RequestRecord:
+    """A request that the emulator received.
+
+    Attributes:
+        method: The HTTP method.
+        path: The decoded path, without the query.
+        status: The HTTP status that was answered; None where a fault left it without an answer.
+        time: When that was decided, in Unix seconds of the emulator's clock.
+    """
+
+    method: str
+    path: str
+    status: int | None
+    time: float
+
+
+class Front:
+    """An ASGI application around another one.
+
+    Args:
+        app: The application that knows the answers.
+        faults: What goes wrong.
+        clock: What tells the time.
+
+    Attributes:
+        log: The newest 10,000 requests.
+    """
+
+    def __init__(self, app: ASGIApp, faults: Faults, clock: Clock) -> None:
+        self._app = app
+        self._faults = faults
+        self._clock = clock
+        self.log: deque[RequestRecord] = deque(maxlen=_LOG_SIZE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or live through the server's life span."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, self._recording(scope, send))
+        else:
+            await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        fault = self._faults.take(f"{scope['method']} {scope['path']}")
+        if fault is None:
+            await self._app(scope, receive, send)
+        elif fault.action == "delay":
+            await anyio.sleep(fault.delay)
+            await self._app(scope, receive, send)
+        elif fault.action == "fail":
+            await _failure(fault)(scope, receive, send)
+        else:
+            self._record(scope, None)
+            if fault.action == "reset":
+                cut_connection()
+            else:
+                await _disconnect(receive)
+
+    def _recording(self, scope: Scope, send: Send) -> Send:
+        async def recording(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._record(scope, message["status"])
+                message["headers"] = [*message["headers"], *_ids()]
+            await send(message)
+
+        return recording
+
+    def _record(self, scope: Scope, status: int | None) -> None:
+        self.log.append(RequestRecord(scope["method"], scope["path"], status, self._clock.time()))
+
+
+def _failure(fault: Fault) -> ASGIApp:
+    code = responses.get(fault.status, "Error").replace(" ", "")
+    headers = None if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    return error_answer(fault.status, code, "The emulator was told to fail.", headers)
+
+
+def _ids() -> list[tuple[bytes, bytes]]:
+    vector = b64encode(token_bytes(16)).rstrip(b"=") + b".0"
+    return [(b"x-ms-request-id", str(uuid4()).encode()), (b"ms-cv", vector)]
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    # Starlette's own handler makes the server raise when it is cancelled, and one that returns early is waited for.
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})

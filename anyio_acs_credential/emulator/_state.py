@@ -1,0 +1,145 @@
+"""What the emulated service knows: its identities, and which of their tokens it accepts. No I/O."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import UTC, datetime
+from secrets import token_bytes, token_hex
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
+
+from ._service_error import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ._signing import SigningKey
+
+__all__ = ("SCOPES", "Clock", "Service", "refused")
+
+SCOPES = frozenset({"chat", "chat.join", "chat.join.limited", "voip", "voip.join"})
+
+
+class Clock(Protocol):
+    """What is used of the `time` module."""
+
+    def time(self) -> float:
+        """Unix seconds."""
+        ...
+
+
+class Service:
+    """One Communication Services resource.
+
+    Args:
+        key: What signs the tokens.
+        clock: What tells the time.
+        token_lifetime: Seconds that every token lives, or None for what each request asks.
+
+    Attributes:
+        access_key: The key of the resource, as bytes.
+    """
+
+    def __init__(self, key: SigningKey, *, clock: Clock, token_lifetime: float | None = None) -> None:
+        self.clock = clock
+        self.token_lifetime = token_lifetime
+        self.access_key = token_bytes(64)
+        self.resource_id = str(uuid4())
+        self._key = key
+        # The generation of a user's tokens. Revoking begins a new one: times in whole seconds, as tokens have
+        # them, could not tell a token issued just before from one issued just after.
+        self._generations: dict[str, str] = {}
+
+    @property
+    def access_key_text(self) -> str:
+        """The access key as the Azure portal shows it."""
+        return b64encode(self.access_key).decode()
+
+    def create_identity(self) -> str:
+        """The raw id of a new user."""
+        identity = f"8:acs:{self.resource_id}_{uuid4()}"
+        self._generations[identity] = token_hex(8)
+        return identity
+
+    def delete_identity(self, identity: str) -> None:
+        """Forget a user and refuse the tokens issued so far.
+
+        Raises:
+            ServiceError: 404, when there is no such user.
+        """
+        self._generation(identity)
+        del self._generations[identity]
+
+    def revoke_tokens(self, identity: str) -> None:
+        """Refuse the tokens that were issued to a user so far.
+
+        Raises:
+            ServiceError: 404, when there is no such user.
+        """
+        self._generation(identity)
+        self._generations[identity] = token_hex(8)
+
+    def issue_token(self, identity: str, scopes: Iterable[str], lifetime: float) -> dict[str, str]:
+        """An access token, as the body of an answer.
+
+        Args:
+            identity: The user's raw id.
+            scopes: What the token is good for.
+            lifetime: Seconds, unless the service has a `token_lifetime`.
+
+        Raises:
+            ServiceError: 404, when there is no such user.
+        """
+        now = self.clock.time()
+        expires = now + (lifetime if self.token_lifetime is None else self.token_lifetime)
+        claims = {
+            "skypeid": identity.removeprefix("8:"),
+            "scp": 1792,
+            "csi": str(int(now)),
+            "exp": int(expires),
+            "acsScope": ",".join(scopes),
+            "resourceId": self.resource_id,
+            "iat": int(now),
+            "jti": f"{self._generation(identity)}.{token_hex(8)}",
+        }
+        return {"token": self._key.sign(claims), "expiresOn": _timestamp(expires)}
+
+    def check_token(self, token: str) -> Mapping[str, Any]:
+        """The claims of a token that is good now.
+
+        Args:
+            token: What the client sent.
+
+        Raises:
+            ServiceError: 401, when it is malformed, signed by somebody else, expired or revoked, or its user deleted.
+        """
+        try:
+            claims = self._key.verify(token)
+        except ValueError as error:
+            raise refused(str(error)) from error
+        generation = self._generations.get(f"8:{claims.get('skypeid')}")
+        if generation is None:
+            raise refused("the user of the token does not exist")
+        if not claims["jti"].startswith(f"{generation}."):
+            raise refused("the token was revoked")
+        if claims["exp"] <= self.clock.time():
+            raise refused("the token has expired")
+        return claims
+
+    def _generation(self, identity: str) -> str:
+        try:
+            return self._generations[identity]
+        except KeyError:
+            raise ServiceError(404, "IdentityNotFound", "The identity does not exist.") from None
+
+
+def refused(reason: str) -> ServiceError:
+    """What is answered to a token that is not good (RFC 6750, section 3.1)."""
+    challenge = f'Bearer error="invalid_token", error_description="{reason}"'
+    headers = {"WWW-Authenticate": challenge}
+    return ServiceError(401, "Unauthorized", f"The access token is not accepted: {reason}.", headers)
+
+
+def _timestamp(when: float) -> str:
+    # Seven digits, as .NET writes them; Python has six.
+    return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%dT%H:%M:%S.%f}0+00:00"

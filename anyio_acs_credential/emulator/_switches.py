@@ -1,0 +1,93 @@
+"""The switches with which a test, or a demonstration, makes the emulator misbehave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._faults import Fault
+
+if TYPE_CHECKING:
+    from ._faults import Faults
+
+__all__ = ("FaultSwitches",)
+
+
+class FaultSwitches:
+    """Each call adds a fault, at any moment; of those that fit a request, the one added last counts.
+
+    Args:
+        faults: Where they are added.
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def fail(
+        self,
+        target: str,
+        *,
+        status: int = 503,
+        retry_after: int | str | None = None,
+        times: int | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Answer requests with an error.
+
+        Args:
+            target: A regular expression that is searched for in the method and the decoded path of each request, such
+                as `"POST /identities$"`, `"issueAccessToken"` or `"/chat/"`.
+            status: The HTTP status, from 400 to 599.
+            retry_after: The `Retry-After` header: seconds, or any text.
+            times: How many requests; None for all.
+            seconds: For how long, by the emulator's clock; None until `heal()`.
+
+        Raises:
+            ValueError: when a value is out of its range.
+        """
+        self._faults.add(
+            Fault(target=target, action="fail", status=status, retry_after=retry_after, times=times, seconds=seconds)
+        )
+
+    def delay(self, target: str, delay: float, *, times: int | None = None, seconds: float | None = None) -> None:
+        """Answer requests late.
+
+        Args:
+            target: As for `fail`.
+            delay: By how many seconds.
+            times: As for `fail`.
+            seconds: As for `fail`.
+
+        Raises:
+            ValueError: when a value is out of its range.
+        """
+        self._faults.add(Fault(target=target, action="delay", delay=delay, times=times, seconds=seconds))
+
+    def hang(self, target: str, *, times: int | None = None, seconds: float | None = None) -> None:
+        """Never answer requests: each waits until its client gives up, or the emulator ends.
+
+        Args:
+            target: As for `fail`.
+            times: As for `fail`.
+            seconds: As for `fail`.
+
+        Raises:
+            ValueError: when a value is out of its range.
+        """
+        self._faults.add(Fault(target=target, action="hang", times=times, seconds=seconds))
+
+    def reset(self, target: str, *, times: int | None = None, seconds: float | None = None) -> None:
+        """Cut the connections by which requests come, without an answer and without a TLS goodbye.
+
+        Args:
+            target: As for `fail`.
+            times: As for `fail`.
+            seconds: As for `fail`.
+
+        Raises:
+            ValueError: when a value is out of its range.
+        """
+        self._faults.add(Fault(target=target, action="reset", times=times, seconds=seconds))
+
+    def heal(self) -> None:
+        """Show no fault any more. What hangs or is late already stays so."""
+        self._faults.clear()

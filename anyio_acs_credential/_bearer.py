@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ._endpoint import is_secure
 from ._errors import CredentialError, CredentialUsageError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterable, MutableMapping
+
     from ._credential import CommunicationTokenCredential
 
 __all__ = ("BearerFlow",)
@@ -87,7 +88,7 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         request.headers["Authorization"] = f"Bearer {token.token}"
         yield request
 
-    def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:
+    def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:  # noqa: ARG002 - httpx gives it
         """Refuse a synchronous client, which cannot wait for a token.
 
         Raises:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from contextlib import asynccontextmanager
+from contextlib import nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from anyio import RunFinishedError, create_task_group, fail_after, get_cancelled_exc_class
+from anyio import RunFinishedError, fail_after
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from ._errors import CredentialNotEnteredError, CredentialUsageError, InvalidTokenError, TokenUnavailableError
-from ._refresh import RefreshTask, closed_error
+from ._block import running
+from ._errors import CredentialNotEnteredError, CredentialUsageError, TokenUnavailableError
+from ._options import check_options, initial_token
+from ._refresh import RefreshTask
 from ._schedule import RefreshPolicy
-from ._source import check_refresher
 from ._state import RefreshState
 from ._token import AccessToken, AccessTokenInfo
 from ._updates import TokenUpdates
+from ._waiting import closed_error, wait_for_refresh, wait_for_token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from ._state import Held
 
 __all__ = ("CommunicationTokenCredential",)
+
+
+_DEFAULT_POLICY = RefreshPolicy()
 
 
 class CommunicationTokenCredential:
@@ -81,22 +85,19 @@ class CommunicationTokenCredential:
         *,
         token_refresher: TokenRefresher | None = None,
         proactive_refresh: bool = True,
-        policy: RefreshPolicy = RefreshPolicy(),
+        policy: RefreshPolicy = _DEFAULT_POLICY,
         observer: Callable[[CredentialEvent], object] | None = None,
         clock: Clock = time,
     ) -> None:
         if token is None and token_refresher is None:
             raise TypeError("give a token, or a token_refresher that fetches tokens")
-        _check_options(proactive_refresh, policy, observer, clock)
-        if token_refresher is not None:
-            check_refresher(token_refresher)
-            _preload()
+        check_options(token_refresher, proactive_refresh, policy, observer, clock)
         self._refresher = token_refresher
         self._clock = clock
         self._observer = observer
         self._state = RefreshState(clock, policy, proactive_refresh)
         if token is not None:
-            self._state.hold(_initial(token))
+            self._state.hold(initial_token(token))
         self._held: Held | None = self._state.held if token_refresher is None else None
         self._thread = -1
         self._reads = 0
@@ -105,7 +106,12 @@ class CommunicationTokenCredential:
         self._closed = False
         self._block: AbstractAsyncContextManager[None] | None = None
 
-    async def get_token(self, *scopes: str, claims: str | None = None, **options: Any) -> AccessToken:
+    async def get_token(
+        self,
+        *scopes: str,  # noqa: ARG002 - azure-core's clients pass them
+        claims: str | None = None,
+        **options: Any,  # noqa: ARG002 - likewise
+    ) -> AccessToken:
         """A valid access token.
 
         A fresh one is returned without waiting. One that is about to end is returned after
@@ -145,8 +151,8 @@ class CommunicationTokenCredential:
             await checkpoint_if_cancelled()
             return self.get_token_nowait()
         if claims is not None:
-            return await self._entered().refresh(held.token.token if held is not None else "")
-        return await self._entered().token()
+            return await wait_for_refresh(self._entered(), held.token.token if held is not None else "")
+        return await wait_for_token(self._entered())
 
     def get_token_nowait(self) -> AccessToken:
         """The held token, without waiting and without a checkpoint. Safe from any thread.
@@ -246,7 +252,8 @@ class CommunicationTokenCredential:
             if self._closed:
                 raise closed_error()
             raise TokenUnavailableError("a static credential cannot refresh its token: give it a token_refresher")
-        return await self._entered().refresh(rejected.token if isinstance(rejected, AccessToken) else rejected)
+        text = rejected.token if isinstance(rejected, AccessToken) else rejected
+        return await wait_for_refresh(self._entered(), text)
 
     def updates(self) -> TokenUpdates:
         """An async iterator of the held token, if there is a valid one, and then of each that replaces it.
@@ -302,12 +309,9 @@ class CommunicationTokenCredential:
             raise CredentialUsageError(
                 "the credential is open already: enter it once, where the program starts, and inject it"
             )
-        self._block = block = self._open()
-        try:
-            await block.__aenter__()
-        except BaseException:
-            self._block = None
-            raise
+        self._held, self._closed = self._state.held, False
+        self._block = nullcontext() if self._refresher is None else running(self._begin(self._refresher))
+        await self._block.__aenter__()
         return self
 
     async def __aexit__(
@@ -315,37 +319,11 @@ class CommunicationTokenCredential:
     ) -> bool | None:
         if self._block is None:
             raise CredentialUsageError("the credential was left without having been entered")
+        self._shut()
         try:
             return await self._block.__aexit__(exc_type, exc, traceback)
         finally:
-            self._block = None
-
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[None]:
-        """Run the refresh task beside the block, and let the block's own exception through as the object it is."""
-        self._held, self._closed = self._state.held, False
-        task = None if self._refresher is None else self._begin(self._refresher)
-        raised: BaseException | None = None
-        try:
-            async with create_task_group() as group:
-                if task is not None:
-                    group.start_soon(task.run, name="access token refresh")
-                try:
-                    yield
-                except BaseException as error:
-                    raised = error
-                    raise
-                finally:
-                    self._shut()
-        except BaseExceptionGroup:
-            # Which errors the group holds depends on the backend; what went wrong is known without it.
-            raised = _the_one_error(raised, task)
-            if raised is None:
-                raise
-        finally:
-            self._task = None
-        if raised is not None:
-            raise raised
+            self._block = self._task = None
 
     def _shut(self) -> None:
         if self._task is not None:
@@ -358,7 +336,7 @@ class CommunicationTokenCredential:
         self._state.begin()
         self._thread = get_ident()
         self._task = RefreshTask(refresher, self._state, Reporter(self._observer, self._secrets), self._publish)
-        # checkpoint_if_cancelled() finds its backend anew at each call, which takes as long as all else in a fresh read.
+        # checkpoint_if_cancelled() finds its backend anew at each call, as long as all else in a fresh read takes.
         self._check_cancelled = self._task.loop.backend_class.checkpoint_if_cancelled
         return self._task
 
@@ -366,9 +344,9 @@ class CommunicationTokenCredential:
         self._held = held
 
     def _secrets(self) -> list[str]:
-        held, task = self._state.held, self._task
-        known = [held.token.token] if held is not None else []
-        return known + (list(task.round.rejected) if task is not None else [])
+        known = [self._state.previous, self._state.valid()]
+        rejected = self._task.round.rejected if self._task is not None else ()
+        return [token.token for token in known if token is not None] + list(rejected)
 
     def _entered(self) -> RefreshTask:
         if self._task is None or self._closed:
@@ -387,41 +365,3 @@ class CommunicationTokenCredential:
                 "the credential renews its token only inside its block: use `async with credential:` first"
             )
         return TokenUnavailableError("no valid access token is held at this moment: await get_token() for one")
-
-
-def _the_one_error(raised: BaseException | None, task: RefreshTask | None) -> BaseException | None:
-    """What the block raised; or what ended the refresh task, where that is why the block was cancelled."""
-    crash = task.crash if task is not None else None
-    if crash is not None and (raised is None or isinstance(raised, get_cancelled_exc_class())):
-        return crash
-    if crash is not None and raised is not None:
-        raised.add_note(f"the refresh task had ended too, with {type(crash).__name__}")
-    return raised
-
-
-def _preload() -> None:
-    """Import what rounds will need: imported in one, it would stall the event loop."""
-    import jwt.api_jws
-
-    from . import _report  # noqa: F401
-
-
-def _initial(token: object) -> AccessToken:
-    if isinstance(token, AccessToken):
-        return token
-    if isinstance(token, str):
-        return AccessToken.from_jwt(token)
-    raise InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
-
-
-def _check_options(proactive_refresh: object, policy: object, observer: object, clock: object) -> None:
-    if not isinstance(proactive_refresh, bool):
-        raise TypeError(f"proactive_refresh is True or False, not {type(proactive_refresh).__name__}")
-    if not isinstance(policy, RefreshPolicy):
-        raise TypeError(f"policy is a RefreshPolicy, not {type(policy).__name__}")
-    if observer is not None and not callable(observer):
-        raise TypeError(f"observer is a function that takes an event, not {type(observer).__name__}")
-    if inspect.iscoroutinefunction(observer):
-        raise TypeError("observer is a plain function: it is called in the refresh task, which does not await it")
-    if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
-        raise TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")

@@ -1,6 +1,6 @@
-"""The one task that renews a token, and the ways to wait for it.
+"""The one task that renews a token.
 
-It knows no HTTP and no sign-in: a token source is a callable that is awaited. The rules of this file:
+It knows no HTTP and no sign-in: a token source is a callable that is awaited. The rules of this file and of `_waiting`:
 
 1. One task asks the source, and it is nobody's caller: it runs in the context of the task that entered, under a
    shielded cancel scope that only closing cancels. Callers wait on an event; what happens to them stays with them.
@@ -14,17 +14,15 @@ It knows no HTTP and no sign-in: a token source is a callable that is awaited. T
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, Event, Lock, move_on_after
-from anyio.lowlevel import checkpoint, current_token
+from anyio.lowlevel import current_token
 
-from ._errors import CredentialClosedError, CredentialError, CredentialUsageError, TokenRefreshError, TokenSourceError
-from ._schedule import NO_REMAINDER, SLICE, TokenState
+from ._errors import CredentialClosedError, CredentialUsageError, TokenSourceError
+from ._round import Round
+from ._schedule import NO_REMAINDER, SLICE
 from ._source import ask
-from ._state import is_permanent
 from ._token import AccessToken
 
 if TYPE_CHECKING:
@@ -34,45 +32,7 @@ if TYPE_CHECKING:
     from ._source import TokenRefresher
     from ._state import Held, RefreshState
 
-__all__ = ("RefreshTask", "Round")
-
-
-class Round:
-    """One question to the source, asked once, and its answer for all who wait."""
-
-    __slots__ = ("_done", "began", "cause", "forced", "over", "rejected", "requested")
-
-    def __init__(self) -> None:
-        self.requested = False
-        self.forced = False
-        self.rejected: set[str] = set()
-        self.began: float | None = None  # on the monotonic clock
-        self.cause: BaseException | None = None  # why it brought no token
-        self.over = False
-        self._done: Event | None = None  # made for the first who waits: most rounds have nobody
-
-    async def wait(self) -> None:
-        """Wait until the round is over."""
-        if self.over:
-            return
-        if self._done is None:
-            self._done = Event()
-        await self._done.wait()
-
-    def end(self) -> None:
-        """Wake all who wait."""
-        self.over = True
-        if self._done is not None:
-            self._done.set()
-
-    @property
-    def waiting(self) -> int:
-        """Tasks that wait."""
-        return self._done.statistics().tasks_waiting if self._done is not None else 0
-
-
-_asking: ContextVar[Round | None] = ContextVar("anyio_acs_credential.asking", default=None)
-"""The round that the running code is the source of, in whatever task or thread the source has started."""
+__all__ = ("RefreshTask",)
 
 
 class RefreshTask:
@@ -98,7 +58,7 @@ class RefreshTask:
         self.closed = False
         self.crash: BaseException | None = None  # what ended the task, where it was not closing
         self._refresher = refresher
-        self._state = state
+        self.state = state
         self._reporter = reporter
         self._publish = publish
         self.loop = current_token()
@@ -129,7 +89,7 @@ class RefreshTask:
 
     def _delay(self) -> float:
         """Seconds until there is something to do, by both clocks as they stand now."""
-        state = self._state
+        state = self.state
         delay = state.until_scheduled()
         if self.round.forced:
             delay = 0.0
@@ -144,29 +104,29 @@ class RefreshTask:
 
     async def _renew(self) -> None:
         asked = self.round
-        asked.began = self._state.clock.monotonic()
+        asked.began = self.state.clock.monotonic()
         self._reporter.started(asked.forced)
-        _asking.set(asked)
-        outcome = await ask(self._refresher, self._state.policy.refresh_timeout, self.scope)
+        asked.enter()
+        outcome = await ask(self._refresher, self.state.policy.refresh_timeout, self.scope)
         if not self.closed:
             self._settle(asked, outcome)
 
     def _settle(self, asked: Round, outcome: AccessToken | BaseException) -> None:
-        before = self._state.held
+        before = self.state.held
         if isinstance(outcome, AccessToken):
             try:
-                self._state.take(outcome, forced=asked.forced, rejected=asked.rejected)
+                self.state.take(outcome, forced=asked.forced, rejected=asked.rejected)
             except TokenSourceError as error:
                 outcome = error
         if isinstance(outcome, BaseException):
             asked.cause = outcome
-            self._state.fail(outcome)
+            self.state.fail(outcome)
         self.round = Round()
-        if self._state.held is not before:
-            self._publish(self._state.held)
+        if self.state.held is not before:
+            self._publish(self.state.held)
             self._announce()
         try:
-            self._reporter.finished(self._state)
+            self._reporter.finished(self.state)
         finally:
             asked.end()
 
@@ -194,92 +154,6 @@ class RefreshTask:
         self._announce()
         self._reporter.closed()
 
-    async def token(self) -> AccessToken:
-        """The held token, after a wait for a newer one where its state asks for that.
-
-        Raises:
-            TokenRefreshError: when none is valid and the round failed, or one failed too short a time ago.
-            CredentialClosedError: when the credential closes meanwhile.
-            CredentialUsageError: when called in another event loop, or by the source itself.
-        """
-        self.check_loop()
-        yielded = False
-        while True:
-            asked = self.round
-            patience = self._patience(asked)
-            if patience <= 0:
-                if not yielded:
-                    await checkpoint()
-                    yielded = True
-                if (token := self._state.valid()) is not None:
-                    return token
-            elif patience == inf and asked.began is None and self._state.cause and self._state.until_callers() > 0:
-                await checkpoint()
-                raise self.error(self._state.cause)
-            else:
-                await self._join(asked, patience)
-                yielded = True
-                if asked.cause is not None and (self.closed or self._state.valid() is None):
-                    raise self.error(asked.cause)
-
-    def _patience(self, asked: Round) -> float:
-        """Seconds that `get_token()` waits for the round; none where it has something to hand out instead."""
-        match self._state.token_state():
-            case TokenState.FRESH:
-                return 0.0
-            case TokenState.STALE if asked.began is not None:
-                return asked.began + self._state.policy.on_demand_wait - self._state.clock.monotonic()
-            case TokenState.STALE:
-                return 0.0 if self._state.until_retry() > 0 else self._state.policy.on_demand_wait
-            case TokenState.EXPIRED:
-                return inf
-
-    async def refresh(self, rejected: str | None = None) -> AccessToken:
-        """The token of a round made now, or of the one in flight.
-
-        Raises:
-            TokenRefreshError: when the round failed, or a rejected token may not be replaced yet.
-            CredentialClosedError: when the credential closes meanwhile.
-            CredentialUsageError: when called in another event loop, or by the source itself.
-        """
-        self.check_loop()
-        asked = self.round
-        if rejected is not None:
-            valid = self._state.valid()
-            if valid is None or valid.token != rejected:
-                return await self.token()
-            if asked.began is None and not asked.forced:
-                self._check_replaceable()
-            asked.rejected.add(rejected)
-        asked.forced = True
-        await self._join(asked, inf)
-        if asked.cause is None and (token := self._state.valid()) is not None:
-            return token
-        raise self.error(asked.cause)
-
-    def _check_replaceable(self) -> None:
-        if self._state.cause is not None and self._state.until_retry() > 0:
-            raise self.error(self._state.cause)
-        if not self._state.may_replace_rejected():
-            raise TokenRefreshError(
-                "the service turns tokens down as soon as they are fetched, so the next is not fetched at once; "
-                "see why it refuses them (its answer's body, the token's scopes)"
-            )
-
-    async def _join(self, asked: Round, patience: float) -> None:
-        if _asking.get() is asked:
-            raise CredentialUsageError(
-                "the token source asked its own credential for a token, which would wait for itself; "
-                "give the source a credential of its own, or none"
-            )
-        asked.requested = True
-        self._wake.set()
-        if patience == inf:
-            await asked.wait()
-        else:
-            with move_on_after(patience):
-                await asked.wait()
-
     def check_loop(self) -> None:
         """Refuse to wait in another event loop than the one that the task runs in.
 
@@ -292,22 +166,7 @@ class RefreshTask:
                 "and in a second event loop enter a credential of its own"
             )
 
-    def error(self, cause: BaseException | None) -> CredentialError:
-        """A new exception for one waiter."""
-        if isinstance(cause, CredentialClosedError):
-            return closed_error()
-        permanent = cause is not None and is_permanent(cause)
-        retry_after = cause.retry_after if isinstance(cause, TokenSourceError | TokenRefreshError) else None
-        advice = "mend that and call refresh()" if permanent else "it is tried again at the next request"
-        error = TokenRefreshError(
-            f"no access token could be fetched ({type(cause).__name__}, see __cause__); {advice}",
-            permanent=permanent,
-            retry_after=retry_after,
-        )
-        error.__cause__ = cause
-        return error
-
-
-def closed_error() -> CredentialClosedError:
-    """What callers of a closed credential get."""
-    return CredentialClosedError("the credential is closed; use it inside its `async with` block, or enter it again")
+    def request(self, asked: Round) -> None:
+        """Have the round made, now or when its turn comes."""
+        asked.requested = True
+        self._wake.set()

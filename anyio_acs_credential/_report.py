@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -94,10 +95,8 @@ class Reporter:
         return redact(f"{type(error).__name__}: {text}", *self._secrets())
 
     def _log(self, level: int, message: str, *args: object) -> None:
-        try:
+        with suppress(Exception):  # a log handler that raises must not end the refreshing
             _logger.log(level, message, *args)
-        except Exception:  # noqa: BLE001, S110 - a log handler that raises must not end the refreshing
-            pass
 
 
 def _iso(moment: float) -> str:

@@ -143,7 +143,7 @@ def backoff(failures: int, longest: float, fraction: float, policy: RefreshPolic
 
 
 def retry_delay(
-    failures: int, remaining: float, life: float, retry_after: float | None, fraction: float, policy: RefreshPolicy
+    failures: int, remaining: float, life: float, retry_after: float | None, *, fraction: float, policy: RefreshPolicy
 ) -> float:
     """The wait after a failed round.
 
@@ -159,10 +159,7 @@ def retry_delay(
         Seconds until the next attempt. While a token is held, they end no later than it does, and a tenth of the
         window is the longest back-off, so that a source that comes back just before the expiry is still asked in time.
     """
-    if remaining <= 0:
-        longest = policy.retry_max
-    else:
-        longest = min(policy.retry_max, max(1.0, _window(life, policy) / 10))
+    longest = policy.retry_max if remaining <= 0 else min(policy.retry_max, max(1.0, _window(life, policy) / 10))
     wait = retry_after if retry_after is not None else backoff(failures, longest, fraction, policy)
     wait = max(wait, policy.retry_initial)
     if 0 < remaining < wait + policy.retry_initial:

@@ -40,7 +40,7 @@ def check_refresher(refresher: object) -> None:
         signature.bind()
     except TypeError as error:
         raise TypeError(
-            f"token_refresher is called without arguments, but has required ones ({error}); bind them with functools.partial"
+            f"token_refresher is called without arguments, but needs some ({error}); bind them with functools.partial"
         ) from None
 
 
@@ -61,13 +61,7 @@ async def ask(refresher: TokenRefresher, timeout: float, ours: CancelScope) -> A
     """
     try:
         with move_on_after(timeout):
-            answer = refresher()
-            if not inspect.isawaitable(answer):
-                raise TypeError(
-                    f"the token refresher returned {type(answer).__name__}, which cannot be awaited; give an async "
-                    "function, and call blocking code in it through anyio.to_thread.run_sync"
-                )
-            return accept(await answer)
+            return accept(await _awaitable(refresher()))
     except BaseException as error:
         if _passes(error, ours):
             raise
@@ -75,6 +69,15 @@ async def ask(refresher: TokenRefresher, timeout: float, ours: CancelScope) -> A
     return TokenSourceError(
         f"the token source gave no answer within {timeout:g} s (RefreshPolicy.refresh_timeout): see what it waits for"
     )
+
+
+def _awaitable(answer: Awaitable[object]) -> Awaitable[object]:
+    if not inspect.isawaitable(answer):
+        raise TypeError(
+            f"the token refresher returned {type(answer).__name__}, which cannot be awaited; give an async function, "
+            "and call blocking code in it through anyio.to_thread.run_sync"
+        )
+    return answer
 
 
 def _passes(error: BaseException, ours: CancelScope) -> bool:
@@ -87,7 +90,7 @@ def _passes(error: BaseException, ours: CancelScope) -> bool:
 
 def _natively_cancelled() -> bool:
     """Whether asyncio's own `Task.cancel()` was called on this task, as `asyncio.run` does at its end."""
-    import asyncio  # only asyncio programs come here with it still to be loaded: none do
+    import asyncio  # on trio it is only needed here
 
     try:
         task = asyncio.current_task()

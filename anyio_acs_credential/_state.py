@@ -74,6 +74,7 @@ class RefreshState:
         self.policy = policy
         self.proactive = proactive
         self.held: Held | None = None
+        self.previous: AccessToken | None = None
         self.refreshes = 0
         self.failures = 0
         self._fraction = fraction
@@ -89,6 +90,7 @@ class RefreshState:
 
     def hold(self, token: AccessToken) -> Held:
         """Replace what is held."""
+        self.previous = self.valid()
         now, life = self.clock.monotonic(), max(token.expires_on - self.clock.time(), 0.0)
         stale = stale_at(life, self.policy)
         self.held = Held(
@@ -175,7 +177,7 @@ class RefreshState:
             return
         retry_after = usable_retry_after(cause.retry_after) if isinstance(cause, _SPEAKING) else None
         remaining, life = self.remaining(), self.held.life if self.held is not None else 0.0
-        wait = retry_delay(self.streak, remaining, life, retry_after, self._fraction(), self.policy)
+        wait = retry_delay(self.streak, remaining, life, retry_after, fraction=self._fraction(), policy=self.policy)
         self._wait(wait, max(_CALLER_PACE, retry_after or 0.0), ends_with_token=remaining > 0)
 
     def _wait(self, retry: float, callers: float, *, ends_with_token: bool) -> None:

@@ -10,4 +10,4 @@ __all__ = ("BearerAuth",)
 
 
 class BearerAuth(BearerFlow[httpx2.Request, httpx2.Response], httpx2.Auth):
-    __doc__ = BearerFlow.__doc__
+    """`BearerAuth` for httpx2; see there."""

@@ -16,6 +16,7 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import hypothesis_profiles  # noqa: F401 - registers its profiles
 import pytest
 
 if TYPE_CHECKING:

@@ -115,7 +115,7 @@ def test_wait_after_a_failure(
     failures: int, remaining: float, life: float, retry_after: float | None, wait: float
 ) -> None:
     """The wait follows the back-off or the source's wish, and ends with the held token."""
-    assert retry_delay(failures, remaining, life, retry_after, 0, DEFAULT) == wait
+    assert retry_delay(failures, remaining, life, retry_after, fraction=0, policy=DEFAULT) == wait
 
 
 @pytest.mark.promise("R15", "R16")
@@ -128,6 +128,7 @@ def test_wait_after_a_failure(
     policy=policies,
 )
 def test_wait_after_a_failure_is_bounded(
+    *,
     failures: int,
     remaining: float,
     life: float,
@@ -136,7 +137,7 @@ def test_wait_after_a_failure_is_bounded(
     policy: RefreshPolicy,
 ) -> None:
     """It is positive, never past the expiry of a held token, and never shorter than allowed but to meet it."""
-    wait = retry_delay(failures, remaining, life, retry_after, fraction, policy)
+    wait = retry_delay(failures, remaining, life, retry_after, fraction=fraction, policy=policy)
     if remaining > 0:
         assert 0 < wait <= remaining
         assert wait >= policy.retry_initial or wait == remaining
@@ -201,7 +202,7 @@ def test_retry_after_counts_only_where_it_is_a_wait(value: object, wait: float |
 def test_policy_refuses_nonsense(wrong: dict[str, object], error: type[Exception], fix: str) -> None:
     """A policy that cannot work is refused where it is made, with the reason."""
     with pytest.raises(error, match=fix) as caught:
-        RefreshPolicy(**wrong)  # type: ignore[arg-type] - the wrong types are the point
+        RefreshPolicy(**wrong)  # type: ignore[arg-type]  # the wrong types are the point
     assert next(iter(wrong)).split("_")[0] in str(caught.value)
 
 

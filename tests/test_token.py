@@ -196,7 +196,7 @@ def test_a_token_is_never_shown(token: AccessToken) -> None:
     with pytest.raises(TypeError):
         vars(token)
     with pytest.raises(TypeError):
-        dataclasses.asdict(token)  # type: ignore[call-overload] - that it is no dataclass is the point
+        dataclasses.asdict(token)  # type: ignore[call-overload]  # that it is no dataclass is the point
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         with pytest.raises(TypeError, match="secret"):
             pickle.dumps(token, protocol)
@@ -218,7 +218,7 @@ def test_claims_are_read_only() -> None:
     token = AccessToken.from_jwt(jwt_of(b'{"exp":4102444800,"acsScope":"chat","list":[1]}'))
     assert token.claims["acsScope"] == "chat"
     with pytest.raises(TypeError):
-        token.claims["acsScope"] = "voip"  # type: ignore[index] - that it cannot be set is the point
+        token.claims["acsScope"] = "voip"  # type: ignore[index]  # that it cannot be set is the point
     token.claims["list"].append(2)
     assert token.claims["list"] == [1]
     assert AccessToken("opaque", 1).claims == {}

@@ -5,3 +5,7 @@ from ._sources import ScriptedSource, make_jwt
 from ._virtual_time import virtual_time, virtual_time_backends
 
 __all__ = ("ScriptedSource", "VirtualClock", "make_jwt", "virtual_time", "virtual_time_backends")
+
+for _public in (ScriptedSource, VirtualClock, make_jwt, virtual_time, virtual_time_backends):
+    _public.__module__ = __name__
+del _public

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .._clock import Clock
 
     Entry: TypeAlias = (
-        "float | AccessToken | str | BaseException | type[BaseException] | Callable[[], Awaitable[AccessToken | str]]"
+        "float | AccessToken | str | BaseException | type[BaseException] | Callable[[], Awaitable[Any]]"
     )
 
 __all__ = ("ScriptedSource", "make_jwt")

@@ -1,0 +1,52 @@
+"""The block of an entered credential: a task group that nobody sees.
+
+What the body raises leaves the block as the object that it is. A task group would wrap it into an exception group, and
+which errors are in that group depends on the backend; so it is not the group that is looked at, but what is known
+without it: what the body raised, and what ended the refresh task.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from anyio import create_task_group, get_cancelled_exc_class
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from ._refresh import RefreshTask
+
+__all__ = ("running",)
+
+
+@asynccontextmanager
+async def running(task: RefreshTask) -> AsyncIterator[None]:
+    """Run a refresh task beside the block, and end it with the block."""
+    raised: BaseException | None = None
+    try:
+        async with create_task_group() as group:
+            group.start_soon(task.run, name="access token refresh")
+            try:
+                yield
+            except BaseException as error:
+                raised = error
+                raise
+            finally:
+                task.close()
+    except BaseExceptionGroup:
+        raised = _what_went_wrong(raised, task.crash)
+        if raised is None:
+            raise
+    if raised is not None:
+        raise raised
+
+
+def _what_went_wrong(raised: BaseException | None, crash: BaseException | None) -> BaseException | None:
+    """What the body raised; but what ended the task, where that is why the body was cancelled."""
+    if crash is None:
+        return raised
+    if raised is None or isinstance(raised, get_cancelled_exc_class()):
+        return crash
+    raised.add_note(f"the refresh task had ended too, with {type(crash).__name__}")
+    return raised

@@ -1,0 +1,136 @@
+"""Waiting for the refresh task: what callers get, and when. Nothing here asks the source."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from anyio import move_on_after
+from anyio.lowlevel import checkpoint
+
+from ._errors import CredentialClosedError, CredentialError, CredentialUsageError, TokenRefreshError, TokenSourceError
+from ._schedule import TokenState
+from ._state import is_permanent
+
+if TYPE_CHECKING:
+    from ._refresh import RefreshTask
+    from ._round import Round
+    from ._state import RefreshState
+    from ._token import AccessToken
+
+__all__ = ("closed_error", "wait_for_refresh", "wait_for_token")
+
+
+async def wait_for_token(task: RefreshTask) -> AccessToken:
+    """The held token, after a wait for a newer one where its state asks for that.
+
+    Raises:
+        TokenRefreshError: when none is valid and the round failed, or one failed too short a time ago.
+        CredentialClosedError: when the credential closes meanwhile.
+        CredentialUsageError: when called in another event loop, or by the source itself.
+    """
+    task.check_loop()
+    state = task.state
+    yielded = False
+    while True:
+        asked = task.round
+        patience = _patience(state, asked)
+        if patience <= 0:
+            if not yielded:
+                await checkpoint()
+                yielded = True
+            if (token := state.valid()) is not None:
+                return token
+        elif patience == inf and asked.began is None and state.cause is not None and state.until_callers() > 0:
+            await checkpoint()
+            raise _error(state.cause)
+        else:
+            await _join(task, asked, patience)
+            yielded = True
+            if asked.cause is not None and (task.closed or state.valid() is None):
+                raise _error(asked.cause)
+
+
+def _patience(state: RefreshState, asked: Round) -> float:
+    """Seconds that `get_token()` waits for the round; none where it has something to hand out instead."""
+    match state.token_state():
+        case TokenState.FRESH:
+            return 0.0
+        case TokenState.STALE if asked.began is not None:
+            return asked.began + state.policy.on_demand_wait - state.clock.monotonic()
+        case TokenState.STALE:
+            return 0.0 if state.until_retry() > 0 else state.policy.on_demand_wait
+        case TokenState.EXPIRED:
+            return inf
+
+
+async def wait_for_refresh(task: RefreshTask, rejected: str | None = None) -> AccessToken:
+    """The token of a round made now, or of the one in flight.
+
+    Args:
+        task: The refresh task.
+        rejected: The text of a token that a service turned down.
+
+    Raises:
+        TokenRefreshError: when the round failed, or a rejected token may not be replaced yet.
+        CredentialClosedError: when the credential closes meanwhile.
+        CredentialUsageError: when called in another event loop, or by the source itself.
+    """
+    task.check_loop()
+    asked = task.round
+    if rejected is not None:
+        held = task.state.valid()
+        if held is None or held.token != rejected:
+            return await wait_for_token(task)
+        if asked.began is None and not asked.forced:
+            _check_replaceable(task.state)
+        asked.rejected.add(rejected)
+    asked.forced = True
+    await _join(task, asked, inf)
+    if asked.cause is None and (token := task.state.valid()) is not None:
+        return token
+    raise _error(asked.cause)
+
+
+def _check_replaceable(state: RefreshState) -> None:
+    if state.cause is not None and state.until_retry() > 0:
+        raise _error(state.cause)
+    if not state.may_replace_rejected():
+        raise TokenRefreshError(
+            "the service turns tokens down as soon as they are fetched, so the next is not fetched at once; "
+            "see why it refuses them (its answer's body, the token's scopes)"
+        )
+
+
+async def _join(task: RefreshTask, asked: Round, patience: float) -> None:
+    if asked.is_asking:
+        raise CredentialUsageError(
+            "the token source asked its own credential for a token, which would wait for itself; "
+            "give the source a credential of its own, or none"
+        )
+    task.request(asked)
+    if patience == inf:
+        await asked.wait()
+    else:
+        with move_on_after(patience):
+            await asked.wait()
+
+
+def _error(cause: BaseException | None) -> CredentialError:
+    """A new exception for one waiter."""
+    if isinstance(cause, CredentialClosedError):
+        return closed_error()
+    permanent = cause is not None and is_permanent(cause)
+    advice = "mend that and call refresh()" if permanent else "it is tried again at the next request"
+    error = TokenRefreshError(
+        f"no access token could be fetched ({type(cause).__name__}, see __cause__); {advice}",
+        permanent=permanent,
+        retry_after=cause.retry_after if isinstance(cause, TokenSourceError | TokenRefreshError) else None,
+    )
+    error.__cause__ = cause
+    return error
+
+
+def closed_error() -> CredentialClosedError:
+    """What callers of a closed credential get."""
+    return CredentialClosedError("the credential is closed; use it inside its `async with` block, or enter it again")

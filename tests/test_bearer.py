@@ -1,0 +1,254 @@
+"""`BearerAuth` for httpx and for httpx2: one flow, over real HTTP and TLS on loopback."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import httpx2
+import pytest
+
+import anyio_acs_credential.httpx2
+from anyio_acs_credential import (
+    AccessToken,
+    BearerAuth,
+    CommunicationIdentityClient,
+    CommunicationTokenCredential,
+    CredentialUsageError,
+    TokenRefreshError,
+)
+from anyio_acs_credential.emulator import Emulator, open_emulator
+from anyio_acs_credential.testing import ScriptedSource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+THREADS = "/chat/threads?api-version=2024-03-07"
+CLIENTS = [
+    pytest.param(httpx.AsyncClient, BearerAuth, id="httpx"),
+    pytest.param(httpx2.AsyncClient, anyio_acs_credential.httpx2.BearerAuth, id="httpx2"),
+]
+both = pytest.mark.parametrize(("client_class", "auth_class"), CLIENTS)
+LATER = 4_102_444_800
+
+
+@asynccontextmanager
+async def a_user() -> AsyncIterator[tuple[Emulator, CommunicationTokenCredential, CommunicationIdentityClient, Any]]:
+    """An emulator, and a credential of a user there, with the identity client that it refreshes from."""
+    async with open_emulator() as emulator, httpx.AsyncClient(verify=emulator.ssl_context) as http:
+        client = CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http)
+        async with client:
+            user = await client.create_user()
+            refresher = partial(client.get_token, user, ["chat"])
+            async with CommunicationTokenCredential(token_refresher=refresher) as credential:
+                yield emulator, credential, client, user
+
+
+def count(emulator: Emulator, part: str) -> int:
+    return sum(part in record.path for record in emulator.requests)
+
+
+@both
+async def test_requests_carry_the_token(client_class: Any, auth_class: Any) -> None:
+    """The service accepts what the credential holds."""
+    async with (
+        a_user() as (emulator, credential, _, _),
+        client_class(verify=emulator.ssl_context, auth=auth_class(credential), base_url=emulator.endpoint) as client,
+    ):
+        assert (await client.get(THREADS)).status_code == 200
+        assert count(emulator, "issueAccessToken") == 1
+
+
+@pytest.mark.promise("R50")
+@both
+async def test_a_revocation_costs_no_request(client_class: Any, auth_class: Any) -> None:
+    """After a 401 one new token is fetched for all, and every request succeeds with it."""
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        client_class(verify=emulator.ssl_context, auth=auth_class(credential), base_url=emulator.endpoint) as client,
+    ):
+        await credential.get_token()
+        await identity.revoke_tokens(user)
+        statuses: list[int] = []
+
+        async def get() -> None:
+            statuses.append((await client.get(THREADS)).status_code)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(get)
+        assert statuses == [200] * 10
+        assert count(emulator, "issueAccessToken") == 2
+
+
+@both
+async def test_a_body_is_sent_again(client_class: Any, auth_class: Any) -> None:
+    """A request with a body of bytes is repeated whole."""
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        client_class(verify=emulator.ssl_context, auth=auth_class(credential), base_url=emulator.endpoint) as client,
+    ):
+        await credential.get_token()
+        await identity.revoke_tokens(user)
+        assert (await client.post(THREADS, json={"topic": "lunch"})).status_code == 201
+
+
+@both
+async def test_a_stream_is_not_sent_again(client_class: Any, auth_class: Any) -> None:
+    """A body that is used up cannot be repeated: the 401 is the answer."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"topic":"lunch"}'
+
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        client_class(verify=emulator.ssl_context, auth=auth_class(credential), base_url=emulator.endpoint) as client,
+    ):
+        await credential.get_token()
+        await identity.revoke_tokens(user)
+        headers = {"content-type": "application/json"}
+        assert (await client.post(THREADS, content=body(), headers=headers)).status_code == 401
+        assert count(emulator, "issueAccessToken") == 1
+
+
+@pytest.mark.promise("R51")
+@both
+async def test_a_403_never_invalidates(client_class: Any, auth_class: Any) -> None:
+    """What is forbidden stays forbidden with another token: nothing is fetched."""
+    async with (
+        a_user() as (emulator, credential, _, _),
+        client_class(verify=emulator.ssl_context, auth=auth_class(credential), base_url=emulator.endpoint) as client,
+    ):
+        emulator.fail("/chat/", status=403)
+        assert (await client.get(THREADS)).status_code == 403
+        assert count(emulator, "issueAccessToken") == 1
+        assert count(emulator, "/chat/") == 1
+
+
+@both
+async def test_a_401_stays_where_refreshing_fails(client_class: Any, auth_class: Any) -> None:
+    """The service's answer is what the program sees, and the held token stays."""
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        client_class(verify=emulator.ssl_context, auth=auth_class(credential), base_url=emulator.endpoint) as client,
+    ):
+        held = await credential.get_token()
+        await identity.revoke_tokens(user)
+        emulator.fail("issueAccessToken", status=403)
+        assert (await client.get(THREADS)).status_code == 401
+        assert await credential.get_token() is held
+
+
+@both
+async def test_a_service_that_refuses_every_token_gets_two_requests(client_class: Any, auth_class: Any) -> None:
+    """The second 401 is the answer: a request is sent once more and not again."""
+    async with (
+        a_user() as (emulator, credential, _, _),
+        client_class(verify=emulator.ssl_context, auth=auth_class(credential), base_url=emulator.endpoint) as client,
+    ):
+        emulator.fail("/chat/", status=401)
+        assert (await client.get(THREADS)).status_code == 401
+        assert count(emulator, "/chat/") == 2
+
+
+@both
+async def test_without_a_token_the_request_fails_as_get_token_does(client_class: Any, auth_class: Any) -> None:
+    """Nothing is sent without the token that it should carry."""
+    source = ScriptedSource(OSError("down"))
+    async with open_emulator() as emulator, CommunicationTokenCredential(token_refresher=source) as credential:
+        async with client_class(verify=emulator.ssl_context, auth=auth_class(credential)) as client:
+            with pytest.raises(TokenRefreshError):
+                await client.get(emulator.endpoint + THREADS)
+        assert not emulator.requests
+
+
+@pytest.mark.promise("R33")
+@both
+async def test_a_token_goes_over_https_only(client_class: Any, auth_class: Any) -> None:
+    """Plain http to another machine is refused before anything is sent."""
+    async with client_class(auth=auth_class(CommunicationTokenCredential(AccessToken("t", LATER)))) as client:
+        with pytest.raises(CredentialUsageError, match=r"https://contoso\.example"):
+            await client.get("http://contoso.example/")
+
+
+@both
+@pytest.mark.parametrize(
+    ("hosts", "host", "sent"),
+    [
+        (None, "anything.example", True),
+        (["contoso.communication.azure.com"], "contoso.communication.azure.com", True),
+        (["Contoso.Communication.Azure.com"], "CONTOSO.communication.azure.com", True),
+        (["contoso.communication.azure.com"], "evil-contoso.communication.azure.com", False),
+        (["*.communication.azure.com"], "contoso.communication.azure.com", True),
+        (["*.communication.azure.com"], "communication.azure.com", False),
+        (["*.communication.azure.com"], "contoso.communication.azure.com.example", False),
+        (["*.communication.azure.com"], "contosocommunication.azure.com", False),
+        ([], "contoso.communication.azure.com", False),
+    ],
+)
+async def test_hosts_that_get_the_token(
+    *, client_class: Any, auth_class: Any, hosts: list[str] | None, host: str, sent: bool
+) -> None:
+    """Where hosts are named, requests to others go without it."""
+    package = httpx if client_class is httpx.AsyncClient else httpx2
+    seen: list[bool] = []
+
+    def answer(request: Any) -> Any:
+        seen.append("authorization" in request.headers)
+        return package.Response(200)
+
+    auth = auth_class(CommunicationTokenCredential(AccessToken("t", LATER)), hosts=hosts)
+    async with client_class(auth=auth, transport=package.MockTransport(answer)) as client:
+        await client.get(f"https://{host}/")
+    assert seen == [sent]
+
+
+@pytest.mark.filterwarnings("ignore:.*ByteStream:pytest.PytestUnraisableExceptionWarning")  # httpx's own, on trio
+@both
+async def test_a_cancelled_request_holds_up_nobody(client_class: Any, auth_class: Any) -> None:
+    """A request that hangs after its 401, and is cancelled, leaves the others their token."""
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        client_class(verify=emulator.ssl_context, auth=auth_class(credential), base_url=emulator.endpoint) as client,
+    ):
+        await credential.get_token()
+        await identity.revoke_tokens(user)
+        emulator.hang("issueAccessToken", times=1)
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(client.get, THREADS)
+                while not credential.statistics().waiting:
+                    await anyio.lowlevel.checkpoint()
+                scope.cancel()
+        assert await credential.get_token() is credential.get_token_nowait()
+
+
+@both
+def test_a_synchronous_client_is_told_what_to_use(client_class: Any, auth_class: Any) -> None:
+    """It cannot wait for a token."""
+    package = httpx if client_class is httpx.AsyncClient else httpx2
+    auth = auth_class(CommunicationTokenCredential(AccessToken("t", LATER)))
+    with package.Client(auth=auth) as client, pytest.raises(CredentialUsageError, match="get_token_from_thread"):
+        client.get("https://contoso.example/")
+
+
+@pytest.mark.parametrize("auth_class", [BearerAuth, anyio_acs_credential.httpx2.BearerAuth])
+@pytest.mark.parametrize(
+    ("credential", "hosts", "fix"),
+    [
+        ("token", None, "CommunicationTokenCredential"),
+        (None, "contoso.example", "into a list"),
+        (None, ["https://contoso.example"], "names such as"),
+        (None, [""], "names such as"),
+        (None, ["*"], "names such as"),
+        (None, ["a.*.example"], "names such as"),
+        (None, [5], "names such as"),
+    ],
+)
+def test_wrong_arguments(auth_class: Any, credential: Any, hosts: Any, fix: str) -> None:
+    """They are refused where they are given, with the fix."""
+    with pytest.raises(TypeError, match=fix):
+        auth_class(credential or CommunicationTokenCredential(AccessToken("t", LATER)), hosts=hosts)

@@ -1,0 +1,746 @@
+"""The credential's surface: what it takes, what it gives, and what it says when it is used wrongly."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import inspect
+import logging
+import threading
+import time
+import warnings
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio import from_thread, to_thread
+
+from anyio_acs_credential import (
+    AccessToken,
+    CommunicationTokenCredential,
+    CredentialClosed,
+    CredentialClosedError,
+    CredentialEvent,
+    CredentialNotEnteredError,
+    CredentialUsageError,
+    InvalidTokenError,
+    RefreshFailed,
+    RefreshPolicy,
+    RefreshStarted,
+    RefreshSucceeded,
+    TokenExpired,
+    TokenRefreshError,
+    TokenSourceError,
+    TokenState,
+    TokenUnavailableError,
+)
+from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+LATER = 4_102_444_800
+
+
+def valid(text: str = "held") -> AccessToken:
+    return AccessToken(text, LATER)
+
+
+async def hour() -> str:
+    await anyio.lowlevel.checkpoint()
+    return make_jwt()
+
+
+# Construction
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "fix"),
+    [
+        ({}, TypeError, "give a token, or a token_refresher"),
+        ({"token": ""}, InvalidTokenError, "blank"),
+        ({"token": "Bearer abc"}, InvalidTokenError, "Bearer"),
+        ({"token": " abc"}, InvalidTokenError, "white space"),
+        ({"token": "opaque"}, InvalidTokenError, r"AccessToken\(token, expires_on\)"),
+        ({"token": "a.b.c.d.e"}, InvalidTokenError, "JWE"),
+        ({"token": b"abc"}, InvalidTokenError, "not bytes"),
+        ({"token": 5}, InvalidTokenError, "not int"),
+        ({"token": 5, "token_refresher": hour}, InvalidTokenError, "not int"),
+        ({"token_refresher": "text"}, TypeError, "cannot be called"),
+        ({"token_refresher": lambda scope: scope}, TypeError, "functools.partial"),
+        ({"token_refresher": hour, "proactive_refresh": 1}, TypeError, "True or False"),
+        ({"token_refresher": hour, "policy": None}, TypeError, "RefreshPolicy"),
+        ({"token_refresher": hour, "observer": "print"}, TypeError, "a function"),
+        ({"token_refresher": hour, "observer": hour}, TypeError, "plain function"),
+        ({"token_refresher": hour, "clock": object()}, TypeError, r"time\(\) and monotonic\(\)"),
+    ],
+)
+def test_wrong_arguments_are_refused_where_they_are_given(
+    arguments: dict[str, Any], error: type[Exception], fix: str
+) -> None:
+    """Each with a typed error that names the fix."""
+    with pytest.raises(error, match=fix):
+        CommunicationTokenCredential(**arguments)
+
+
+class Refresher:
+    def __init__(self) -> None:
+        self.token = valid("method")
+
+    async def fetch(self, prefix: str = "") -> AccessToken:
+        await anyio.lowlevel.checkpoint()
+        return AccessToken(prefix + self.token.token, LATER)
+
+    async def __call__(self) -> SimpleNamespace:
+        await anyio.lowlevel.checkpoint()
+        return SimpleNamespace(token="object", expires_on=LATER)
+
+
+class WithoutSignature(Refresher):
+    __signature__ = "none that inspect can read"
+
+
+@pytest.mark.parametrize(
+    ("refresher", "text"),
+    [
+        (Refresher().fetch, "method"),
+        (functools.partial(Refresher.fetch, Refresher(), prefix="x"), "xmethod"),
+        (lambda: Refresher().fetch(), "method"),
+        (Refresher(), "object"),
+        (WithoutSignature(), "object"),
+    ],
+)
+async def test_whatever_is_called_without_arguments_and_awaited_is_a_refresher(
+    refresher: Callable[[], Awaitable[Any]], text: str
+) -> None:
+    """A bound method, a partial, a lambda that returns a coroutine, an object."""
+    async with CommunicationTokenCredential(token_refresher=refresher) as credential:
+        assert (await credential.get_token()).token == text
+
+
+# A token that you already have
+
+
+async def test_a_static_token_is_handed_out() -> None:
+    """It needs no block, and its arguments are ignored as azure-core's clients need it."""
+    text = make_jwt()
+    credential = CommunicationTokenCredential(text)
+    assert (await credential.get_token("scope", claims="{}", tenant_id="t")).token == text
+    assert credential.get_token_nowait().token == text
+    assert credential.get_token_from_thread().token == text
+    async with credential:
+        assert (await credential.get_token()).token == text
+
+
+async def test_a_static_token_that_has_expired() -> None:
+    """It raises what says so, whichever way it is asked for."""
+    credential = CommunicationTokenCredential(AccessToken("ended", 5))
+    with pytest.raises(TokenUnavailableError, match="has expired"):
+        await credential.get_token()
+    with pytest.raises(TokenUnavailableError, match="token_refresher"):
+        credential.get_token_nowait()
+    with pytest.raises(TokenUnavailableError):
+        credential.get_token_from_thread()
+
+
+async def test_a_static_token_cannot_be_refreshed() -> None:
+    """Asked to, it says what could."""
+    credential = CommunicationTokenCredential(valid())
+    with pytest.raises(TokenUnavailableError, match="token_refresher"):
+        await credential.refresh()
+    await credential.close()
+    with pytest.raises(CredentialClosedError):
+        await credential.refresh(rejected="held")
+
+
+async def test_a_static_credential_closes() -> None:
+    """After its block, or close(), it hands out nothing; entered again, it does."""
+    credential = CommunicationTokenCredential(valid())
+    async with credential:
+        await credential.close()
+        with pytest.raises(CredentialClosedError):
+            await credential.get_token()
+    with pytest.raises(CredentialClosedError):
+        credential.get_token_nowait()
+    async with credential:
+        assert await credential.get_token() == valid()
+
+
+async def test_a_static_reads_checkpoint() -> None:
+    """A cancelled task gets no further than its next read."""
+    credential = CommunicationTokenCredential(valid())
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await credential.get_token()
+        pytest.fail("the read did not notice the cancellation")
+    assert scope.cancelled_caught
+
+
+# Before, after, twice
+
+
+@pytest.mark.promise("R13", "R46")
+async def test_a_refreshing_credential_works_inside_its_block_only() -> None:
+    """Before it and after it, each call raises at once what names the fix."""
+    credential = CommunicationTokenCredential(valid(), token_refresher=hour)
+    await _refuses_everything(credential, CredentialNotEnteredError, "async with")
+    async with credential:
+        assert await credential.get_token() == valid()
+    await _refuses_everything(credential, CredentialClosedError, "closed")
+
+
+async def _refuses_everything(credential: CommunicationTokenCredential, error: type[Exception], fix: str) -> None:
+    with pytest.raises(error, match=fix):
+        await credential.get_token()
+    with pytest.raises(error, match=fix):
+        await credential.get_token_info()
+    with pytest.raises(error, match=fix):
+        await credential.refresh()
+    with pytest.raises(error, match=fix):
+        credential.get_token_nowait()
+    with pytest.raises(error, match=fix):
+        credential.get_token_from_thread()
+    with pytest.raises(error, match=fix):
+        credential.updates()
+
+
+@pytest.mark.promise("R46")
+async def test_entering_twice() -> None:
+    """An open credential is not entered again, nor by two tasks at once; a closed one is."""
+    credential = CommunicationTokenCredential(token_refresher=hour)
+    async with credential:
+        with pytest.raises(CredentialUsageError, match="open already"):
+            await credential.__aenter__()
+        assert (await credential.get_token()).token
+    with pytest.raises(CredentialUsageError, match="without having been entered"):
+        await credential.__aexit__(None, None, None)
+    async with credential:
+        assert (await credential.get_token()).token
+
+
+async def test_a_held_token_outlives_its_block() -> None:
+    """Entered again, a credential begins with the token that it had."""
+    source = ScriptedSource(3600)
+    credential = CommunicationTokenCredential(token_refresher=source)
+    async with credential:
+        token = await credential.get_token()
+    async with credential:
+        assert await credential.get_token() is token
+    assert source.calls == 1
+
+
+async def test_a_block_that_fails_to_open_can_be_tried_again() -> None:
+    """An error on entering leaves the credential as it was."""
+
+    class Broken:
+        monotonic = staticmethod(time.monotonic)
+
+        def time(self) -> float:
+            if failing:
+                raise OSError("no clock")
+            return time.time()
+
+    failing = False
+    credential = CommunicationTokenCredential(valid(), token_refresher=hour, clock=Broken())
+    failing = True
+    with pytest.raises(OSError, match="no clock"):
+        async with credential:
+            await anyio.sleep_forever()
+    failing = False
+    async with credential:
+        assert await credential.get_token() == valid()
+
+
+@pytest.mark.promise("R40")
+@pytest.mark.parametrize("arguments", [{"token": valid()}, {"token_refresher": hour}])
+def test_a_credential_that_was_never_entered_leaves_nothing(arguments: dict[str, Any]) -> None:
+    """Made and dropped, it has started no thread and says nothing."""
+    threads = threading.active_count()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CommunicationTokenCredential(**arguments)
+        gc.collect()
+    assert threading.active_count() == threads
+
+
+async def test_close_ends_refreshing_from_inside() -> None:
+    """Whoever waits is told, later calls too, and doing it again does nothing."""
+    source = ScriptedSource(anyio.sleep_forever)
+    errors: list[BaseException] = []
+
+    async def wait() -> None:
+        try:
+            await credential.get_token()
+        except CredentialClosedError as error:
+            errors.append(error)
+
+    async with CommunicationTokenCredential(token_refresher=source) as credential:
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            group.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            assert credential.statistics().waiting == 2
+            await credential.close()
+            await credential.close()
+        assert len({id(error) for error in errors}) == 2
+        assert source.in_flight == 0
+        with pytest.raises(CredentialClosedError):
+            await credential.get_token()
+        with pytest.raises(CredentialClosedError):
+            await credential.refresh()
+
+
+# Threads and other event loops
+
+
+@pytest.mark.promise("R13")
+async def test_from_a_thread() -> None:
+    """A worker thread gets the token that the event loop would give, also where that has to be fetched."""
+    source = ScriptedSource(3600)
+    async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential:
+        token = await to_thread.run_sync(credential.get_token_from_thread)
+        assert token is await credential.get_token()
+        assert await to_thread.run_sync(credential.get_token_nowait) is token
+
+
+async def test_from_a_thread_of_somebody_elses() -> None:
+    """A thread that anyio did not start gets it as well."""
+    got: list[AccessToken] = []
+    async with CommunicationTokenCredential(token_refresher=hour) as credential:
+        thread = threading.Thread(target=lambda: got.append(credential.get_token_from_thread(30)))
+        thread.start()
+        await to_thread.run_sync(thread.join)
+        assert got == [await credential.get_token()]
+
+
+async def test_from_a_thread_within_a_time() -> None:
+    """The time-out is the thread's own: the round goes on."""
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(anyio.sleep_forever)) as credential:
+        with pytest.raises(TimeoutError):
+            await to_thread.run_sync(credential.get_token_from_thread, 0.01)
+
+
+@pytest.mark.promise("R13")
+async def test_from_the_event_loops_own_thread() -> None:
+    """It would wait for itself, and says so at once."""
+    async with CommunicationTokenCredential(token_refresher=hour) as credential:
+        with pytest.raises(CredentialUsageError, match=r"await get_token\(\)"):
+            credential.get_token_from_thread()
+
+
+@pytest.mark.promise("R13")
+async def test_from_a_second_event_loop() -> None:
+    """Fresh token or not, another event loop is refused at once, with what to use instead."""
+
+    async def everything() -> None:
+        with pytest.raises(CredentialUsageError, match="get_token_from_thread"):
+            await credential.get_token()
+        with pytest.raises(CredentialUsageError, match="another event loop"):
+            await credential.refresh()
+        with pytest.raises(CredentialUsageError, match="another event loop"):
+            await credential.close()
+        updates = credential.updates()
+        if credential.statistics().state is TokenState.FRESH:
+            await anext(updates)
+        with pytest.raises(CredentialUsageError, match="another event loop"):
+            await anext(updates)
+
+    for token in (None, valid()):
+        source = ScriptedSource(anyio.sleep_forever)
+        async with CommunicationTokenCredential(token, token_refresher=source) as credential:
+            for backend in anyio.get_available_backends():
+                await to_thread.run_sync(functools.partial(anyio.run, everything, backend=backend))
+            assert credential.statistics().waiting == 0
+
+
+def test_a_finished_event_loop() -> None:
+    """A thread that asks when the event loop has ended without closing is told that the credential is closed."""
+    credential = CommunicationTokenCredential(token_refresher=ScriptedSource(anyio.sleep_forever))
+    portal_used = threading.Event()
+
+    async def leave_open() -> None:
+        await credential.__aenter__()
+        credential_task = credential._task
+        await credential.close()
+        await credential.__aexit__(None, None, None)
+        credential._task, credential._closed = credential_task, False
+        portal_used.set()
+
+    anyio.run(leave_open)
+    assert portal_used.is_set()
+    caught: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            credential.get_token_from_thread()
+        except CredentialClosedError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert len(caught) == 1
+
+
+async def test_nothing_is_bound_to_an_event_loop_before_entering() -> None:
+    """One credential object serves one event loop after another."""
+    credential = CommunicationTokenCredential(token_refresher=ScriptedSource(3600))
+
+    async def use() -> None:
+        async with credential:
+            assert (await credential.get_token()).token
+
+    for backend in anyio.get_available_backends():
+        await to_thread.run_sync(functools.partial(anyio.run, use, backend=backend))
+
+
+def test_through_a_blocking_portal() -> None:
+    """A threaded program holds the credential open in a portal and asks from its threads."""
+    credential = CommunicationTokenCredential(token_refresher=hour)
+    with from_thread.start_blocking_portal() as portal, portal.wrap_async_context_manager(credential):
+        assert credential.get_token_from_thread() == portal.call(credential.get_token)
+
+
+# nowait
+
+
+async def test_nowait_never_waits() -> None:
+    """Without a valid token it raises, and says how to get one."""
+    gate = anyio.Event()
+
+    async def gated() -> AccessToken:
+        await gate.wait()
+        return valid()
+
+    async with CommunicationTokenCredential(token_refresher=gated) as credential:
+        with pytest.raises(TokenUnavailableError, match=r"await get_token\(\)"):
+            credential.get_token_nowait()
+        gate.set()
+        assert await credential.get_token() is credential.get_token_nowait()
+
+
+# updates()
+
+
+async def test_updates_give_each_token() -> None:
+    """The held one first, then each that replaces it, until the credential closes."""
+    source = ScriptedSource(*(AccessToken(f"t{n}", LATER + n) for n in range(9)))
+    seen: list[str] = []
+
+    async def read() -> None:
+        seen.extend([token.token async for token in updates])
+
+    async with (
+        anyio.create_task_group() as group,
+        CommunicationTokenCredential(valid(), token_refresher=source) as credential,
+    ):
+        updates = credential.updates()
+        group.start_soon(read)
+        for _ in range(3):
+            await anyio.wait_all_tasks_blocked()
+            await credential.refresh()
+        await anyio.wait_all_tasks_blocked()
+    assert seen == ["held", "t0", "t1", "t2"]
+
+
+async def test_a_slow_reader_gets_the_newest() -> None:
+    """What was replaced in between is not delivered."""
+    source = ScriptedSource(*(AccessToken(f"t{n}", LATER + n) for n in range(9)))
+    async with CommunicationTokenCredential(valid(), token_refresher=source) as credential:
+        updates = credential.updates()
+        assert (await anext(updates)).token == "held"
+        for _ in range(3):
+            await credential.refresh()
+        assert (await anext(updates)).token == "t2"
+        with anyio.move_on_after(0.01):
+            await anext(updates)
+            pytest.fail("the same token twice")
+        await credential.refresh()
+        assert (await anext(updates)).token == "t3"
+    with pytest.raises(StopAsyncIteration):
+        await anext(updates)
+
+
+async def test_updates_of_a_static_token() -> None:
+    """It is the only one: the iterator ends after it instead of waiting for ever."""
+    async with CommunicationTokenCredential(valid()) as credential:
+        assert [token async for token in credential.updates()] == [valid()]
+    with pytest.raises(CredentialClosedError):
+        credential.updates()
+
+
+async def test_an_expired_token_is_no_update() -> None:
+    """A reader is never given a token that has ended."""
+    credential = CommunicationTokenCredential(AccessToken("ended", 5), token_refresher=hour)
+    async with credential:
+        assert (await anext(credential.updates())).token != "ended"
+
+
+# statistics, identity
+
+
+async def test_statistics() -> None:
+    """A consistent snapshot in every state, never showing what a source's error says."""
+    clock = VirtualClock()
+    source = ScriptedSource(OSError("canary"), AccessToken("t", int(clock.time()) + 3600))
+    credential = CommunicationTokenCredential(
+        token_refresher=source, proactive_refresh=False, clock=clock, policy=RefreshPolicy(jitter=0)
+    )
+    assert credential.statistics().state is TokenState.EXPIRED
+    async with credential:
+        with pytest.raises(TokenRefreshError):
+            await credential.get_token()
+        failed = credential.statistics()
+        assert (failed.failures, failed.consecutive_failures, failed.refreshes) == (1, 1, 0)
+        assert isinstance(failed.last_error, OSError)
+        assert "canary" not in repr(failed)
+        await credential.refresh()
+        recovered = credential.statistics()
+        assert (recovered.failures, recovered.consecutive_failures, recovered.refreshes) == (1, 0, 1)
+        assert recovered.last_error is None
+        assert recovered.state is TokenState.FRESH
+        assert recovered.expires_on == int(clock.time()) + 3600
+        assert recovered.next_refresh_at is None  # on demand: when somebody asks
+    assert credential.statistics().waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("claims", "identity"),
+    [
+        ({"skypeid": "acs:r_u"}, "8:acs:r_u"),
+        ({"skypeid": "8:acs:r_u"}, "8:acs:r_u"),
+        ({"skypeid": ""}, None),
+        ({"skypeid": 5}, None),
+        ({}, None),
+    ],
+)
+def test_identity(claims: dict[str, Any], identity: str | None) -> None:
+    """The raw id is the token's skypeid claim, which leaves out the leading `8:`."""
+    assert CommunicationTokenCredential(make_jwt(**claims)).identity == identity
+
+
+def test_identity_without_a_token() -> None:
+    """Nothing is known before the first token, nor from an opaque one."""
+    assert CommunicationTokenCredential(token_refresher=hour).identity is None
+    assert CommunicationTokenCredential(valid()).identity is None
+
+
+async def test_rejected_is_a_token_or_its_text() -> None:
+    """Anything else is a mistake worth hearing of."""
+    async with CommunicationTokenCredential(token_refresher=hour) as credential:
+        with pytest.raises(TypeError, match="turned down"):
+            await credential.refresh(rejected=b"held")  # type: ignore[arg-type]  # the wrong type is the point
+
+
+# What it says
+
+
+@pytest.mark.promise("R54")
+async def test_events_come_in_order() -> None:
+    """Each round is started and then succeeds or fails; the last event is the closing."""
+    clock = VirtualClock()
+    events: list[CredentialEvent] = []
+    source = ScriptedSource(OSError("down"), AccessToken("t", int(clock.time()) + 3600))
+    credential = CommunicationTokenCredential(
+        token_refresher=source, observer=events.append, clock=clock, policy=RefreshPolicy(jitter=0)
+    )
+    async with credential:
+        with pytest.raises(TokenRefreshError):
+            await credential.get_token()
+        await credential.refresh()
+    kinds = [type(event) for event in events]
+    assert kinds == [RefreshStarted, RefreshFailed, RefreshStarted, RefreshSucceeded, CredentialClosed]
+    failed, succeeded = events[1], events[3]
+    assert isinstance(failed, RefreshFailed)
+    assert isinstance(succeeded, RefreshSucceeded)
+    assert failed.next_attempt_at >= clock.time() - 5 + 1
+    assert (failed.consecutive_failures, failed.permanent) == (1, False)
+    assert "down" not in repr(failed)
+    assert succeeded.next_refresh_at == pytest.approx(clock.time() + 3000, abs=5)
+    assert [event.forced for event in events if isinstance(event, RefreshStarted)] == [False, True]
+
+
+@pytest.mark.promise("R54")
+async def test_an_observer_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """What it raises is logged, without the token that it quotes, and the refresh goes on."""
+
+    def observe(event: CredentialEvent) -> None:
+        raise ValueError("the observer saw held and " + make_jwt())
+
+    async with CommunicationTokenCredential(valid(), token_refresher=hour, observer=observe) as credential:
+        assert (await credential.refresh()).token
+    assert "the observer raised" in caplog.text
+    assert "held" not in caplog.text.replace("the observer raised", "")
+    assert "eyJ" not in caplog.text
+
+
+@pytest.mark.promise("R54")
+async def test_an_observer_that_looks_back() -> None:
+    """Called from an observer, the credential's own methods that do not wait work."""
+    states: list[TokenState] = []
+
+    def observe(_: CredentialEvent) -> None:
+        states.append(credential.statistics().state)
+
+    credential = CommunicationTokenCredential(token_refresher=hour, observer=observe)
+    async with credential:
+        await credential.get_token()
+    assert states[:2] == [TokenState.EXPIRED, TokenState.FRESH]
+
+
+@pytest.mark.promise("R55")
+async def test_the_log_of_a_streak(caplog: pytest.LogCaptureFixture) -> None:
+    """One warning at its first failure with the next attempt's time, debug between, info when it is over."""
+    caplog.set_level(logging.DEBUG, "anyio_acs_credential")
+    source = ScriptedSource(*[OSError("held is wrong, and so is " + make_jwt())] * 3, 3600)
+    async with CommunicationTokenCredential(valid(), token_refresher=source) as credential:
+        for _ in range(3):
+            with pytest.raises(TokenRefreshError):
+                await credential.refresh()
+        await credential.refresh()
+        for _ in range(200):
+            await credential.get_token()
+    levels = [record.levelno for record in caplog.records]
+    assert levels == [logging.WARNING, logging.DEBUG, logging.DEBUG, logging.INFO]
+    assert "next attempt at 20" in caplog.records[0].getMessage()
+    assert "OSError" in caplog.records[0].getMessage()
+    assert "held is" not in caplog.text
+    assert "eyJ" not in caplog.text
+    assert all(record.exc_info is None for record in caplog.records)
+
+
+@pytest.mark.promise("R55")
+async def test_an_expiry_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A token that ends unrenewed is worth one warning and one event."""
+    events: list[CredentialEvent] = []
+    source = ScriptedSource(TokenSourceError("gone", permanent=True))
+    credential = CommunicationTokenCredential(AccessToken("t", 5), token_refresher=source, observer=events.append)
+    async with credential:
+        for _ in range(3):
+            with pytest.raises(TokenRefreshError):
+                await credential.get_token()
+    assert [event for event in events if isinstance(event, TokenExpired)] == [TokenExpired(5)]
+    assert caplog.text.count("expired unrenewed at 1970-01-01T00:00:05") == 1
+
+
+async def test_an_idle_on_demand_token_ends_quietly(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody asked for a newer one, so its end is an event and nothing to warn of."""
+    events: list[CredentialEvent] = []
+    credential = CommunicationTokenCredential(
+        AccessToken("t", 5), token_refresher=hour, proactive_refresh=False, observer=events.append
+    )
+    async with credential:
+        await anyio.wait_all_tasks_blocked()
+        assert events == [TokenExpired(5)]
+    assert not caplog.records
+
+
+class Unprintable(Exception):  # noqa: N818 - it is not only an error, it is a bad one
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@pytest.mark.promise("R54")
+async def test_a_log_that_raises() -> None:
+    """Neither an exception without text nor a handler that raises ends the refreshing."""
+
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging gives it
+            raise RuntimeError("the disk is full")
+
+    logger, handler = logging.getLogger("anyio_acs_credential"), Broken()
+    logger.addHandler(handler)
+    try:
+        async with CommunicationTokenCredential(token_refresher=ScriptedSource(Unprintable(), 3600)) as credential:
+            with pytest.raises(TokenRefreshError):
+                await credential.get_token()
+            assert (await credential.refresh()).token
+    finally:
+        logger.removeHandler(handler)
+
+
+@pytest.mark.promise("R6")
+async def test_each_waiter_gets_an_exception_of_its_own() -> None:
+    """Chained to the one cause, whose traceback does not grow with the waiters."""
+    gate = anyio.Event()
+    errors: list[TokenRefreshError] = []
+
+    async def failing() -> AccessToken:
+        await gate.wait()
+        raise OSError("down")
+
+    async def wait() -> None:
+        try:
+            await credential.get_token()
+        except TokenRefreshError as error:
+            errors.append(error)
+
+    async with CommunicationTokenCredential(token_refresher=failing) as credential, anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+    assert len({id(error) for error in errors}) == 100
+    assert len({id(error.__cause__) for error in errors}) == 1
+    assert len({len(inspect.getinnerframes(error.__traceback__)) for error in errors if error.__traceback__}) == 1
+
+
+@pytest.mark.promise("R53")
+async def test_a_refresh_error_carries_what_the_source_said() -> None:
+    """Whether it is permanent and how long to wait, from the source or from another credential behind it."""
+    inner = TokenRefreshError("from another credential", permanent=True, retry_after=7)
+    for failure in (TokenSourceError("no", permanent=True, retry_after=7), inner):
+        async with CommunicationTokenCredential(token_refresher=ScriptedSource(failure)) as credential:
+            with pytest.raises(TokenRefreshError) as caught:
+                await credential.get_token()
+            assert (caught.value.permanent, caught.value.retry_after) == (True, 7)
+            assert caught.value.__cause__ is failure
+
+
+class BreakingClock:
+    """Tells the time until it is broken; then the refresh task cannot go on."""
+
+    broken = False
+    monotonic = staticmethod(time.monotonic)
+
+    def time(self) -> float:
+        if self.broken:
+            raise ZeroDivisionError("the clock")
+        return time.time()
+
+
+async def break_it(credential: CommunicationTokenCredential, clock: BreakingClock) -> None:
+    """Make the refresh task look at a broken clock, which is a bug that no source can cause."""
+    clock.broken = True
+    task = credential._task
+    assert task is not None
+    task.round.forced = True
+    task._wake.set()
+    await anyio.sleep_forever()
+
+
+async def test_a_bug_ends_the_block() -> None:
+    """If the refresh task itself fails, the block is cancelled and that failure comes out, in no group."""
+    clock = BreakingClock()
+    credential = CommunicationTokenCredential(token_refresher=hour, proactive_refresh=False, clock=clock)
+    with pytest.raises(ZeroDivisionError, match="the clock"):
+        async with credential:
+            await break_it(credential, clock)
+
+
+async def test_the_blocks_error_wins_over_the_tasks() -> None:
+    """The other one is named in a note."""
+    clock = BreakingClock()
+    credential = CommunicationTokenCredential(token_refresher=hour, proactive_refresh=False, clock=clock)
+
+    async def body() -> None:
+        try:
+            await break_it(credential, clock)
+        finally:
+            raise KeyError("the block's own")
+
+    with pytest.raises(KeyError) as caught:
+        async with credential:
+            await body()
+    assert caught.value.__notes__ == ["the refresh task had ended too, with ZeroDivisionError"]

@@ -1,0 +1,227 @@
+"""The order of the house: what the documents say, what is public, and which module may know which."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from importlib import import_module
+from importlib.util import resolve_name
+from inspect import getdoc, isclass, isroutine
+from typing import TYPE_CHECKING
+
+import pytest
+from promises import ROOT, Proof, all_proofs, promised, proofs_in_benchmark, proofs_in_test, with_proofs
+
+import anyio_acs_credential
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PACKAGE = ROOT / "anyio_acs_credential"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PUBLIC_MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in MODULES
+    if not any(part.startswith("_") and part != "__init__.py" for part in path.relative_to(PACKAGE).parts)
+)
+HEAVY = (
+    "asyncio",
+    "trio",
+    "msal",
+    "requests",
+    "httpx",
+    "httpx2",
+    "jwt",
+    "cryptography",
+    "rich",
+    "click",
+    "starlette",
+    "anycorn",
+)
+PURE = (
+    "anyio_acs_credential._answer",
+    "anyio_acs_credential._clock",
+    "anyio_acs_credential._endpoint",
+    "anyio_acs_credential._errors",
+    "anyio_acs_credential._events",
+    "anyio_acs_credential._redaction",
+    "anyio_acs_credential._retry_after",
+    "anyio_acs_credential._schedule",
+    "anyio_acs_credential._state",
+    "anyio_acs_credential._token",
+    "anyio_acs_credential.identifiers",
+    "anyio_acs_credential.identity._connection",
+    "anyio_acs_credential.identity._keys",
+    "anyio_acs_credential.identity._wire",
+)
+IO = {"anyio", "asyncio", "trio", "httpx", "httpx2", "msal", "requests", "socket", "ssl", "threading"}
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def names(module: str) -> tuple[str, ...]:
+    exported: tuple[str, ...] = getattr(import_module(module), "__all__", ())
+    return exported
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full names of the modules that a module imports, at any depth."""
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Import(names=aliases):
+                yield from (alias.name for alias in aliases)
+            case ast.ImportFrom(module=module, names=aliases, level=level):
+                found = [module] if module else [alias.name for alias in aliases]
+                yield from (resolve_name("." * level + name, package) for name in found)
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    """What runs on every change is, to the letter, what the README tells a stranger to run."""
+    found = re.search(r"^## Test it$.*?^```\w*\n(.*?)^```$", read("README.md"), re.MULTILINE | re.DOTALL)
+    assert found
+    command = found[1]
+    assert len(command.splitlines()) <= 2
+    assert read(".ci/run").endswith("\n\n" + command)
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_the_changelog_has_this_version() -> None:
+    version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
+    assert f"\n## [{version}] - " in read("CHANGELOG.md")
+
+
+def test_each_dependency_says_what_it_is_for() -> None:
+    """Each requirement in pyproject.toml stands on a line with a comment, alone or with others of one purpose."""
+    project = tomllib.loads(read("pyproject.toml"))
+    extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
+    del extras["all"]
+    wanted = Counter(project["project"]["dependencies"])
+    for requirements in (*extras.values(), *groups.values()):
+        wanted.update(requirements)
+    explained = [line.partition("  #")[0] for line in read("pyproject.toml").splitlines() if "  #" in line]
+    assert {need: sum(f'"{need}"' in line for line in explained) for need in wanted} == wanted
+
+
+def test_each_promise_has_a_proof_and_each_proof_a_promise() -> None:
+    table = promised(read("docs/promises.md"))
+    proved = {proof.number for proof in all_proofs()}
+    assert len(table) == len(set(table))
+    unproved, unpromised = sorted(set(table) - proved), sorted(proved - set(table))
+    assert (unproved, unpromised) == ([], [])
+
+
+def test_the_table_of_promises_is_up_to_date() -> None:
+    """`nox -s promises` has nothing to write."""
+    table = read("docs/promises.md")
+    is_up_to_date = with_proofs(table, all_proofs()) == table
+    assert is_up_to_date, "run `nox -s promises` and commit docs/promises.md"
+
+
+def test_proofs_are_found_wherever_a_mark_may_stand() -> None:
+    """On a module, a class, a function, one of its parameters; with one number or several."""
+    module = ast.parse("""
+pytestmark = [pytest.mark.timeout(9), pytest.mark.promise("R1")]
+
+@pytest.mark.promise("R2", "R3")
+class TestOfMany:
+    @pytest.mark.promise("R4")
+    async def test_method(self): ...
+
+@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.promise("R5"))])
+def test_parameter(x): ...
+
+@pytest.mark.timeout(9)
+def test_unmarked(): ...
+""")
+    assert sorted(proofs_in_test("t.py", module)) == [
+        Proof("R1", "t.py", ""),
+        Proof("R2", "t.py", "TestOfMany"),
+        Proof("R3", "t.py", "TestOfMany"),
+        Proof("R4", "t.py", "test_method"),
+        Proof("R5", "t.py", "test_parameter"),
+    ]
+
+
+@pytest.mark.parametrize("assigned", ["PROMISES = ('R48',)", "PROMISES: Final = ('R48',)"])
+def test_a_benchmark_names_what_it_proves(assigned: str) -> None:
+    assert list(proofs_in_benchmark("b.py", ast.parse(assigned))) == [Proof("R48", "b.py", "")]
+
+
+def test_the_proof_column_is_written_anew() -> None:
+    """Old proofs go, new ones are grouped by file, and the rest of the page stays as it is."""
+    page = "# Title\n\n| Number | Promise | Proof |\n|---|---|---|\n| R1 | Holds. | old |\n| R2 | Lasts. | |\n"
+    written = with_proofs(page, [Proof("R1", "tests/a.py", "test_x"), Proof("R1", "tests/a.py", "test_y")])
+    assert written.splitlines()[4:] == [
+        "| R1 | Holds. | [tests/a.py](../tests/a.py) `test_x`, `test_y` |",
+        "| R2 | Lasts. |  |",
+    ]
+    assert written.startswith(page.partition("| R1")[0])
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_public_names(module: str) -> None:
+    """`__all__` is a sorted tuple whose names exist, say where they are imported from, and are documented."""
+    loaded = import_module(module)
+    exported = names(module)
+    assert isinstance(exported, tuple)
+    assert list(exported) == sorted(exported)
+    assert loaded.__doc__
+    for name in exported:
+        value = getattr(loaded, name)
+        if isclass(value) or isroutine(value):
+            assert not re.search(r"\._", value.__module__), f"{name} says that it lives in {value.__module__}"
+            assert getdoc(value), f"{name} has no docstring"
+
+
+def undocumented(value: type) -> list[str]:
+    own = {name: member for name, member in vars(value).items() if not name.startswith("_")}
+    return [
+        name
+        for name, member in own.items()
+        if (isroutine(member) or isinstance(member, property)) and not getdoc(member)
+    ]
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_public_methods_are_documented(module: str) -> None:
+    classes = [value for name in names(module) if isclass(value := getattr(import_module(module), name))]
+    assert {value.__name__: found for value in classes if (found := undocumented(value))} == {}
+
+
+def test_unknown_names_are_refused_as_modules_refuse_them() -> None:
+    with pytest.raises(AttributeError, match="'anyio_acs_credential' has no attribute 'nonsense'"):
+        anyio_acs_credential.nonsense  # noqa: B018 - the access is the test
+
+
+def test_dir_shows_what_is_loaded_lazily() -> None:
+    assert set(anyio_acs_credential.__all__) <= set(dir(anyio_acs_credential))
+
+
+def test_importing_the_package_is_cheap() -> None:
+    """Nothing heavy is loaded before it is needed."""
+    script = "import sys, anyio_acs_credential; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
+    assert not set(HEAVY) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_no_module_holds_two_ideas(path: Path) -> None:
+    """Past 220 lines there is a second idea in a module, to be found and moved."""
+    lines = path.read_text("utf-8").count("\n")
+    assert lines <= 220
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_what_decides_does_no_io(module: str) -> None:
+    """Arrows point one way: a pure module imports nothing that waits, and of this package only what is pure as well."""
+    found = set(imported(ROOT / f"{module.replace('.', '/')}.py"))
+    assert not {name for name in found if name.partition(".")[0] in IO}
+    assert {name for name in found if name.startswith("anyio_acs_credential")} <= set(PURE)

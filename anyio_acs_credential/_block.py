@@ -34,19 +34,18 @@ async def running(task: RefreshTask) -> AsyncIterator[None]:
                 raise
             finally:
                 task.close()
-    except BaseExceptionGroup:
-        raised = _what_went_wrong(raised, task.crash)
-        if raised is None:
-            raise
+    except BaseExceptionGroup as group_error:
+        # Without either of the two, a signal has struck while the group waited for the task: on trio, it is wrapped.
+        raised = _what_went_wrong(raised, task.crash) or group_error.exceptions[0]
     if raised is not None:
         raise raised
 
 
 def _what_went_wrong(raised: BaseException | None, crash: BaseException | None) -> BaseException | None:
-    """What the body raised; but what ended the task, where that is why the body was cancelled."""
+    """What the body raised; but what ended the task, where that is why the body was cancelled, or ends the program."""
     if crash is None:
         return raised
-    if raised is None or isinstance(raised, get_cancelled_exc_class()):
+    if raised is None or isinstance(raised, get_cancelled_exc_class()) or not isinstance(crash, Exception):
         return crash
     raised.add_note(f"the refresh task had ended too, with {type(crash).__name__}")
     return raised

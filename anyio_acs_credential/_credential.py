@@ -342,6 +342,7 @@ class CommunicationTokenCredential:
 
     def _publish(self, held: Held | None) -> None:
         self._held = held
+        self._closed = held is None
 
     def _secrets(self) -> list[str]:
         known = [self._state.previous, self._state.valid()]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from anyio import CancelScope, Event, Lock, move_on_after
+from anyio import CancelScope, Event, Lock, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import current_token
 
 from ._errors import CredentialClosedError, CredentialUsageError, TokenSourceError
@@ -75,6 +75,8 @@ class RefreshTask:
                     async with self._lock:
                         if self._delay() < NO_REMAINDER:
                             await self._renew()
+        except get_cancelled_exc_class():  # noqa: ASYNC103 - not a scope's: asyncio's own Task.cancel() ends the task
+            pass
         except BaseException as error:
             self.crash = error
             raise

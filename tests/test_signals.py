@@ -1,0 +1,188 @@
+"""Ctrl-C: programs with an open credential end as soon, and print as little, as they would without one."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT that one process could send to another"),
+    pytest.mark.promise("R45"),
+]
+
+PROGRAM = """
+import sys, threading
+import anyio
+from anyio.lowlevel import checkpoint
+from anyio_acs_credential import AccessToken, CommunicationTokenCredential, RefreshPolicy
+
+def ready():
+    print("ready", flush=True)
+
+def token():
+    return AccessToken("canary-4f1b", 4_000_000_000)
+
+async def quick():
+    await checkpoint()
+    return token()
+
+async def slow():
+    await anyio.wait_all_tasks_blocked()
+    ready()
+    await anyio.sleep_forever()
+
+async def main():
+    async with CommunicationTokenCredential(token_refresher=SOURCE) as credential:
+        BODY
+"""
+RUN = "\nanyio.run(main, backend=sys.argv[1])\n"
+RUN_AGAIN = """
+for _ in range(int(sys.argv[2])):
+    try:
+        anyio.run(main, backend=sys.argv[1])
+    except KeyboardInterrupt:
+        print("KeyboardInterrupt", flush=True)
+"""
+
+MOMENTS = {
+    "between rounds": ("quick", "await credential.get_token(); ready(); await anyio.sleep_forever()"),
+    "in a call of the source": ("slow", "await anyio.sleep_forever()"),
+    "with a caller waiting": ("slow", "await credential.get_token()"),
+    "in a loop of reads": (
+        "quick",
+        """
+        await credential.get_token()
+        ready()
+        while True:
+            await credential.get_token()
+        """,
+    ),
+    "in a loop of rounds": (
+        "quick",
+        """
+        await credential.get_token()
+        ready()
+        while True:
+            await credential.refresh()
+        """,
+    ),
+    "while leaving": (
+        """
+        tidy
+
+        async def tidy():
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    ready()
+                    await anyio.sleep(0.2)
+        """,
+        "await anyio.wait_all_tasks_blocked()",
+    ),
+    "with the source in a thread": (
+        """
+        threaded
+
+        def blocking():
+            ready()
+            threading.Event().wait(0.5)
+
+        async def threaded():
+            await anyio.to_thread.run_sync(blocking, abandon_on_cancel=True)
+        """,
+        "await anyio.sleep_forever()",
+    ),
+}
+
+
+def program(source: str, body: str, run: str) -> str:
+    """The text of the program: the first line of `source` names it, what follows defines it."""
+    name, _, definition = textwrap.dedent(source).strip().partition("\n")
+    body = textwrap.indent(textwrap.dedent(body).strip(), " " * 8).strip()
+    head, main = PROGRAM.split("async def main")
+    return f"{head}{definition}\n\nasync def main{main.replace('SOURCE', name).replace('BODY', body)}{run}"
+
+
+@pytest.fixture(params=anyio.get_available_backends())
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+class Child:
+    """A program in a process of its own, that is interrupted when it says that it is ready."""
+
+    def __init__(self, text: str, *arguments: str) -> None:
+        self.process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-W", "default", "-c", text, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def interrupt(self, after: float = 0) -> None:
+        assert self.line() == "ready"
+        time.sleep(after)
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> str:
+        """What it has written to its standard error by its end."""
+        errors = self.process.communicate(timeout=10)[1]
+        assert "canary" not in errors
+        for noise in (
+            "was destroyed",
+            "never retrieved",
+            "never awaited",
+            "Warning",
+            "ExceptionGroup",
+            "Exception ignored",
+        ):
+            assert noise not in errors
+        return errors
+
+
+@pytest.fixture
+def children() -> Iterator[list[Child]]:
+    started: list[Child] = []
+    yield started
+    for child in started:
+        child.process.kill()
+        child.process.communicate()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_interrupted(moment: str, backend: str, children: list[Child]) -> None:
+    """The program ends with KeyboardInterrupt alone: in no group of ours, without noise, without the token."""
+    children.append(child := Child(program(*MOMENTS[moment], RUN), backend))
+    child.interrupt()
+    errors = child.end()
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+    assert child.process.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize("moment", ["in a loop of reads", "in a loop of rounds"])
+def test_interrupted_at_random_moments(moment: str, backend: str, children: list[Child]) -> None:
+    """Wherever a signal finds the program, it leaves the block with KeyboardInterrupt, and the next run works."""
+    rounds, dice = 25, random.Random(moment)  # noqa: S311 - dice, not keys
+    children.append(child := Child(program(*MOMENTS[moment], RUN_AGAIN), backend, str(rounds)))
+    for _ in range(rounds):
+        child.interrupt(dice.uniform(0, 0.01))
+        assert child.line() == "KeyboardInterrupt"
+    assert child.end() == ""
+    assert child.process.returncode == 0

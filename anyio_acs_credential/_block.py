@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from anyio import create_task_group, get_cancelled_exc_class
 
+from ._errors import CredentialClosedError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -45,7 +47,8 @@ def _what_went_wrong(raised: BaseException | None, crash: BaseException | None) 
     """What the body raised; but what ended the task, where that is why the body was cancelled, or ends the program."""
     if crash is None:
         return raised
-    if raised is None or isinstance(raised, get_cancelled_exc_class()) or not isinstance(crash, Exception):
+    consequences = (get_cancelled_exc_class(), CredentialClosedError)
+    if raised is None or isinstance(raised, consequences) or not isinstance(crash, Exception):
         return crash
     raised.add_note(f"the refresh task had ended too, with {type(crash).__name__}")
     return raised

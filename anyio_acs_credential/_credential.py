@@ -301,7 +301,8 @@ class CommunicationTokenCredential:
         """
         if self._task is not None:
             self._task.check_loop()
-        self._shut()
+            self._task.close()
+        self._publish(None)
         await checkpoint()
 
     async def __aenter__(self) -> Self:
@@ -311,7 +312,11 @@ class CommunicationTokenCredential:
             )
         self._held, self._closed = self._state.held, False
         self._block = nullcontext() if self._refresher is None else running(self._begin(self._refresher))
-        await self._block.__aenter__()
+        try:
+            await self._block.__aenter__()
+        except BaseException:
+            self._block = None
+            raise
         return self
 
     async def __aexit__(
@@ -319,16 +324,11 @@ class CommunicationTokenCredential:
     ) -> bool | None:
         if self._block is None:
             raise CredentialUsageError("the credential was left without having been entered")
-        self._shut()
         try:
             return await self._block.__aexit__(exc_type, exc, traceback)
         finally:
+            self._publish(None)
             self._block = self._task = None
-
-    def _shut(self) -> None:
-        if self._task is not None:
-            self._task.close()
-        self._held, self._closed = None, True
 
     def _begin(self, refresher: TokenRefresher) -> RefreshTask:
         from ._report import Reporter

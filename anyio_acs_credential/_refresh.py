@@ -14,6 +14,7 @@ It knows no HTTP and no sign-in: a token source is a callable that is awaited. T
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, Event, Lock, get_cancelled_exc_class, move_on_after
@@ -91,18 +92,23 @@ class RefreshTask:
 
     def _delay(self) -> float:
         """Seconds until there is something to do, by both clocks as they stand now."""
+        if self.closed:
+            return inf
         state = self.state
         delay = state.until_scheduled()
         if self.round.forced:
             delay = 0.0
         elif self.round.requested:
             delay = min(delay, state.until_callers() if state.remaining() == 0 else 0.0)
-        if (remaining := state.remaining()) > 0:
-            return min(delay, remaining)  # the expiry is something to tell
-        if state.held is not None and self._seen_expired is not state.held:
+        self._tell_expiry()
+        remaining = state.remaining()
+        return min(delay, remaining) if remaining > 0 else delay  # the expiry is something to tell
+
+    def _tell_expiry(self) -> None:
+        state = self.state
+        if state.held is not None and state.held is not self._seen_expired and state.remaining() == 0:
             self._seen_expired = state.held
             self._reporter.expired(state.held.token.expires_on, unrenewed=state.proactive or state.cause is not None)
-        return delay
 
     async def _renew(self) -> None:
         asked = self.round
@@ -114,6 +120,7 @@ class RefreshTask:
             self._settle(asked, outcome)
 
     def _settle(self, asked: Round, outcome: AccessToken | BaseException) -> None:
+        self._tell_expiry()
         before = self.state.held
         if isinstance(outcome, AccessToken):
             try:
@@ -146,10 +153,10 @@ class RefreshTask:
 
     def close(self) -> None:
         """End refreshing: cancel the task and wake everybody who waits. Doing it again does nothing."""
+        self.scope.cancel("the credential is closing")
         if self.closed:
             return
         self.closed = True
-        self.scope.cancel("the credential is closing")
         self._publish(None)
         self.round.cause = CredentialClosedError()
         self.round.end()

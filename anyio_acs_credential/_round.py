@@ -23,19 +23,26 @@ class Round:
         self._over = False
         self._done: Event | None = None  # made for the first who waits: most rounds have nobody
 
-    async def wait(self) -> None:
-        """Wait until the round is over; return at once where it is."""
-        if self._over:
-            return
+    def done(self) -> Event:
+        """What is set when the round is over."""
         if self._done is None:
             self._done = Event()
-        await self._done.wait()
+            if self._over:
+                self._done.set()
+        return self._done
 
     def end(self) -> None:
         """Wake all who wait."""
         self._over = True
-        if self._done is not None:
-            self._done.set()
+        # Let go of: the context that the source ran in holds the round, and with it what it holds, until the next.
+        done, self._done = self._done, None
+        if done is not None:
+            done.set()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the round is over and has brought a token."""
+        return self._over and self.cause is None
 
     @property
     def waiting(self) -> int:

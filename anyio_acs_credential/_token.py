@@ -6,15 +6,14 @@ which a token ends, so everything that is not plainly a token with a usable expi
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
 
 from ._errors import InvalidTokenError
+from ._jwt import check_text, read_claims
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +22,6 @@ __all__ = ("AccessToken", "AccessTokenInfo", "SupportsExpiry", "accept", "read_e
 
 # 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
-
-_SEGMENTS = r"[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]*=*"
-_HEADER_TEXT = r"[!-~]+"
 
 
 class AccessToken:
@@ -50,7 +46,7 @@ class AccessToken:
     expires_on: int
 
     def __init__(self, token: str, expires_on: float) -> None:
-        object.__setattr__(self, "token", _check_text(token))
+        object.__setattr__(self, "token", check_text(token))
         object.__setattr__(self, "expires_on", math.floor(_check_seconds(expires_on)))
 
     @classmethod
@@ -66,7 +62,7 @@ class AccessToken:
         Raises:
             InvalidTokenError: when it is no JWT, or its `exp` is not a number. The message never shows the token.
         """
-        claims = _read_claims(_check_text(token))
+        claims = read_claims(check_text(token))
         if "exp" not in claims:
             raise InvalidTokenError("the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)")
         return cls(token, claims["exp"])
@@ -75,7 +71,7 @@ class AccessToken:
     def claims(self) -> Mapping[str, Any]:
         """The payload of a JWT, read-only and read anew at each access; empty where the text is not a JWT."""
         try:
-            return MappingProxyType(_read_claims(self.token))
+            return MappingProxyType(read_claims(self.token))
         except InvalidTokenError:
             return MappingProxyType({})
 
@@ -195,42 +191,3 @@ def _read_iso(text: str) -> datetime:
     with suppress(ValueError):
         return datetime.fromisoformat(text)
     raise InvalidTokenError("expires_on is text that is not an ISO 8601 time; give Unix seconds")
-
-
-def _check_text(token: object) -> str:
-    if not isinstance(token, str):
-        raise InvalidTokenError(f"an access token is text (str), not {type(token).__name__}")
-    if not token.strip():
-        raise InvalidTokenError("the access token is blank")
-    if token[:7].lower() == "bearer ":
-        raise InvalidTokenError('leave out the "Bearer " prefix: the token alone is wanted')
-    if not re.fullmatch(_HEADER_TEXT, token):
-        raise InvalidTokenError("the access token contains white space or a character that no HTTP header can carry")
-    return token
-
-
-def _read_claims(token: str) -> dict[str, Any]:
-    dots = token.count(".")
-    if dots == 4:
-        raise InvalidTokenError("the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)")
-    if dots != 2 or not re.fullmatch(_SEGMENTS, token):
-        raise InvalidTokenError(
-            "the token is not a JWT: three base64url segments with dots between them are wanted. "
-            "If it is an opaque token, say when it ends: AccessToken(token, expires_on)"
-        )
-    claims = _decode(token)
-    if not isinstance(claims, dict):
-        raise InvalidTokenError("the token's payload is not a JSON object in UTF-8; it was cut or changed on its way")
-    return claims
-
-
-def _decode(token: str) -> object:
-    from jwt.api_jws import decode_complete  # it brings cryptography, twice the cost of all the rest: never at import
-
-    try:
-        payload: bytes = decode_complete(token, options={"verify_signature": False})["payload"]
-        # Decoded here: given bytes, the json module would guess UTF-16 and UTF-32 too.
-        return json.loads(payload.decode("utf-8"))
-    except Exception:  # noqa: BLE001 - PyJWT and json fail in many ways, RecursionError included; all mean one thing
-        # The error is raised by the caller, outside this block: the one caught here may quote the token.
-        return None

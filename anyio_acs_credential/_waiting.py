@@ -35,7 +35,7 @@ async def wait_for_token(task: RefreshTask) -> AccessToken:
     while True:
         asked = task.round
         patience = _patience(state, asked)
-        if patience <= 0:
+        if patience is None:
             if not yielded:
                 await checkpoint()
                 yielded = True
@@ -47,19 +47,22 @@ async def wait_for_token(task: RefreshTask) -> AccessToken:
         else:
             await _join(task, asked, patience)
             yielded = True
-            if asked.cause is not None and (task.closed or state.valid() is None):
+            if (token := state.valid()) is not None and asked.is_answered:
+                return token
+            if asked.cause is not None and (task.closed or token is None):
                 raise _error(asked.cause)
 
 
-def _patience(state: RefreshState, asked: Round) -> float:
-    """Seconds that `get_token()` waits for the round; none where it has something to hand out instead."""
+def _patience(state: RefreshState, asked: Round) -> float | None:
+    """Seconds that `get_token()` waits for the round; None where it has something to hand out instead."""
     match state.token_state():
         case TokenState.FRESH:
-            return 0.0
+            return None
         case TokenState.STALE if asked.began is not None:
-            return asked.began + state.policy.on_demand_wait - state.clock.monotonic()
+            left = asked.began + state.policy.on_demand_wait - state.clock.monotonic()
+            return left if left > 0 else None
         case TokenState.STALE:
-            return 0.0 if state.until_retry() > 0 else state.policy.on_demand_wait
+            return None if state.until_retry() > 0 else state.policy.on_demand_wait
         case TokenState.EXPIRED:
             return inf
 
@@ -81,7 +84,8 @@ async def wait_for_refresh(task: RefreshTask, rejected: str | None = None) -> Ac
     if rejected is not None:
         held = task.state.valid()
         if held is None or held.token != rejected:
-            return await wait_for_token(task)
+            await checkpoint()
+            return task.state.valid() or await wait_for_token(task)
         if asked.began is None and not asked.forced:
             _check_replaceable(task.state)
         asked.rejected.add(rejected)
@@ -110,10 +114,10 @@ async def _join(task: RefreshTask, asked: Round, patience: float) -> None:
         )
     task.request(asked)
     if patience == inf:
-        await asked.wait()
+        await asked.done().wait()
     else:
         with move_on_after(patience):
-            await asked.wait()
+            await asked.done().wait()
 
 
 def _error(cause: BaseException | None) -> CredentialError:

@@ -49,6 +49,7 @@ PURE = (
     "anyio_acs_credential._endpoint",
     "anyio_acs_credential._errors",
     "anyio_acs_credential._events",
+    "anyio_acs_credential._jwt",
     "anyio_acs_credential._redaction",
     "anyio_acs_credential._retry_after",
     "anyio_acs_credential._schedule",
@@ -214,9 +215,16 @@ def test_importing_the_package_is_cheap() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_no_module_holds_two_ideas(path: Path) -> None:
-    """Past 220 lines there is a second idea in a module, to be found and moved."""
-    lines = path.read_text("utf-8").count("\n")
-    assert lines <= 220
+    """Past 220 lines of code there is a second idea in a module, to be found and moved; prose does not count."""
+    text = path.read_text("utf-8")
+    prose = {
+        line
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    code = [line for number, line in enumerate(text.splitlines(), 1) if number not in prose and line.strip(" #")]
+    assert len(code) <= 220
 
 
 @pytest.mark.parametrize("module", PURE)

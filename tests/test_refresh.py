@@ -15,10 +15,13 @@ from anyio.lowlevel import checkpoint
 from anyio_acs_credential import (
     AccessToken,
     CommunicationTokenCredential,
+    CredentialClosed,
     CredentialUsageError,
     InvalidTokenError,
     RefreshPolicy,
     RefreshStarted,
+    RefreshSucceeded,
+    TokenExpired,
     TokenRefreshError,
     TokenSourceError,
     TokenState,
@@ -482,6 +485,51 @@ async def test_a_token_that_ends_while_its_caller_waits(clock: VirtualClock) -> 
         assert clock.monotonic() == pytest.approx(1488, abs=0.1)
 
 
+async def test_no_wait_for_a_stale_token_is_a_choice(clock: VirtualClock) -> None:
+    """With a wait of zero, a stale token's callers start its renewal and get the held one at once."""
+    source = ScriptedSource(HOUR, latency=1, clock=clock)
+    policy = RefreshPolicy(on_demand_wait=0)
+    held = a_token(clock, 480)
+    async with credential_of(source, clock, token=held, proactive_refresh=False, policy=policy) as credential:
+        await anyio.sleep(361)
+        before = clock.monotonic()
+        assert await credential.get_token() is held
+        assert await credential.get_token() is held
+        assert clock.monotonic() == before
+        await anyio.sleep(1.1)
+        assert await credential.get_token() is not held
+        assert source.calls == 1
+
+
+async def test_an_expiry_during_a_round_is_told(clock: VirtualClock) -> None:
+    """A token that ends while its successor is on the way has ended before that was there."""
+    events: list[object] = []
+    source = ScriptedSource(HOUR, latency=20, clock=clock)
+    credential = credential_of(
+        source, clock, token=a_token(clock, 480), proactive_refresh=False, observer=events.append
+    )
+    async with credential:
+        await anyio.sleep(470)
+        await credential.refresh()
+    assert [type(event) for event in events[:3]] == [RefreshStarted, TokenExpired, RefreshSucceeded]
+
+
+async def test_nothing_happens_after_the_block(clock: VirtualClock) -> None:
+    """Left before the task had its turn, the credential asks nobody, and closing is its one event."""
+    events: list[object] = []
+    source = ScriptedSource(HOUR, clock=clock)
+    for token in (None, AccessToken("ended", 5)):
+        async with credential_of(source, clock, token=token, observer=events.append):
+            pass
+        async with credential_of(source, clock, token=token, observer=events.append):
+            await checkpoint()
+    assert events[-1] == CredentialClosed()
+    assert {type(event) for event in events} <= {CredentialClosed, TokenExpired, RefreshStarted}
+    assert all(
+        type(later) is not type(earlier) or later == CredentialClosed() for earlier, later in itertools.pairwise(events)
+    )
+
+
 @pytest.mark.promise("R11")
 async def test_a_fresh_token_is_handed_out_during_a_round(clock: VirtualClock) -> None:
     """A refresh in flight keeps nobody waiting whose token is fresh."""
@@ -677,7 +725,10 @@ async def test_a_thousand_rejections_make_one_round(clock: VirtualClock) -> None
         newest = credential.get_token_nowait()
         assert await credential.refresh(rejected=held) is newest
         assert await credential.refresh(rejected=held.token) is newest
-        assert source.calls == 1
+        await anyio.sleep(HOUR - 590)  # stale for its callers by now, or being renewed: an older token is still older
+        calls = source.calls
+        assert await credential.refresh(rejected=held) is credential.get_token_nowait()
+        assert source.calls == calls
 
 
 @pytest.mark.promise("R50")

@@ -141,18 +141,12 @@ class Child:
         time.sleep(after)
         self.process.send_signal(signal.SIGINT)
 
-    def end(self) -> str:
-        """What it has written to its standard error by its end."""
+    def end(self, *expected: str) -> str:
+        """What it has written to its standard error by its end: no noise but what is expected."""
         errors = self.process.communicate(timeout=10)[1]
         assert "canary" not in errors
-        for noise in (
-            "was destroyed",
-            "never retrieved",
-            "never awaited",
-            "Warning",
-            "ExceptionGroup",
-            "Exception ignored",
-        ):
+        noises = {"was destroyed", "never retrieved", "never awaited", "Warning", "ExceptionGroup", "Exception ignored"}
+        for noise in noises.difference(expected):
             assert noise not in errors
         return errors
 
@@ -184,5 +178,6 @@ def test_interrupted_at_random_moments(moment: str, backend: str, children: list
     for _ in range(rounds):
         child.interrupt(dice.uniform(0, 0.01))
         assert child.line() == "KeyboardInterrupt"
-    assert child.end() == ""
+    # Trio raises KeyboardInterrupt between any two instructions, also between making a coroutine and awaiting it.
+    child.end(*(["never awaited", "Warning"] if backend == "trio" else []))
     assert child.process.returncode == 0

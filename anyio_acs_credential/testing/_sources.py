@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     from .._clock import Clock
 
-    Entry: TypeAlias = (
-        "float | AccessToken | str | BaseException | type[BaseException] | Callable[[], Awaitable[Any]]"
-    )
+    Entry: TypeAlias = "float | AccessToken | str | BaseException | type[BaseException] | Callable[[], Awaitable[Any]]"
 
 __all__ = ("ScriptedSource", "make_jwt")
 
@@ -78,7 +76,7 @@ class ScriptedSource:
         self._clock = clock
         self.calls = self.in_flight = self.most_in_flight = 0
 
-    async def __call__(self) -> AccessToken | str:
+    async def __call__(self) -> Any:
         """Play the next entry.
 
         Returns:
@@ -97,7 +95,7 @@ class ScriptedSource:
         finally:
             self.in_flight -= 1
 
-    async def _play(self, entry: Entry) -> AccessToken | str:
+    async def _play(self, entry: Entry) -> Any:
         if isinstance(entry, (AccessToken, str)):
             return entry
         if isinstance(entry, (int, float)):

@@ -1,0 +1,63 @@
+"""The text of an access token, and the claims inside one that is a JWT."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from ._errors import InvalidTokenError
+
+__all__ = ("check_text", "read_claims")
+
+_SEGMENTS = r"[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]*=*"
+_HEADER_TEXT = r"[!-~]+"
+
+
+def check_text(token: object) -> str:
+    """The text, if it can stand behind "Bearer " in a header.
+
+    Raises:
+        InvalidTokenError: when it cannot.
+    """
+    if not isinstance(token, str):
+        raise InvalidTokenError(f"an access token is text (str), not {type(token).__name__}")
+    if not token.strip():
+        raise InvalidTokenError("the access token is blank")
+    if token[:7].lower() == "bearer ":
+        raise InvalidTokenError('leave out the "Bearer " prefix: the token alone is wanted')
+    if not re.fullmatch(_HEADER_TEXT, token):
+        raise InvalidTokenError("the access token contains white space or a character that no HTTP header can carry")
+    return token
+
+
+def read_claims(token: str) -> dict[str, Any]:
+    """The payload of a JWT (RFC 7519), whose signature is not verified.
+
+    Raises:
+        InvalidTokenError: when the text is no JWT.
+    """
+    dots = token.count(".")
+    if dots == 4:
+        raise InvalidTokenError("the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)")
+    if dots != 2 or not re.fullmatch(_SEGMENTS, token):
+        raise InvalidTokenError(
+            "the token is not a JWT: three base64url segments with dots between them are wanted. "
+            "If it is an opaque token, say when it ends: AccessToken(token, expires_on)"
+        )
+    claims = _decode(token)
+    if not isinstance(claims, dict):
+        raise InvalidTokenError("the token's payload is not a JSON object in UTF-8; it was cut or changed on its way")
+    return claims
+
+
+def _decode(token: str) -> object:
+    from jwt.api_jws import decode_complete  # it brings cryptography, twice the cost of all the rest: never at import
+
+    try:
+        payload: bytes = decode_complete(token, options={"verify_signature": False})["payload"]
+        # Decoded here: given bytes, the json module would guess UTF-16 and UTF-32 too.
+        return json.loads(payload.decode("utf-8"))
+    except Exception:  # noqa: BLE001 - PyJWT and json fail in many ways, RecursionError included; all mean one thing
+        # The error is raised by the caller, outside this block: the one caught here may quote the token.
+        return None

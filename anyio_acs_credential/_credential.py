@@ -325,7 +325,7 @@ class CommunicationTokenCredential:
         if self._block is None:
             raise CredentialUsageError("the credential was left without having been entered")
         try:
-            return await self._block.__aexit__(exc_type, exc, traceback)
+            return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task is cancelled by then
         finally:
             self._publish(None)
             self._block = self._task = None

@@ -29,6 +29,8 @@ from ._token import AccessToken
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from anyio.lowlevel import EventLoopToken
+
     from ._report import Reporter
     from ._source import TokenRefresher
     from ._state import Held, RefreshState
@@ -54,15 +56,15 @@ class RefreshTask:
         publish: Callable[[Held | None], None],
     ) -> None:
         self.scope: Final = CancelScope(shield=True)
-        self.round = Round()
+        self.round: Round = Round()
         self._published: Event | None = None
-        self.closed = False
+        self.closed: bool = False
         self.crash: BaseException | None = None  # what ended the task, where it was not closing
         self._refresher = refresher
         self.state = state
         self._reporter = reporter
         self._publish = publish
-        self.loop = current_token()
+        self.loop: EventLoopToken = current_token()
         self._lock = Lock()
         self._wake = Event()
         self._seen_expired: Held | None = None

@@ -15,8 +15,8 @@ class Round:
     __slots__ = ("_done", "_over", "began", "cause", "forced", "rejected", "requested")
 
     def __init__(self) -> None:
-        self.requested = False
-        self.forced = False
+        self.requested: bool = False
+        self.forced: bool = False
         self.rejected: set[str] = set()
         self.began: float | None = None  # on the monotonic clock
         self.cause: BaseException | None = None  # why it brought no token

@@ -75,14 +75,14 @@ class RefreshState:
         self.proactive = proactive
         self.held: Held | None = None
         self.previous: AccessToken | None = None
-        self.refreshes = 0
-        self.failures = 0
+        self.refreshes: int = 0
+        self.failures: int = 0
         self._fraction = fraction
         self.begin()
 
     def begin(self) -> None:
         """Forget every wait, as when the credential is entered."""
-        self.streak = 0
+        self.streak: int = 0
         self.cause: BaseException | None = None
         self._retry_at = self._callers_at = self._reject_at = -math.inf
         self._ends_with_token = False

@@ -220,7 +220,7 @@ async def test_a_cancelled_request_holds_up_nobody(client_class: Any, auth_class
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
                 group.start_soon(client.get, THREADS)
-                while not credential.statistics().waiting:
+                while not credential.statistics().waiting:  # noqa: ASYNC110 - there is no event for it
                     await anyio.lowlevel.checkpoint()
                 scope.cancel()
         assert await credential.get_token() is credential.get_token_nowait()

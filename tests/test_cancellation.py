@@ -259,7 +259,7 @@ async def test_the_bodys_exception_leaves_as_it_is(error: BaseException, source:
         async with credential:
             await checkpoint()
             raise error  # noqa: TRY301 - here is where it is raised
-    except BaseException as raised:  # noqa: BLE001 - whatever it is, it is compared
+    except BaseException as raised:  # noqa: BLE001, ASYNC103 - whatever it is, it is compared
         caught = raised
     assert caught is error
     assert (error.__context__, error.__cause__, getattr(error, "__notes__", None)) == (None, None, None)
@@ -273,7 +273,7 @@ async def leaked() -> AccessToken:
         scope.cancel()
         try:
             await checkpoint()
-        except anyio.get_cancelled_exc_class() as stray:
+        except anyio.get_cancelled_exc_class() as stray:  # noqa: ASYNC103 - that it is wrong is the point
             found = stray
     raise found
 
@@ -322,7 +322,7 @@ def test_what_ends_a_program_passes_through(backend: str, waits: bool, error: Ba
     caught: BaseException | None = None
     try:
         anyio.run(main, backend=backend)
-    except BaseException as raised:  # noqa: BLE001 - whatever it is, it is compared
+    except BaseException as raised:  # noqa: BLE001, ASYNC103 - whatever it is, it is compared
         caught = raised
     assert caught is error
 
@@ -333,7 +333,7 @@ async def test_entered_twice() -> None:
     async with CommunicationTokenCredential(token_refresher=quick) as credential:
         with pytest.raises(CredentialUsageError, match="open already"):
             await credential.__aenter__()
-        async with anyio.create_task_group() as group:
+        async with anyio.create_task_group() as group:  # noqa: ASYNC112 - another task is the point
             group.start_soon(expect_refusal, credential)
         assert (await credential.get_token()).token == "fetched"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 try:
     from ._emulator import Emulator, open_emulator
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ImportError(
-        f'the emulator needs {missing.name}, which is not installed: pip install "anyio-acs-credential[emulator]"',
-        name=missing.name,
-    ) from missing
+        f'the emulator needs {_missing.name}, which is not installed: pip install "anyio-acs-credential[emulator]"',
+        name=_missing.name,
+    ) from _missing
 from ._faults import Fault
 from ._front import RequestRecord
 

@@ -47,10 +47,10 @@ class Emulator(FaultSwitches):
         self, port: int, service: Service, certificates: Certificates, faults: Faults, log: Iterable[RequestRecord]
     ) -> None:
         super().__init__(faults)
-        self.endpoint = f"https://127.0.0.1:{port}"
-        self.authority = f"{self.endpoint}/{uuid4()}"
-        self.client_id = str(uuid4())
-        self.ca_file = certificates.ca_file
+        self.endpoint: str = f"https://127.0.0.1:{port}"
+        self.authority: str = f"{self.endpoint}/{uuid4()}"
+        self.client_id: str = str(uuid4())
+        self.ca_file: str = certificates.ca_file
         self.ssl_context: ssl.SSLContext = certificates.client
         self._service = service
         self._log = log

@@ -43,8 +43,8 @@ class Service:
     def __init__(self, key: SigningKey, *, clock: Clock, token_lifetime: float | None = None) -> None:
         self.clock = clock
         self.token_lifetime = token_lifetime
-        self.access_key = token_bytes(64)
-        self.resource_id = str(uuid4())
+        self.access_key: bytes = token_bytes(64)
+        self.resource_id: str = str(uuid4())
         self._key = key
         # The generation of a user's tokens. Revoking begins a new one: times in whole seconds, as tokens have
         # them, could not tell a token issued just before from one issued just after.

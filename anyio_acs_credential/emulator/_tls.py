@@ -23,21 +23,24 @@ class Certificates:
         ca_file: The authority's certificate, in PEM.
         client: Trusts that authority alone.
         server: Has a certificate for loopback.
-        remove: Removes the file, as losing the object does.
     """
 
     def __init__(self) -> None:
         directory = mkdtemp(prefix="acs-emulator-")
-        self.remove = finalize(self, rmtree, directory)
-        self.ca_file = str(Path(directory, "ca.pem"))
+        self._remove = finalize(self, rmtree, directory)
+        self.ca_file: str = str(Path(directory, "ca.pem"))
         authority = trustme.CA(organization_name="anyio-acs-credential emulator")
         authority.cert_pem.write_to_path(self.ca_file)
-        self.client = ssl.create_default_context(cafile=self.ca_file)
-        self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.client: ssl.SSLContext = ssl.create_default_context(cafile=self.ca_file)
+        self.server: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.server.minimum_version = ssl.TLSVersion.TLSv1_2
         self.server.set_alpn_protocols(["http/1.1"])
         self.server.sslobject_class = _Connection
         authority.issue_cert("127.0.0.1", "localhost", "::1").configure_cert(self.server)
+
+    def remove(self) -> None:
+        """Remove the file, as losing the object does."""
+        self._remove()
 
 
 def cut_connection() -> None:

@@ -74,7 +74,9 @@ class ScriptedSource:
         self._script = script
         self._latency = latency
         self._clock = clock
-        self.calls = self.in_flight = self.most_in_flight = 0
+        self.calls: int = 0
+        self.in_flight: int = 0
+        self.most_in_flight: int = 0
 
     async def __call__(self) -> Any:
         """Play the next entry.

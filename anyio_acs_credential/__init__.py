@@ -22,6 +22,7 @@ from ._updates import TokenUpdates
 
 if TYPE_CHECKING:
     from ._access_key_auth import AccessKeyAuth
+    from ._clock import Clock
     from ._events import (
         CredentialClosed,
         CredentialEvent,
@@ -41,6 +42,7 @@ __all__ = (
     "AccessToken",
     "AccessTokenInfo",
     "BearerAuth",
+    "Clock",
     "CommunicationIdentityClient",
     "CommunicationTokenCredential",
     "CommunicationUserIdentifier",
@@ -73,6 +75,7 @@ _LAZY = {
     "AccessKeyAuth": "._access_key_auth",
     "AccessKeyCredential": ".identity",
     "BearerAuth": "._httpx_auth",
+    "Clock": "._clock",
     "CommunicationIdentityClient": ".identity",
     "CommunicationUserIdentifier": ".identifiers",
     "ConnectionString": ".identity",

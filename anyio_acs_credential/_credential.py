@@ -311,12 +311,9 @@ class CommunicationTokenCredential:
                 "the credential is open already: enter it once, where the program starts, and inject it"
             )
         self._held, self._closed = self._state.held, False
-        self._block = nullcontext() if self._refresher is None else running(self._begin(self._refresher))
-        try:
-            await self._block.__aenter__()
-        except BaseException:
-            self._block = None
-            raise
+        block = nullcontext() if self._refresher is None else running(self._begin(self._refresher))
+        await block.__aenter__()  # which never yields: no second task comes between
+        self._block = block
         return self
 
     async def __aexit__(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import CancelScope, Event, Lock, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import current_token
 
-from ._errors import CredentialClosedError, CredentialUsageError, TokenSourceError
+from ._errors import CredentialClosedError, CredentialUsageError
 from ._round import Round
 from ._schedule import NO_REMAINDER, SLICE
 from ._source import ask
@@ -125,10 +125,7 @@ class RefreshTask:
         self._tell_expiry()
         before = self.state.held
         if isinstance(outcome, AccessToken):
-            try:
-                self.state.take(outcome, forced=asked.forced, rejected=asked.rejected)
-            except TokenSourceError as error:
-                outcome = error
+            outcome = self.state.take(outcome, forced=asked.forced, rejected=asked.rejected)
         if isinstance(outcome, BaseException):
             asked.cause = outcome
             self.state.fail(outcome)
@@ -137,9 +134,15 @@ class RefreshTask:
             self._publish(self.state.held)
             self._announce()
         try:
-            self._reporter.finished(self.state)
+            self._tell(outcome)
         finally:
             asked.end()
+
+    def _tell(self, outcome: AccessToken | BaseException) -> None:
+        if isinstance(outcome, AccessToken):
+            self._reporter.succeeded(self.state, outcome.expires_on)
+        else:
+            self._reporter.failed(self.state, outcome)
 
     def _announce(self) -> None:
         published, self._published = self._published, None

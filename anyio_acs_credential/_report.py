@@ -41,23 +41,17 @@ class Reporter:
         """The source is about to be asked."""
         self._emit(RefreshStarted(forced))
 
-    def finished(self, state: RefreshState) -> None:
-        """A round has ended, and `state` says how."""
-        if state.cause is not None:
-            self._failed(state, state.cause)
-        elif state.held is not None:
-            expires_on = state.held.token.expires_on
-            if self._streak:
-                self._log(
-                    logging.INFO,
-                    "access token renewed after %d failed attempts; it ends at %s",
-                    self._streak,
-                    _iso(expires_on),
-                )
-            self._emit(RefreshSucceeded(expires_on, state.at(state.until_scheduled())))
-        self._streak = state.streak
+    def succeeded(self, state: RefreshState, expires_on: int) -> None:
+        """A round has brought a token; the one that is held now ends at `expires_on`."""
+        if self._streak:
+            message = "access token renewed after %d failed attempts; it ends at %s"
+            self._log(logging.INFO, message, self._streak, _iso(expires_on))
+        self._streak = 0
+        self._emit(RefreshSucceeded(expires_on, state.at(state.until_scheduled())))
 
-    def _failed(self, state: RefreshState, cause: BaseException) -> None:
+    def failed(self, state: RefreshState, cause: BaseException) -> None:
+        """A round has failed."""
+        self._streak = state.streak
         next_attempt_at = state.clock.time() + state.until_retry()
         self._log(
             logging.WARNING if state.streak == 1 else logging.DEBUG,

@@ -145,27 +145,28 @@ class RefreshState:
             return 0.0
         return max(moment - self.clock.monotonic(), 0.0)
 
-    def take(self, token: AccessToken, *, forced: bool, rejected: Collection[str]) -> None:
+    def take(self, token: AccessToken, *, forced: bool, rejected: Collection[str]) -> AccessToken | TokenSourceError:
         """Let the result of a round replace what is held, if it may.
 
-        Raises:
-            TokenSourceError: when it has expired or is a rejected one: the round failed, and what is held stays.
+        Returns:
+            What is held now; or why the result was none: it has expired, or is a rejected one. What is held stays.
         """
         life = token.expires_on - self.clock.time()
         if life < NO_REMAINDER:
-            raise TokenSourceError("the token source returned a token that has expired: let it fetch a new one")
+            return TokenSourceError("the token source returned a token that has expired: let it fetch a new one")
         if token.token in rejected:
-            raise TokenSourceError("the token source returned the token that was turned down: let it fetch a new one")
+            return TokenSourceError("the token source returned the token that was turned down: let it fetch a new one")
         remaining, held = self.remaining(), self.valid()
         # Lives are compared, not expiries: after the wall clock was set back, an expiry says less than the monotonic
         # clock. Expiries are whole seconds; half of one is for the clocks' own differences.
         newer = held is None or (token != held if forced else life > remaining + 0.5)
         if held is None or newer or (token.expires_on == held.expires_on and token != held):
-            self.hold(token)
+            held = self.hold(token).token
         self.refreshes += 1
         self.streak, self.cause = 0, None
         wait = self.policy.retry_initial if newer else no_progress_delay(remaining)
         self._wait(wait, _CALLER_PACE, ends_with_token=not newer)
+        return held
 
     def fail(self, cause: BaseException) -> None:
         """Take note of a failed round."""

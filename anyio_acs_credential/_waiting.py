@@ -55,16 +55,15 @@ async def wait_for_token(task: RefreshTask) -> AccessToken:
 
 def _patience(state: RefreshState, asked: Round) -> float | None:
     """Seconds that `get_token()` waits for the round; None where it has something to hand out instead."""
-    match state.token_state():
-        case TokenState.FRESH:
-            return None
-        case TokenState.STALE if asked.began is not None:
-            left = asked.began + state.policy.on_demand_wait - state.clock.monotonic()
-            return left if left > 0 else None
-        case TokenState.STALE:
-            return None if state.until_retry() > 0 else state.policy.on_demand_wait
-        case TokenState.EXPIRED:
-            return inf
+    now = state.token_state()
+    if now is TokenState.EXPIRED:
+        return inf
+    if now is TokenState.FRESH or (asked.began is None and state.until_retry() > 0):
+        return None
+    if asked.began is None:
+        return state.policy.on_demand_wait
+    left = asked.began + state.policy.on_demand_wait - state.clock.monotonic()
+    return left if left > 0 else None
 
 
 async def wait_for_refresh(task: RefreshTask, rejected: str | None = None) -> AccessToken:

@@ -462,6 +462,26 @@ async def test_a_slow_reader_gets_the_newest() -> None:
         await anext(updates)
 
 
+async def test_two_readers_get_the_same() -> None:
+    """Each iterator has a place of its own."""
+    source = ScriptedSource(*(AccessToken(f"t{n}", LATER + n) for n in range(9)))
+    seen: list[str] = []
+
+    async def read() -> None:
+        seen.append((await anext(credential.updates())).token)
+
+    async with (
+        CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(read)
+        group.start_soon(read)
+        await anyio.wait_all_tasks_blocked()
+        await credential.refresh()
+        await anyio.wait_all_tasks_blocked()
+    assert seen == ["t0", "t0"]
+
+
 async def test_updates_of_a_static_token() -> None:
     """It is the only one: the iterator ends after it instead of waiting for ever."""
     async with CommunicationTokenCredential(valid()) as credential:

@@ -16,6 +16,7 @@ from anyio_acs_credential import (
     AccessToken,
     CommunicationTokenCredential,
     CredentialClosed,
+    CredentialClosedError,
     CredentialUsageError,
     InvalidTokenError,
     RefreshPolicy,
@@ -483,6 +484,68 @@ async def test_a_token_that_ends_while_its_caller_waits(clock: VirtualClock) -> 
         await anyio.sleep(478)
         assert (await credential.get_token()).token != "initial"
         assert clock.monotonic() == pytest.approx(1488, abs=0.1)
+
+
+async def test_a_stale_token_that_turns_out_to_be_fresh(clock: VirtualClock) -> None:
+    """A clock that was set ahead and then right again leaves the waiting caller with the token that it has."""
+    source = ScriptedSource(OSError("down"), latency=3, clock=clock)
+    held = a_token(clock, 480)
+    got: list[AccessToken] = []
+
+    async def call() -> None:
+        got.append(await credential.get_token())
+
+    async with credential_of(source, clock, token=held, proactive_refresh=False) as credential:
+        clock.jump(400)
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await anyio.sleep(1)
+            clock.jump(-400)
+    assert got == [held]
+
+
+@pytest.mark.parametrize("closing", [False, True])
+async def test_a_token_that_ends_at_the_last_moment(clock: VirtualClock, closing: bool) -> None:
+    """What was valid when a caller asked is looked at again when it is handed out."""
+    source = ScriptedSource(OSError("down"), HOUR, clock=clock)
+    results: list[object] = []
+
+    async def end() -> None:
+        clock.jump(HOUR)
+        if closing:
+            await credential.close()
+
+    async def call() -> None:
+        try:
+            results.append((await credential.get_token()).token)
+        except CredentialClosedError as error:
+            results.append(type(error))
+
+    async with credential_of(source, clock, token=a_token(clock, 480), proactive_refresh=False) as credential:
+        await anyio.sleep(361)
+        assert (await credential.get_token()).token == "initial"  # the round failed: now there is a back-off
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            group.start_soon(end)
+    assert len(results) == 1
+    assert not closing or results[0] in ("initial", CredentialClosedError)
+
+
+@pytest.mark.promise("R42")
+async def test_a_source_that_fails_while_it_is_cancelled(clock: VirtualClock) -> None:
+    """What it raises in its own cleaning up, when the block is left, is no failed round any more."""
+    events: list[object] = []
+
+    async def source() -> AccessToken:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("while cleaning up")
+
+    async with credential_of(source, clock, observer=events.append) as credential:
+        await anyio.sleep(1)
+    assert [type(event) for event in events] == [RefreshStarted, CredentialClosed]
+    assert credential.statistics().failures == 0
 
 
 async def test_no_wait_for_a_stale_token_is_a_choice(clock: VirtualClock) -> None:

@@ -1,0 +1,36 @@
+"""The command line: `acs-credential`, or `python -m anyio_acs_credential`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ("main",)
+
+_EXTRAS = frozenset({"anycorn", "click", "cryptography", "rich", "starlette", "trustme"})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: The command line behind the program's name; None for this process's own.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        from ._commands import run
+
+        return run(arguments)
+    except KeyboardInterrupt:  # while click is loaded; later, it takes care of that itself
+        return 130
+    except ImportError as missing:
+        name = (missing.name or "").partition(".")[0]
+        if name not in _EXTRAS:
+            raise
+        sys.stderr.write(f'acs-credential: {name} is not installed: pip install "anyio-acs-credential[cli,emulator]"\n')
+        return 2

@@ -1,0 +1,585 @@
+"""The command line: the demonstration on real sockets, what it shows, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from anyio_acs_credential.cli import main
+from anyio_acs_credential.cli._story import Event, HeldToken, Span, Story, TokenRequest
+
+pytest.importorskip("click", reason="the command line is an extra")
+rich_console = pytest.importorskip("rich.console", reason="the live view is an extra")
+
+from anyio_acs_credential.cli import _run  # noqa: E402 - it needs click
+from anyio_acs_credential.cli._demo import _http_client, _Scenario, run_demo  # noqa: E402
+from anyio_acs_credential.cli._live import LEAST_HEIGHT, LEAST_WIDTH, headline, picture, result  # noqa: E402
+from anyio_acs_credential.emulator import open_emulator  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SECONDS = 10
+COMMAND = [sys.executable, "-m", "anyio_acs_credential", "demo", "--seconds", str(SECONDS)]
+ON_POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor pseudo-terminals")
+ESCAPE = "\x1b"
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Two of the event loops: a run takes seconds by the clock on the wall."""
+    pytest.importorskip(request.param)
+    backend: str = request.param
+    return backend
+
+
+# The scenario
+
+
+async def test_no_request_fails_through_an_outage_and_a_revocation() -> None:
+    """Tokens end, the endpoint that issues them breaks in three ways, all are revoked, and each request succeeds."""
+    story = Story(SECONDS)
+    await run_demo(story)
+    kinds = [event.kind for event in story.events]
+    assert story.over
+    assert story.failed == 0
+    assert story.sent > 100
+    assert story.turned_down >= 1
+    assert story.refused >= 2
+    assert len(story.tokens) == len(story.token_requests) - story.refused == kinds.count("token_fetched") >= 5
+    told = [kind for kind in kinds if kind not in {"token_fetched", "token_request_failed"}]
+    outage = ["outage_began", "outage_changed", "outage_changed", "outage_ended"]
+    assert told == ["started", *outage, "tokens_revoked", "token_rejected"]
+    assert SECONDS - 0.5 < story.answers[-1] < SECONDS + 2
+
+
+async def test_a_request_that_fails_is_counted() -> None:
+    """What the demonstration says is measured: a chat endpoint that fails shows."""
+    story = Story(SECONDS)
+    async with open_emulator() as emulator, _http_client(emulator) as chat:
+        scenario = _Scenario(story, emulator)
+        emulator.fail("/chat/", status=500, times=1)
+        emulator.reset("/chat/", times=1)
+        async with scenario.working(chat):
+            while story.failed < 2:  # noqa: ASYNC110 - nobody announces it
+                await anyio.sleep(0.01)
+    failures = [event.text for event in story.events if event.kind == "request_failed"]
+    assert "a request failed: its answer is 500" in failures
+    assert any(re.fullmatch("a request failed: [A-Z][A-Za-z]+Error", failure) for failure in failures)
+    assert len(failures) == story.failed == story.sent  # the others had no token
+
+
+# What it shows
+
+
+def a_story(**changes: object) -> Story:
+    """A run of 20 seconds, 10 of which are over."""
+    story = Story(
+        20,
+        answers=[n / 50 for n in range(500)],
+        turned_down=2,
+        tokens=[HeldToken(0, 3.5, 7), HeldToken(3.5, 7, 10.5)],
+        token_requests=[TokenRequest(0, True), TokenRequest(3.5, True), TokenRequest(7.1, False)],
+        events=[Event(n / 2, "token_fetched", f"event {n}", {"number": n}) for n in range(20)],
+    )
+    for name, value in changes.items():
+        setattr(story, name, value)
+    return story
+
+
+def shown(what: object, width: int = 80) -> list[str]:
+    console = rich_console.Console(width=width, file=io.StringIO(), force_terminal=False)
+    with console.capture() as capture:
+        console.print(what)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+OUTAGES = [None, Span(7.0), Span(7.0, 9.0)]
+
+
+@pytest.mark.parametrize("size", [(LEAST_WIDTH, LEAST_HEIGHT), (80, 24), (120, 40), (300, 90)])
+@pytest.mark.parametrize("now", [0.0, 3.51, 10.0, 19.99, 21.0])
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_the_picture_fits_the_terminal(size: tuple[int, int], now: float, outage: Span | None) -> None:
+    width, height = size
+    for story in (
+        Story(20),
+        a_story(outage=outage, trouble="cuts its connections", revoked_at=9.5, failed=1234),
+        a_story(outage=outage, revoked_at=19.9, answers=[]),
+    ):
+        lines = shown(picture(story, now, width, height), width)
+        assert len(lines) <= height
+        assert max(map(len, lines)) <= width
+        assert not any(line.endswith("…") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "said"),
+    [
+        ({"tokens": []}, 0, "starting"),
+        ({}, 5, "renewed long before it ends"),
+        ({"trouble": "answers 503"}, 8, "OUTAGE: the token endpoint answers 503"),
+        ({"outage": Span(7, 9)}, 10, "endpoint is back"),
+        ({"outage": Span(7, 9)}, 15, "renewed long before it ends"),
+        ({"revoked_at": 9}, 10, "REVOKED"),
+        ({"revoked_at": 9}, 15, "renewed long before it ends"),
+        ({"failed": 3, "trouble": "answers 503"}, 8, "3 of 500 requests failed"),
+    ],
+)
+def test_the_headline_says_what_goes_on(changes: dict[str, object], now: float, said: str) -> None:
+    assert said in headline(a_story(**changes), now)[0]
+
+
+def test_the_bar_shrinks_with_the_life_of_the_token() -> None:
+    bars = [shown(picture(a_story(), now, 80, 24))[7] for now in (3.5, 7, 8.75, 10.5, 12)]
+    assert [bar.count("█") for bar in bars] == [76, 38, 19, 0, 0]
+    assert {len(bar) for bar in bars} == {78}
+
+
+def test_the_chart_shows_what_happened_when() -> None:
+    """Five rows over one axis: a column is a third of a second at 80 columns."""
+    lines = shown(picture(a_story(outage=Span(7, 9), revoked_at=9.9), 10.0, 80, 24))
+    rows = {line[2:18].strip(): line[18:] for line in lines if line.startswith(("  t", "  requests"))}
+    assert rows["requests"] == "▇" * 30
+    assert rows["tokens"] == f"1{'━' * 9}2{'━' * 20}"
+    assert rows["token requests"] == f"✓{' ' * 9}✓{' ' * 10}✗"
+    assert rows["trouble"].split() == ["outage▒", "▼", "revoked"]
+
+
+def test_a_failure_is_in_the_sums() -> None:
+    lines = shown(result(a_story(failed=1), 20, 80))
+    assert "  ✗ 1 of 500 requests failed." in lines
+    assert "    3 token requests made; 1 failed while the held token went on." in lines
+
+
+# How it is run
+
+
+@pytest.fixture
+def a_scenario(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Story], None]], None]:
+    """Plays what a test needs at once, instead of the whole."""
+
+    def play(what: Callable[[Story], None]) -> None:
+        async def scenario(story: Story) -> None:
+            await anyio.lowlevel.checkpoint()
+            what(story)
+            if not story.over:
+                await anyio.sleep_forever()
+
+        monkeypatch.setattr(_run, "run_demo", scenario)
+
+    return play
+
+
+def begin(story: Story) -> None:
+    story.events.append(Event(0.5, "started", "it began", {}))
+
+
+def finish(failed: int) -> Callable[[Story], None]:
+    def end(story: Story) -> None:
+        story.tokens, story.answers, story.failed, story.over = [HeldToken(0, 1, 2)], [1.0] * 3, failed, True
+        story.events.append(Event(0.5, "started", "it began", {"number": 1}))
+
+    return end
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_lines(a_scenario: Callable[..., None], capsys: pytest.CaptureFixture[str], failed: int) -> None:
+    """A line for each event, then the sums; the status says whether a request failed."""
+    a_scenario(finish(failed))
+    assert main(["demo"]) == failed
+    first, verdict, *rest = capsys.readouterr().out.splitlines()
+    assert first == "   0.50 s  it began"
+    assert ("no request failed: 3 were sent" in verdict) is not failed
+    assert ("1 of 3 requests failed" in verdict) is bool(failed)
+    assert rest[0] == "           1 access token used, one after the other"
+
+
+def test_json(a_scenario: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    a_scenario(finish(0))
+    assert main(["demo", "--json"]) == 0
+    first, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == {"event": "started", "at": 0.5, "text": "it began", "number": 1}
+    assert (summary["event"], summary["requests_sent"], summary["requests_failed"]) == ("summary", 3, 0)
+
+
+class Terminal(io.StringIO):
+    """What is written to it, as to a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def a_terminal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Terminal:
+    """Standard output as a terminal, for the rest of the test."""
+    for name, value in ({"TERM": "xterm", "COLUMNS": "80", "LINES": "24"} | environment).items():
+        monkeypatch.setenv(name, value)
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    return terminal
+
+
+def test_a_terminal_gets_a_picture_and_keeps_the_result(
+    a_scenario: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_scenario(finish(0))
+    terminal = a_terminal(monkeypatch)
+    assert main(["demo"]) == 0
+    before, _, after = terminal.getvalue().partition(f"{ESCAPE}[?1049l")
+    assert f"{ESCAPE}[?1049h" in before
+    assert "Access token" in before
+    assert "No request failed" not in before
+    assert "No request failed: 3 were sent and answered." in after
+
+
+@pytest.mark.parametrize(
+    ("environment", "encoding"),
+    [({"TERM": "dumb"}, "utf-8"), ({"COLUMNS": "77"}, "utf-8"), ({"LINES": "19"}, "utf-8"), ({}, "ascii")],
+)
+def test_a_terminal_that_is_no_match_gets_lines(
+    a_scenario: Callable[..., None], monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], encoding: str
+) -> None:
+    """No picture where it could not be drawn, or would not fit."""
+    a_scenario(finish(0))
+    terminal = a_terminal(monkeypatch, **environment)
+    terminal.encoding = encoding
+    assert main(["demo"]) == 0
+    assert "no request failed" in terminal.getvalue()
+    assert terminal.getvalue().isascii()
+    assert ESCAPE not in terminal.getvalue()
+
+
+def test_a_pipe_gets_no_escape_codes_though_colour_is_forced(
+    a_scenario: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    a_scenario(finish(0))
+    assert main(["demo"]) == 0
+    assert ESCAPE not in capsys.readouterr().out
+
+
+@ON_POSIX
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it(
+    a_scenario: Callable[..., None], backend: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The status is that of a program which the signal ended, the first screen is back, and nothing is summed up."""
+    pytest.importorskip(backend)
+    a_scenario(lambda _: os.kill(os.getpid(), number))
+    terminal = a_terminal(monkeypatch)
+    assert main(["demo", "--backend", backend]) == 128 + number
+    assert restored(terminal.getvalue())
+    assert "sent and answered" not in terminal.getvalue()
+
+
+@ON_POSIX
+def test_a_signal_ends_the_lines(a_scenario: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    """What happened until then is told, and nothing is summed up."""
+
+    def what(story: Story) -> None:
+        begin(story)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    a_scenario(what)
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().out == "   0.50 s  it began\n"
+
+
+def test_ctrl_c_where_no_signal_can_be_received(
+    a_scenario: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows' event loop it is a KeyboardInterrupt."""
+
+    def refuse(*signals: int) -> None:
+        raise NotImplementedError
+
+    def interrupt(story: Story) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(anyio, "open_signal_receiver", refuse)
+    a_scenario(interrupt)
+    assert main(["demo"]) == 130
+
+
+@ON_POSIX
+@pytest.mark.parametrize("what", [begin, finish(0)], ids=["in the middle", "at the end"])
+def test_a_pipe_that_nobody_reads_ends_it(
+    a_scenario: Callable[..., None], monkeypatch: pytest.MonkeyPatch, what: Callable[[Story], None]
+) -> None:
+    """Also the interpreter's own flush at the end has nothing to complain about."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        a_scenario(what)
+        assert main(["demo"]) == 141
+        pipe.write("more")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fix"),
+    [
+        (["demo", "--seconds", "soon"], "give whole seconds from 10 to 120, not 'soon'"),
+        (["demo", "--seconds", "nan"], "give whole seconds from 10 to 120"),
+        (["demo", "--seconds", "9"], "give whole seconds from 10 to 120, not '9'"),
+        (["demo", "--seconds", "121"], "give whole seconds from 10 to 120"),
+        (["demo", "--seconds"], "requires an argument"),
+        (["demo", "--secnds", "20"], "--seconds"),
+        (["demo", "--backend", "curio"], "'asyncio', 'trio'"),
+        (["demo", "extra"], "unexpected extra argument"),
+        (["dmeo"], "acs-credential --help"),
+        (["--nonsense"], "acs-credential --help"),
+    ],
+)
+def test_nonsense_is_answered_with_the_fix(arguments: list[str], fix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("acs-credential: ")
+    assert fix in err
+
+
+@pytest.mark.parametrize(("arguments", "taught"), [([], "acs-credential demo"), (["demo", "--help"], "--json | tail")])
+def test_help_teaches_by_example(arguments: list[str], taught: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert taught in capsys.readouterr().out
+
+
+def test_a_backend_that_is_missing_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trio", None)
+    assert main(["demo", "--backend", "trio"]) == 2
+    assert 'trio is not installed: pip install "anyio-acs-credential[trio]"' in capsys.readouterr().err
+
+
+def test_click_that_is_missing_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "anyio_acs_credential.cli._commands", raising=False)
+    monkeypatch.setitem(sys.modules, "click", None)
+    assert main([]) == 2
+    assert capsys.readouterr().err == (
+        'acs-credential: click is not installed: pip install "anyio-acs-credential[cli,emulator]"\n'
+    )
+
+
+@pytest.mark.parametrize("name", ["rich", "anycorn", "starlette", "trustme"])
+def test_an_extra_that_is_missing_is_named(name: str) -> None:
+    script = f"import sys; sys.modules[{name!r}] = None; from anyio_acs_credential.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", script, "demo"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20)  # noqa: S603 - our own interpreter
+    assert done.returncode == 2
+    assert done.stderr == (
+        f'acs-credential: {name} is not installed: pip install "anyio-acs-credential[cli,emulator]"\n'
+    )
+
+
+def test_a_fault_of_our_own_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "anyio_acs_credential.cli._commands", None)
+    with pytest.raises(ModuleNotFoundError):
+        main([])
+
+
+@pytest.mark.parametrize("module", ["click", "anyio_acs_credential.cli._run"])
+def test_ctrl_c_while_modules_are_loaded(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    class Interrupting:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == module:
+                raise KeyboardInterrupt
+
+    for name in (module, "anyio_acs_credential.cli._commands"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    assert main(["demo"]) == 130
+
+
+def test_help_loads_nothing_that_only_commands_need() -> None:
+    """It is there at once."""
+    command = [sys.executable, "-X", "importtime", "-m", "anyio_acs_credential", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - our own interpreter
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in loaded
+    assert not loaded & {"rich", "httpx", "jwt", "starlette", "anycorn", "trio", "asyncio", "cryptography"}
+
+
+def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m anyio_acs_credential` is the command; importing that module runs nothing."""
+    monkeypatch.setattr(sys, "argv", ["whatever", "--version"])
+    runpy.run_module("anyio_acs_credential.__main__", run_name="imported")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("anyio_acs_credential", run_name="__main__")
+    assert ended.value.code == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+# The whole, as a process
+
+
+def start(*arguments: str, **options: object) -> subprocess.Popen[str]:
+    environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9"}  # where nobody listens: it is not to be used
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment, **options}
+    return subprocess.Popen([*COMMAND, *arguments], text=True, **options)  # type: ignore[call-overload, no-any-return]  # noqa: S603
+
+
+class PseudoTerminal:
+    """A terminal of 80 by 24, and the demonstration in it."""
+
+    def __init__(self) -> None:
+        import fcntl
+        import pty
+        import struct
+        import termios
+
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+        environment |= {"TERM": "xterm-256color", "NO_COLOR": "1", "PYTHONUTF8": "1"}
+        self.process = start(
+            stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True, preexec_fn=_own_terminal
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def read(self, until: str | None = None) -> None:
+        """Read until the text was seen, or to the end."""
+        while until is None or until not in self.seen:
+            try:
+                chunk = os.read(self._master, 65536)
+            except OSError:  # Linux's way to say that nobody has it open any more
+                chunk = b""
+            if not chunk:
+                assert until is None
+                return
+            self.seen += chunk.decode("utf-8", "replace")
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def close(self) -> None:
+        os.close(self._master)
+
+
+def _own_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@pytest.fixture
+def pseudo_terminal() -> Iterator[PseudoTerminal]:
+    terminal = PseudoTerminal()
+    yield terminal
+    with suppress(ProcessLookupError):
+        terminal.process.kill()
+    terminal.process.wait()
+    terminal.close()
+
+
+def restored(seen: str) -> bool:
+    """Whether the cursor is visible and the first screen is back."""
+    return seen.rindex(f"{ESCAPE}[?25h") > seen.rindex(f"{ESCAPE}[?25l") and seen.count(
+        f"{ESCAPE}[?1049h"
+    ) == seen.count(f"{ESCAPE}[?1049l")
+
+
+@ON_POSIX
+def test_the_whole(pseudo_terminal: PseudoTerminal) -> None:
+    """As a picture, as lines and as JSON: it ends by itself, no request has failed, and no token is shown."""
+    pytest.importorskip("trio")
+    plain, as_json = start(), start("--json", "--backend", "trio")
+    pseudo_terminal.read()
+    outputs = pseudo_terminal.seen, *plain.communicate(timeout=40), *as_json.communicate(timeout=40)
+    assert (pseudo_terminal.process.wait(5), plain.returncode, as_json.returncode) == (0, 0, 0)
+    assert not any("eyJ" in output for output in outputs)
+    picture, lines, plain_errors, objects, json_errors = outputs
+    assert (plain_errors, json_errors) == ("", "")
+    check_the_picture(picture)
+    assert "no request failed: " in lines
+    assert lines.isascii()
+    assert ESCAPE not in lines
+    check_the_objects([json.loads(line) for line in objects.splitlines()])
+
+
+def check_the_picture(seen: str) -> None:
+    """The bar, the outage and the revocation were seen, without colours as NO_COLOR asks, and the sums stay."""
+    for text in ("███", "Access token 3", "OUTAGE", "REVOKED", "▲ renewal is due here"):
+        assert text in seen
+    assert restored(seen)
+    assert "No request failed: " in seen[seen.rindex(f"{ESCAPE}[?1049l") :]
+    assert not re.search(rf"{ESCAPE}\[[\d;]*\b[34]\d[\d;]*m", seen)
+
+
+def check_the_objects(objects: list[dict[str, object]]) -> None:
+    first, *_, last = objects
+    assert first["event"] == "started"
+    assert last["event"] == "summary"
+    assert last["requests_failed"] == 0
+    assert last["token_requests_failed"] != 0
+
+
+@ON_POSIX
+@pytest.mark.parametrize("moment", ["starting", "a second", "OUTAGE"])
+def test_ctrl_c_in_a_terminal(pseudo_terminal: PseudoTerminal, moment: str) -> None:
+    """It ends within a second, and leaves the terminal as it was."""
+    pseudo_terminal.read(moment)
+    pseudo_terminal.type("\x03")
+    began = time.monotonic()
+    pseudo_terminal.read()
+    assert pseudo_terminal.process.wait(5) == 130
+    assert time.monotonic() - began < 1
+    assert restored(pseudo_terminal.seen)
+    assert "Traceback" not in pseudo_terminal.seen
+
+
+@ON_POSIX
+@pytest.mark.parametrize(
+    ("moment", "number", "backend"),
+    [
+        ("emulated service", signal.SIGINT, "asyncio"),
+        ("token 2", signal.SIGTERM, "asyncio"),
+        ("token 1", signal.SIGINT, "trio"),
+        ("does not answer", signal.SIGTERM, "trio"),
+    ],
+)
+def test_a_signal_in_a_pipe(moment: str, number: int, backend: str) -> None:
+    """It ends within a second without a word."""
+    pytest.importorskip(backend)
+    with start("--backend", backend) as process:
+        assert process.stdout
+        assert any(moment in line for line in process.stdout)
+        process.send_signal(number)
+        began = time.monotonic()
+        _, errors = process.communicate(timeout=10)
+    assert time.monotonic() - began < 1
+    assert (process.returncode, errors) == (128 + number, "")
+
+
+@ON_POSIX
+def test_a_reader_that_leaves() -> None:
+    """As `| head -n 1` does."""
+    with start() as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(10) == 141
+    assert errors == ""

@@ -101,7 +101,7 @@ class RefreshTask:
         if self.round.forced:
             delay = 0.0
         elif self.round.requested:
-            delay = min(delay, state.until_callers() if state.remaining() == 0 else 0.0)
+            delay = min(delay, state.until_callers() if state.remaining() == 0 else state.until_retry())
         self._tell_expiry()
         remaining = state.remaining()
         return min(delay, remaining) if remaining > 0 else delay  # the expiry is something to tell

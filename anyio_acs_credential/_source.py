@@ -13,7 +13,7 @@ from ._token import AccessToken, SupportsExpiry, accept
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ("TokenRefresher", "ask", "check_refresher")
+__all__ = ("TokenRefresher", "ask", "call", "check_refresher")
 
 TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | SupportsExpiry]]"
 """A callable without required arguments whose result is awaited and gives a JWT, or a token with its expiry."""
@@ -61,7 +61,7 @@ async def ask(refresher: TokenRefresher, timeout: float, ours: CancelScope) -> A
     """
     try:
         with move_on_after(timeout):
-            return accept(await _awaitable(refresher()))
+            return accept(await call(refresher))
     except BaseException as error:  # noqa: ASYNC103 - what must leave does; a stray cancellation is the source's fault
         if _passes(error, ours):
             raise
@@ -71,13 +71,15 @@ async def ask(refresher: TokenRefresher, timeout: float, ours: CancelScope) -> A
     )
 
 
-def _awaitable(answer: Awaitable[object]) -> Awaitable[object]:
+async def call(refresher: TokenRefresher) -> object:
+    """Nothing but the source: where Ctrl-C may strike, on trio (see `_block`)."""
+    answer = refresher()
     if not inspect.isawaitable(answer):
         raise TypeError(
             f"the token refresher returned {type(answer).__name__}, which cannot be awaited; give an async function, "
             "and call blocking code in it through anyio.to_thread.run_sync"
         )
-    return answer
+    return await answer
 
 
 def _passes(error: BaseException, ours: CancelScope) -> bool:

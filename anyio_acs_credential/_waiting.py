@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._state import RefreshState
     from ._token import AccessToken
 
-__all__ = ("closed_error", "wait_for_refresh", "wait_for_token")
+__all__ = ("closed_error", "join", "wait_for_refresh", "wait_for_token")
 
 
 async def wait_for_token(task: RefreshTask) -> AccessToken:
@@ -45,7 +45,7 @@ async def wait_for_token(task: RefreshTask) -> AccessToken:
             await checkpoint()
             raise _error(state.cause)
         else:
-            await _join(task, asked, patience)
+            await join(task, asked, patience)
             yielded = True
             if (token := state.valid()) is not None and asked.is_answered:
                 return token
@@ -89,7 +89,7 @@ async def wait_for_refresh(task: RefreshTask, rejected: str | None = None) -> Ac
             _check_replaceable(task.state)
         asked.rejected.add(rejected)
     asked.forced = True
-    await _join(task, asked, inf)
+    await join(task, asked, inf)
     if asked.cause is None and (token := task.state.valid()) is not None:
         return token
     raise _error(asked.cause)
@@ -105,7 +105,8 @@ def _check_replaceable(state: RefreshState) -> None:
         )
 
 
-async def _join(task: RefreshTask, asked: Round, patience: float) -> None:
+async def join(task: RefreshTask, asked: Round, patience: float) -> None:
+    """Have a round made, and wait until it is over or the patience is."""
     if asked.is_asking:
         raise CredentialUsageError(
             "the token source asked its own credential for a token, which would wait for itself; "

@@ -57,7 +57,7 @@ async def test_no_request_fails_through_an_outage_and_a_revocation() -> None:
     assert story.failed == 0
     assert story.sent > 100
     assert story.turned_down >= 1
-    assert story.refused >= 2
+    assert story.refused >= 1
     assert len(story.tokens) == len(story.token_requests) - story.refused == kinds.count("token_fetched") >= 5
     told = [kind for kind in kinds if kind not in {"token_fetched", "token_request_failed"}]
     outage = ["outage_began", "outage_changed", "outage_changed", "outage_ended"]
@@ -341,7 +341,7 @@ def test_a_pipe_that_nobody_reads_ends_it(
         (["demo", "--seconds", "9"], "give whole seconds from 10 to 120, not '9'"),
         (["demo", "--seconds", "121"], "give whole seconds from 10 to 120"),
         (["demo", "--seconds"], "requires an argument"),
-        (["demo", "--secnds", "20"], "--seconds"),
+        (["demo", "--second", "20"], "--seconds"),
         (["demo", "--backend", "curio"], "'asyncio', 'trio'"),
         (["demo", "extra"], "unexpected extra argument"),
         (["dmeo"], "acs-credential --help"),

@@ -94,7 +94,7 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Every test, with the oldest packages that pyproject.toml admits."""
     session.install("--editable", ".", *dependency_groups(PROJECT, "test"), *floors())
-    measure(session)
+    measure(session, "-k", "not uvloop")
 
 
 @nox.session(python=LOWEST)

@@ -17,6 +17,7 @@ from ._errors import (
     TokenUnavailableError,
 )
 from ._schedule import RefreshPolicy, TokenState
+from ._scopes import DEFAULT_SCOPE
 from ._token import AccessToken, AccessTokenInfo
 from ._updates import TokenUpdates
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .identifiers import CommunicationUserIdentifier
     from .identity import AccessKeyCredential, CommunicationIdentityClient, ConnectionString, parse_connection_string
 
-__all__ = (
+__all__ = (  # noqa: RUF022 - sorted as Python sorts
     "AccessKeyAuth",
     "AccessKeyCredential",
     "AccessToken",
@@ -54,6 +55,7 @@ __all__ = (
     "CredentialNotEnteredError",
     "CredentialStatistics",
     "CredentialUsageError",
+    "DEFAULT_SCOPE",
     "InvalidTokenError",
     "RefreshFailed",
     "RefreshPolicy",

@@ -11,24 +11,27 @@ from anyio import RunFinishedError, fail_after
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ._block import running
-from ._errors import CredentialNotEnteredError, CredentialUsageError, TokenUnavailableError
-from ._options import check_options, initial_token
+from ._errors import CredentialUsageError, TokenUnavailableError
+from ._options import check_options, entra_source, initial_token
 from ._refresh import RefreshTask
 from ._schedule import RefreshPolicy
+from ._scopes import DEFAULT_SCOPE
 from ._state import RefreshState
-from ._token import AccessToken, AccessTokenInfo
+from ._token import AccessToken, AccessTokenInfo, identity_of
 from ._updates import TokenUpdates
-from ._waiting import closed_error, wait_for_refresh, wait_for_token
+from ._waiting import closed_error, unavailable_error, wait_for_claims, wait_for_refresh, wait_for_token
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    from ._attempt import HttpClient
     from ._clock import Clock
+    from ._entra_token import SupportsGetToken
     from ._errors import CredentialError
     from ._events import CredentialEvent, CredentialStatistics
-    from ._source import TokenRefresher
+    from ._source import TokenRefresher, TokenSource
     from ._state import Held
 
 __all__ = ("CommunicationTokenCredential",)
@@ -40,8 +43,9 @@ _DEFAULT_POLICY = RefreshPolicy()
 class CommunicationTokenCredential:
     """An access token for Azure Communication Services that never ends while somebody needs it.
 
-    There are two ways in: a token that you already have, or a callback that fetches tokens, with an initial token or
-    without. With a callback, `async with credential:` starts one task that renews the token in time, and ends it.
+    There are three ways in: a token that you already have; a callback that fetches tokens, with an initial token or
+    without; an Entra user's token credential, whose tokens are exchanged at the resource. With the latter two,
+    `async with credential:` starts one task that renews the token in time, and ends it.
     Open it once, where the program starts (a web framework's lifespan), and inject it; leave it in the task that
     entered it, which no library can do without. A closed credential may be entered again.
 
@@ -53,8 +57,15 @@ class CommunicationTokenCredential:
         token_refresher: A callable without required arguments whose result is awaited: an async function, a bound
             method, a `functools.partial`. It gives a JWT, an `AccessToken`, or any object with `.token` and
             `.expires_on`.
+        resource_endpoint: The resource's address, "https://<resource>.communication.azure.com".
+        token_credential: Anything with `get_token(*scopes)`, such as a credential of azure-identity. A plain one is
+            called in a worker thread. It is never closed here.
+        scopes: What the Entra token is for, all of one family: Teams Phone Extensibility, or Communication Services
+            clients.
+        http_client: An `httpx.AsyncClient` or `httpx2.AsyncClient` for the exchange, which is not closed here. By
+            default the block has one of its own, which honours the environment's proxies and certificates.
         proactive_refresh: Whether tokens are renewed in the background before they end, and the first fetched on
-            entering; otherwise the refresher is asked when a caller needs a token.
+            entering; otherwise that is done when a caller needs a token.
         policy: The windows, waits and limits.
         observer: A plain function that is called with each `CredentialEvent`, in order. It must not block.
         clock: Where the time comes from: any object with `time()` and `monotonic()`, in seconds.
@@ -62,6 +73,7 @@ class CommunicationTokenCredential:
     Raises:
         InvalidTokenError: when the token is not one.
         TypeError: when an argument is of a wrong type, contradicts another, or there is no way to get a token.
+        ValueError: when the endpoint or a scope is not one that tokens are exchanged at or for.
     """
 
     @overload
@@ -79,26 +91,44 @@ class CommunicationTokenCredential:
         clock: Clock = ...,
     ) -> None: ...
 
+    @overload
+    def __init__(
+        self,
+        *,
+        resource_endpoint: str,
+        token_credential: SupportsGetToken,
+        scopes: Iterable[str] = ...,
+        http_client: HttpClient | None = None,
+        proactive_refresh: bool = True,
+        policy: RefreshPolicy = ...,
+        observer: Callable[[CredentialEvent], object] | None = None,
+        clock: Clock = ...,
+    ) -> None: ...
+
     def __init__(
         self,
         token: str | AccessToken | None = None,
         *,
         token_refresher: TokenRefresher | None = None,
+        resource_endpoint: str | None = None,
+        token_credential: SupportsGetToken | None = None,
+        scopes: Iterable[str] = (DEFAULT_SCOPE,),
+        http_client: HttpClient | None = None,
         proactive_refresh: bool = True,
         policy: RefreshPolicy = _DEFAULT_POLICY,
         observer: Callable[[CredentialEvent], object] | None = None,
         clock: Clock = time,
     ) -> None:
-        if token is None and token_refresher is None:
-            raise TypeError("give a token, or a token_refresher that fetches tokens")
-        check_options(token_refresher, proactive_refresh, policy, observer, clock)
-        self._refresher = token_refresher
+        others = {"token": token, "token_refresher": token_refresher}
+        self._entra = entra_source(resource_endpoint, token_credential, scopes, http_client, clock, **others)
+        self._refresher: TokenSource | None = token_refresher if self._entra is None else self._entra
+        check_options(self._refresher, proactive_refresh, policy, observer, clock)
         self._clock = clock
         self._observer = observer
         self._state = RefreshState(clock, policy, proactive_refresh)
         if token is not None:
             self._state.hold(initial_token(token))
-        self._held: Held | None = self._state.held if token_refresher is None else None
+        self._held: Held | None = self._state.held if self._refresher is None else None
         self._thread = -1
         self._reads = 0
         self._check_cancelled: Callable[[], Awaitable[None]] = checkpoint_if_cancelled
@@ -121,8 +151,9 @@ class CommunicationTokenCredential:
 
         Args:
             *scopes: Ignored; azure-core's clients pass them.
-            claims: A claims challenge. A refresher cannot pass it on, so it means `refresh(rejected=<held token>)`;
-                a static credential ignores it.
+            claims: A claims challenge. An Entra credential is asked for a token that meets it, once for all who bring
+                the same, and not within a back-off. A refresher cannot pass it on, so it means
+                `refresh(rejected=<held token>)`; a static credential ignores it.
             **options: Ignored; azure-core's clients pass them.
 
         Returns:
@@ -150,6 +181,8 @@ class CommunicationTokenCredential:
         if self._refresher is None:
             await checkpoint_if_cancelled()
             return self.get_token_nowait()
+        if claims is not None and self._entra is not None:
+            return await wait_for_claims(self._entered(), claims)
         if claims is not None:
             return await wait_for_refresh(self._entered(), held.token.token if held is not None else "")
         return await wait_for_token(self._entered())
@@ -270,28 +303,15 @@ class CommunicationTokenCredential:
 
     def statistics(self) -> CredentialStatistics:
         """A consistent snapshot of how the credential stands. It never waits and works in every state."""
-        from ._events import CredentialStatistics
-
-        state, task = self._state, self._task
-        return CredentialStatistics(
-            state=state.token_state(),
-            expires_on=state.held.token.expires_on if state.held is not None else None,
-            next_refresh_at=state.at(state.until_scheduled()) if task is not None and not task.closed else None,
-            refreshes=state.refreshes,
-            failures=state.failures,
-            consecutive_failures=state.streak,
-            last_error=state.cause,
-            waiting=task.round.waiting if task is not None else 0,
+        task = self._task
+        return self._state.statistics(
+            refreshing=task is not None and not task.closed, waiting=task.round.waiting if task is not None else 0
         )
 
     @property
     def identity(self) -> str | None:
-        """The raw id of the user whose token is held, as the token's `skypeid` claim names it; None if it does not."""
-        held = self._state.held
-        skype_id = held.token.claims.get("skypeid") if held is not None else None
-        if not isinstance(skype_id, str) or not skype_id:
-            return None
-        return skype_id if skype_id.startswith("8:") else f"8:{skype_id}"
+        """The raw id of the user whose token is held, as the exchange or its `skypeid` claim names it, or None."""
+        return None if self._state.held is None else identity_of(self._state.held.token)
 
     async def close(self) -> None:
         """End refreshing, as leaving the block does; whoever waits gets `CredentialClosedError`. May be called again.
@@ -326,8 +346,10 @@ class CommunicationTokenCredential:
         finally:
             self._publish(None)
             self._block = self._task = None
+            if self._entra is not None:
+                await self._entra.aclose()
 
-    def _begin(self, refresher: TokenRefresher) -> RefreshTask:
+    def _begin(self, refresher: TokenSource) -> RefreshTask:
         from ._report import Reporter
 
         self._state.begin()
@@ -344,7 +366,8 @@ class CommunicationTokenCredential:
     def _secrets(self) -> list[str]:
         known = [self._state.previous, self._state.valid()]
         rejected = self._task.round.rejected if self._task is not None else ()
-        return [token.token for token in known if token is not None] + list(rejected)
+        entra = self._entra.secrets() if self._entra is not None else ()
+        return [*(token.token for token in known if token is not None), *rejected, *entra]
 
     def _entered(self) -> RefreshTask:
         if self._task is None or self._closed:
@@ -354,12 +377,4 @@ class CommunicationTokenCredential:
     def _unavailable(self) -> CredentialError:
         if self._closed:
             return closed_error()
-        if self._refresher is None:
-            return TokenUnavailableError(
-                "the static access token has expired: make a credential with a newer one, or with a token_refresher"
-            )
-        if self._task is None:
-            return CredentialNotEnteredError(
-                "the credential renews its token only inside its block: use `async with credential:` first"
-            )
-        return TokenUnavailableError("no valid access token is held at this moment: await get_token() for one")
+        return unavailable_error(refreshes=self._refresher is not None, entered=self._task is not None)

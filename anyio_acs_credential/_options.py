@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import inspect
+from typing import TYPE_CHECKING, Any
 
 from ._errors import InvalidTokenError
 from ._schedule import RefreshPolicy
+from ._scopes import DEFAULT_SCOPE
 from ._source import check_refresher
 from ._token import AccessToken
 
-__all__ = ("check_options", "initial_token")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._attempt import HttpClient
+    from ._clock import Clock
+    from ._entra_source import EntraSource
+    from ._entra_token import SupportsGetToken
+
+__all__ = ("check_options", "entra_source", "initial_token")
 
 
 def initial_token(token: object) -> AccessToken:
@@ -47,3 +57,52 @@ def check_options(
         check_refresher(refresher)
 
         from . import _report  # noqa: F401
+
+
+def entra_source(
+    endpoint: str | None,
+    token_credential: SupportsGetToken | None,
+    scopes: Iterable[str],
+    http_client: HttpClient | None,
+    clock: Clock,
+    **others: object | None,
+) -> EntraSource | None:
+    """The token source of an Entra user, if the arguments name one.
+
+    Args:
+        endpoint: The resource's address.
+        token_credential: What gives Entra tokens.
+        scopes: Their scopes.
+        http_client: The client for the exchange, or None for one of its own.
+        clock: The credential's.
+        others: The other ways to a token, of which there must be one, or an endpoint.
+
+    Raises:
+        TypeError: when arguments are missing, contradict each other or are of a wrong type.
+        ValueError: when the endpoint or the scopes are not ones that tokens are exchanged at or for.
+    """
+    given = [name for name, value in others.items() if value is not None]
+    if endpoint is None and token_credential is None:
+        if not given:
+            raise TypeError(
+                "give a token, or a token_refresher that fetches tokens, or a resource_endpoint and a token_credential"
+            )
+        if http_client is not None or scopes != (DEFAULT_SCOPE,):
+            raise TypeError("scopes and http_client are for a resource_endpoint and a token_credential: leave them out")
+        return None
+    if given:
+        raise TypeError(f"a token_credential gets all tokens: leave out {' and '.join(given)}, or the credential")
+    if endpoint is None or token_credential is None:
+        missing = "resource_endpoint" if endpoint is None else "token_credential"
+        raise TypeError(f"{missing} is missing: an Entra token is exchanged at the resource, so give both")
+    _check_client(http_client)
+    import jwt.api_jws  # noqa: F401 - reads the expiry of what is exchanged; here, as what rounds need
+
+    from ._entra_source import EntraSource
+
+    return EntraSource(endpoint, token_credential, scopes, http_client, clock)
+
+
+def _check_client(client: Any) -> None:
+    if client is not None and not inspect.iscoroutinefunction(getattr(client, "send", None)):
+        raise TypeError(f"http_client is an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__name__}")

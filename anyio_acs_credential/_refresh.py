@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from anyio.lowlevel import EventLoopToken
 
     from ._report import Reporter
-    from ._source import TokenRefresher
+    from ._source import TokenSource
     from ._state import Held, RefreshState
 
 __all__ = ("RefreshTask",)
@@ -50,7 +50,7 @@ class RefreshTask:
 
     def __init__(
         self,
-        refresher: TokenRefresher,
+        refresher: TokenSource,
         state: RefreshState,
         reporter: Reporter,
         publish: Callable[[Held | None], None],
@@ -117,7 +117,7 @@ class RefreshTask:
         asked.began = self.state.clock.monotonic()
         self._reporter.started(asked.forced)
         asked.enter()
-        outcome = await ask(self._refresher, self.state.policy.refresh_timeout, self.scope)
+        outcome = await ask(self._refresher, self.state.policy.refresh_timeout, self.scope, asked.claims)
         if not self.closed:
             self._settle(asked, outcome)
 

@@ -12,12 +12,13 @@ __all__ = ("Round",)
 class Round:
     """One question to the source, asked once."""
 
-    __slots__ = ("_done", "_over", "began", "cause", "forced", "rejected", "requested")
+    __slots__ = ("_done", "_over", "began", "cause", "claims", "forced", "rejected", "requested")
 
     def __init__(self) -> None:
         self.requested: bool = False
         self.forced: bool = False
         self.rejected: set[str] = set()
+        self.claims: str | None = None  # of a challenge that the source has to meet
         self.began: float | None = None  # on the monotonic clock
         self.cause: BaseException | None = None  # why it brought no token
         self._over = False

@@ -13,10 +13,13 @@ from ._token import AccessToken, SupportsExpiry, accept
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ("TokenRefresher", "ask", "call", "check_refresher")
+__all__ = ("TokenRefresher", "TokenSource", "ask", "call", "check_refresher")
 
 TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | SupportsExpiry]]"
 """A callable without required arguments whose result is awaited and gives a JWT, or a token with its expiry."""
+
+TokenSource: TypeAlias = "Callable[..., Awaitable[str | AccessToken | SupportsExpiry]]"
+"""A token refresher, or what also takes, as its argument, the claims of a challenge that its round has to meet."""
 
 _ALWAYS_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
@@ -44,13 +47,16 @@ def check_refresher(refresher: object) -> None:
         ) from None
 
 
-async def ask(refresher: TokenRefresher, timeout: float, ours: CancelScope) -> AccessToken | BaseException:
+async def ask(
+    refresher: TokenSource, timeout: float, ours: CancelScope, claims: str | None = None
+) -> AccessToken | BaseException:
     """Ask for the next token.
 
     Args:
         refresher: The token source.
         timeout: Seconds that it may take.
         ours: The scope whose cancellation is meant for this task.
+        claims: What the source is given, if there are any. Only a source that takes them is asked with some.
 
     Returns:
         The token, or what came instead: whatever the source raised, a cancellation that nobody asked for included.
@@ -61,7 +67,7 @@ async def ask(refresher: TokenRefresher, timeout: float, ours: CancelScope) -> A
     """
     try:
         with move_on_after(timeout):
-            return accept(await call(refresher))
+            return accept(await call(refresher, claims))
     except BaseException as error:  # noqa: ASYNC103 - what must leave does; a stray cancellation is the source's fault
         if _passes(error, ours):
             raise
@@ -71,9 +77,9 @@ async def ask(refresher: TokenRefresher, timeout: float, ours: CancelScope) -> A
     )
 
 
-async def call(refresher: TokenRefresher) -> object:
+async def call(refresher: TokenSource, claims: str | None) -> object:
     """Nothing but the source: where Ctrl-C may strike, on trio (see `_block`)."""
-    answer = refresher()
+    answer = refresher() if claims is None else refresher(claims)
     if not inspect.isawaitable(answer):
         raise TypeError(
             f"the token refresher returned {type(answer).__name__}, which cannot be awaited; give an async function, "

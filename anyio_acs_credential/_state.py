@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from ._clock import Clock
+    from ._events import CredentialStatistics
 
 __all__ = ("Held", "RefreshState", "is_permanent")
 
@@ -199,6 +200,21 @@ class RefreshState:
         self._rejections += 1
         self._reject_at = now + backoff(self._rejections, self.policy.retry_max, self._fraction(), self.policy)
         return True
+
+    def statistics(self, *, refreshing: bool, waiting: int) -> CredentialStatistics:
+        """A snapshot, with what only the credential knows: whether its task runs, and how many wait."""
+        from ._events import CredentialStatistics
+
+        return CredentialStatistics(
+            state=self.token_state(),
+            expires_on=self.held.token.expires_on if self.held is not None else None,
+            next_refresh_at=self.at(self.until_scheduled()) if refreshing else None,
+            refreshes=self.refreshes,
+            failures=self.failures,
+            consecutive_failures=self.streak,
+            last_error=self.cause,
+            waiting=waiting,
+        )
 
     def at(self, wait: float) -> float | None:
         """The wall-clock time that lies `wait` seconds ahead; None where that is never."""

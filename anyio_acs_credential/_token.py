@@ -18,7 +18,7 @@ from ._jwt import check_text, read_claims
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("AccessToken", "AccessTokenInfo", "SupportsExpiry", "accept", "read_expiry")
+__all__ = ("AccessToken", "AccessTokenInfo", "SupportsExpiry", "accept", "identity_of", "read_expiry")
 
 # 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
@@ -155,6 +155,17 @@ def accept(result: object) -> AccessToken:
         f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on, "
         f"not {type(result).__name__}"
     )
+
+
+def identity_of(token: AccessToken) -> str | None:
+    """The raw id of the user of a token: what the token's `identity` says, if it has one, or the `skypeid` claim."""
+    named: str | None = getattr(token, "identity", None)
+    if named is not None:
+        return named
+    skype_id = token.claims.get("skypeid")
+    if not isinstance(skype_id, str) or not skype_id:
+        return None
+    return skype_id if skype_id.startswith("8:") else f"8:{skype_id}"
 
 
 def read_expiry(value: object) -> float:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from anyio import move_on_after
 from anyio.lowlevel import checkpoint
 
-from ._errors import CredentialClosedError, CredentialError, CredentialUsageError, TokenRefreshError, TokenSourceError
+from ._errors import (
+    CredentialClosedError,
+    CredentialError,
+    CredentialNotEnteredError,
+    CredentialUsageError,
+    TokenRefreshError,
+    TokenSourceError,
+    TokenUnavailableError,
+)
 from ._schedule import TokenState
 from ._state import is_permanent
 
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     from ._state import RefreshState
     from ._token import AccessToken
 
-__all__ = ("closed_error", "join", "wait_for_refresh", "wait_for_token")
+__all__ = ("closed_error", "join", "unavailable_error", "wait_for_claims", "wait_for_refresh", "wait_for_token")
 
 
 async def wait_for_token(task: RefreshTask) -> AccessToken:
@@ -86,8 +94,36 @@ async def wait_for_refresh(task: RefreshTask, rejected: str | None = None) -> Ac
             await checkpoint()
             return task.state.valid() or await wait_for_token(task)
         if asked.began is None and not asked.forced:
-            _check_replaceable(task.state)
+            _check_backoff(task.state)
+            _check_pace(task.state)
         asked.rejected.add(rejected)
+    return await _join_forced(task, asked)
+
+
+async def wait_for_claims(task: RefreshTask, claims: str) -> AccessToken:
+    """The token of a round whose source is given the claims of a challenge; one in flight with the same is joined.
+
+    Raises:
+        TokenRefreshError: when the round failed, or may not be made yet, as for a rejected token.
+        CredentialClosedError: when the credential closes meanwhile.
+        CredentialUsageError: when called in another event loop, or by the source itself.
+    """
+    task.check_loop()
+    waited = False
+    while (asked := task.round).claims != claims and (asked.began is not None or asked.claims is not None):
+        await join(task, asked, inf)  # it answers another question
+        waited = True
+        if task.closed:
+            raise closed_error()
+    if asked.began is None and not asked.forced:
+        _check_backoff(task.state)
+        if not waited:
+            _check_pace(task.state)
+    asked.claims = claims
+    return await _join_forced(task, asked)
+
+
+async def _join_forced(task: RefreshTask, asked: Round) -> AccessToken:
     asked.forced = True
     await join(task, asked, inf)
     if asked.cause is None and (token := task.state.valid()) is not None:
@@ -95,9 +131,12 @@ async def wait_for_refresh(task: RefreshTask, rejected: str | None = None) -> Ac
     raise _error(asked.cause)
 
 
-def _check_replaceable(state: RefreshState) -> None:
+def _check_backoff(state: RefreshState) -> None:
     if state.cause is not None and state.until_retry() > 0:
         raise _error(state.cause)
+
+
+def _check_pace(state: RefreshState) -> None:
     if not state.may_replace_rejected():
         raise TokenRefreshError(
             "the service turns tokens down as soon as they are fetched, so the next is not fetched at once; "
@@ -138,3 +177,16 @@ def _error(cause: BaseException | None) -> CredentialError:
 def closed_error() -> CredentialClosedError:
     """What callers of a closed credential get."""
     return CredentialClosedError("the credential is closed; use it inside its `async with` block, or enter it again")
+
+
+def unavailable_error(*, refreshes: bool, entered: bool) -> CredentialError:
+    """What callers of an open credential get that has no valid token for them."""
+    if not refreshes:
+        return TokenUnavailableError(
+            "the static access token has expired: make a credential with a newer one, or with a token_refresher"
+        )
+    if not entered:
+        return CredentialNotEnteredError(
+            "the credential renews its token only inside its block: use `async with credential:` first"
+        )
+    return TokenUnavailableError("no valid access token is held at this moment: await get_token() for one")

@@ -45,14 +45,17 @@ HEAVY = (
 )
 PURE = (
     "anyio_acs_credential._answer",
+    "anyio_acs_credential._challenge",
     "anyio_acs_credential._clock",
     "anyio_acs_credential._endpoint",
     "anyio_acs_credential._errors",
     "anyio_acs_credential._events",
+    "anyio_acs_credential._exchange",
     "anyio_acs_credential._jwt",
     "anyio_acs_credential._redaction",
     "anyio_acs_credential._retry_after",
     "anyio_acs_credential._schedule",
+    "anyio_acs_credential._scopes",
     "anyio_acs_credential._state",
     "anyio_acs_credential._token",
     "anyio_acs_credential.identifiers",

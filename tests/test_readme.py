@@ -13,6 +13,7 @@ import tomllib
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
@@ -121,6 +122,7 @@ async def stand_ins(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[dict[str,
                     "credential": credential,
                     "endpoint": emulator.endpoint,
                     "fetch_token": fetch_token,
+                    "token_credential": SimpleNamespace(get_token=lambda *_scopes: token),
                     "identity": identity,
                     "token": token,
                     "user": user,

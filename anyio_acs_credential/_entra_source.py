@@ -1,0 +1,130 @@
+"""The token source of an Entra user: each round gets an Entra token and exchanges it for an access token."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+from anyio import current_effective_deadline, current_time, move_on_after, to_thread
+
+from ._attempt import Call
+from ._challenge import claims_wanted
+from ._endpoint import check_endpoint
+from ._entra_token import EntraTokenSource
+from ._exchange import EXCHANGE_BODY, exchange_url, read_exchange
+from ._http import Limits, client_factory, send
+from ._scopes import check_scopes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._answer import Answer
+    from ._attempt import HttpClient
+    from ._clock import Clock
+    from ._entra_token import SupportsGetToken
+    from ._exchange import ExchangedToken
+    from ._token import AccessToken
+
+__all__ = ("EntraSource",)
+
+_CLOSE_TIMEOUT = 1.0
+
+
+class EntraSource:
+    """Fetches access tokens for the user whom a token credential signs in.
+
+    Nothing is kept but the last Entra token, for the rounds in which the credential fails: each round makes an
+    exchange, so that no access token is handed out twice as new, and another user's Entra token counts at once.
+
+    Args:
+        endpoint: The resource's address.
+        token_credential: Anything with `get_token(*scopes)`.
+        scopes: What the Entra token is for.
+        http_client: The client to use, which stays open. None for one of its own, made at the first round.
+        clock: What tells whether an Entra token is still valid.
+
+    Raises:
+        TypeError: when an argument is of a wrong type.
+        ValueError: when the endpoint or the scopes are not ones that tokens are exchanged at or for.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        token_credential: SupportsGetToken,
+        scopes: Iterable[str],
+        http_client: HttpClient | None = None,
+        clock: Clock = time,
+    ) -> None:
+        self._scopes = check_scopes(scopes)
+        self._call = Call("POST", exchange_url(check_endpoint(endpoint), self._scopes), EXCHANGE_BODY)
+        self._credential = EntraTokenSource(token_credential)
+        self._make_client = client_factory(http_client)
+        self._client: HttpClient | None = None
+        self._resources = AsyncExitStack()
+        self._clock = clock
+        self._entra: AccessToken | None = None
+
+    async def __call__(self, claims: str | None = None) -> ExchangedToken:
+        """Make a round.
+
+        It waits for the credential and the network; cancelling it closes the connection in use.
+
+        Args:
+            claims: A claims challenge that the Entra token has to meet.
+
+        Returns:
+            The access token, with the identity that it is for.
+
+        Raises:
+            TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
+            Exception: what the credential raises, unless its last token is still valid and no claims are asked for.
+        """
+        answer = await self._exchange(await self._entra_token(claims))
+        # Once: a service that challenges each new token would be asked in a circle.
+        if (wanted := claims_wanted(answer)) is not None:
+            answer = await self._exchange(await self._entra_token(wanted))
+        return read_exchange(answer)
+
+    async def _entra_token(self, claims: str | None) -> AccessToken:
+        entra = self._entra
+        if claims is None and entra is not None and self._clock.time() < entra.expires_on:
+            # A credential that fails, or takes half of the round, is done without for as long as that is possible.
+            with suppress(Exception), move_on_after(_until_deadline() / 2):
+                entra = await self._credential.get(self._scopes)
+        else:
+            entra = await self._credential.get(self._scopes, claims)
+        self._entra = entra
+        return entra
+
+    async def _exchange(self, entra: AccessToken) -> Answer:
+        async def authorize(request: Any) -> None:
+            request.headers["Authorization"] = f"Bearer {entra.token}"
+
+        client = await self._open()
+        # It gives up before the round does: its error says more than that the round took too long.
+        timeout = round(max(0.0, min(Limits().timeout, 0.9 * _until_deadline())), 3)
+        return await send(client, self._call, authorize, Limits(timeout=timeout))
+
+    async def _open(self) -> HttpClient:
+        if self._client is None:
+            # In a thread: httpx imports its transport and reads the trusted certificates when a client is made.
+            made = await to_thread.run_sync(self._make_client)
+            self._client = await self._resources.enter_async_context(made)
+        return self._client
+
+    def secrets(self) -> list[str]:
+        """What no log line may show."""
+        return [] if self._entra is None else [self._entra.token]
+
+    async def aclose(self) -> None:
+        """Close the client, if it is our own, also where the closing task is cancelled. It is made anew when needed."""
+        self._client, resources = None, self._resources.pop_all()
+        with move_on_after(_CLOSE_TIMEOUT, shield=True):
+            await resources.aclose()
+
+
+def _until_deadline() -> float:
+    """Seconds until the round is cancelled; infinite without a limit."""
+    return current_effective_deadline() - current_time()

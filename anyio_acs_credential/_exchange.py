@@ -1,0 +1,92 @@
+"""Wire format of the exchange of an Entra token for an access token: what to send, and what an answer means."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ._answer import error_from, malformed, read_object
+from ._errors import InvalidTokenError
+from ._scopes import route_of
+from ._token import AccessToken, read_expiry
+
+if TYPE_CHECKING:
+    from ._answer import Answer
+
+__all__ = ("EXCHANGE_BODY", "ExchangedToken", "exchange_url", "read_exchange")
+
+EXCHANGE_BODY = b"{}"
+"""What the service wants in the request: an object without anything in it."""
+
+_NUMBER = r"[0-9]{1,18}(?:\.[0-9]*)?"
+
+
+class ExchangedToken(AccessToken):
+    """An access token, and whose it is.
+
+    Attributes:
+        identity: The raw id of the user, as the exchange named it; None if it did not.
+    """
+
+    __slots__ = ("identity",)
+
+    identity: str | None
+
+    def __init__(self, token: str, expires_on: float, identity: str | None = None) -> None:
+        super().__init__(token, expires_on)
+        object.__setattr__(self, "identity", identity)
+
+
+def exchange_url(endpoint: str, scopes: tuple[str, ...]) -> str:
+    """The address to POST to.
+
+    Args:
+        endpoint: The resource, as `check_endpoint` returned it.
+        scopes: The Entra token's scopes, as `check_scopes` returned them.
+    """
+    path, api_version = route_of(scopes)
+    return f"{endpoint}{path}?api-version={api_version}"
+
+
+def read_exchange(answer: Answer) -> ExchangedToken:
+    """The access token in an answer.
+
+    It ends when the answer says, or when the token itself does, whichever comes first.
+
+    Raises:
+        TokenExchangeError: when the service refused, or the answer is malformed, which is transient.
+    """
+    if not answer.is_success:
+        raise error_from(answer)
+    content = read_object(answer)
+    token = _read_token(content.get("accessToken"), _read_identity(content.get("identity")))
+    if token is None:
+        malformed(answer, "it holds no access token with an expiry")
+    return token
+
+
+def _read_token(content: object, identity: str | None) -> ExchangedToken | None:
+    if not isinstance(content, dict) or not isinstance(text := content.get("token"), str):
+        return None
+    with suppress(InvalidTokenError):
+        expires_on = _read_expires_on(content.get("expiresOn"))
+        return ExchangedToken(text, min(expires_on, _own_expiry(text, expires_on)), identity)
+    return None
+
+
+def _read_expires_on(value: object) -> float:
+    """The service writes ISO 8601 with seven fractional digits; others write numbers, and numbers as text."""
+    return read_expiry(float(value) if isinstance(value, str) and re.fullmatch(_NUMBER, value) else value)
+
+
+def _own_expiry(text: str, otherwise: float) -> float:
+    """When a JWT says that it ends. An encrypted or opaque token says nothing."""
+    with suppress(InvalidTokenError):
+        return AccessToken.from_jwt(text).expires_on
+    return otherwise
+
+
+def _read_identity(content: object) -> str | None:
+    raw_id = content.get("id") if isinstance(content, dict) else None
+    return raw_id if isinstance(raw_id, str) and raw_id else None

@@ -1,0 +1,67 @@
+"""Which scopes are exchanged, and where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anyio_acs_credential import DEFAULT_SCOPE
+from anyio_acs_credential._scopes import check_scopes, route_of
+
+VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))["entra_endpoint_selection"]
+PREFIXES = [prefix for family in VECTORS["prefixes"].values() for prefix in family]
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: " ".join(case["scopes"]) or "none")
+def test_the_reference_vectors(case: dict[str, Any]) -> None:
+    """Path and version are chosen, and scopes refused, as the newest official package does it."""
+    expected = case["expected"]
+    if "error" in expected:
+        with pytest.raises(ValueError, match="scope") as caught:
+            check_scopes(case["scopes"])
+        assert all(prefix in str(caught.value) for prefix in PREFIXES)
+    else:
+        assert tuple(route_of(check_scopes(case["scopes"]))) == (expected["path"], expected["api_version"])
+
+
+def test_the_default_scope_is_the_services() -> None:
+    assert VECTORS["default_scopes"] == [DEFAULT_SCOPE]
+    assert check_scopes([DEFAULT_SCOPE]) == (DEFAULT_SCOPE,)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "fix"),
+    [
+        (DEFAULT_SCOPE, r"\(scope,\) instead of scope"),
+        (None, "not NoneType"),
+        (7, "not int"),
+        ([DEFAULT_SCOPE, 7], "one of them is int"),
+        ([DEFAULT_SCOPE.encode()], "one of them is bytes"),
+    ],
+)
+def test_what_is_no_collection_of_texts_is_refused(scopes: Any, fix: str) -> None:
+    with pytest.raises(TypeError, match=fix):
+        check_scopes(scopes)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "fault"),
+    [
+        ([], "there is no scope"),
+        (["chat"], "'chat' is unknown"),
+        ([DEFAULT_SCOPE, f"{PREFIXES[0]}x"], "more than one family"),
+    ],
+)
+def test_the_fault_is_named(scopes: list[str], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        check_scopes(scopes)
+
+
+def test_later_changes_of_a_list_do_not_count() -> None:
+    scopes = [DEFAULT_SCOPE]
+    checked = check_scopes(scopes)
+    scopes.append("other")
+    assert checked == (DEFAULT_SCOPE,)

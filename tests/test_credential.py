@@ -402,6 +402,45 @@ def test_through_a_blocking_portal() -> None:
         assert credential.get_token_from_thread() == portal.call(credential.get_token)
 
 
+# Messages
+
+
+async def test_what_callers_are_told() -> None:
+    """Each error is a sentence that says what to do next."""
+    told: list[str] = []
+    for failure in (OSError("down"), TokenSourceError("no", permanent=True)):
+        async with CommunicationTokenCredential(token_refresher=ScriptedSource(failure)) as credential:
+            with pytest.raises(TokenRefreshError) as caught:
+                await credential.get_token()
+            told.append(str(caught.value))
+            assert caught.value.permanent == isinstance(failure, TokenSourceError)
+            assert caught.value.retry_after is None
+    assert told == [
+        "no access token could be fetched (OSError, see __cause__); it is tried again at the next request",
+        "no access token could be fetched (TokenSourceError, see __cause__); mend that and call refresh()",
+    ]
+
+
+async def test_what_misuse_is_told() -> None:
+    """The message of each names the fix, to the letter."""
+    credential = CommunicationTokenCredential(token_refresher=hour)
+    with pytest.raises(CredentialNotEnteredError) as early:
+        credential.get_token_nowait()
+    async with credential:
+        with pytest.raises(CredentialUsageError) as twice:
+            await credential.__aenter__()
+        with pytest.raises(CredentialUsageError) as own_thread:
+            credential.get_token_from_thread()
+    with pytest.raises(CredentialClosedError) as late:
+        credential.get_token_nowait()
+    assert [str(caught.value) for caught in (early, twice, own_thread, late)] == [
+        "the credential renews its token only inside its block: use `async with credential:` first",
+        "the credential is open already: enter it once, where the program starts, and inject it",
+        "this is the event loop's own thread, which would wait for itself: await get_token()",
+        "the credential is closed; use it inside its `async with` block, or enter it again",
+    ]
+
+
 # nowait
 
 

@@ -455,6 +455,54 @@ async def test_a_stale_token_waits_for_its_successor_five_seconds_at_most(clock:
         assert source.calls == 1
 
 
+async def test_a_later_caller_waits_for_the_rest(clock: VirtualClock) -> None:
+    """Who comes while a round is in flight waits until five seconds after its beginning, and no longer."""
+    source = ScriptedSource(HOUR, latency=20, clock=clock)
+    waited: list[float] = []
+
+    async def call(after: float) -> None:
+        await anyio.sleep(after)
+        before = clock.monotonic()
+        await credential.get_token()
+        waited.append(round(clock.monotonic() - before, 3))
+
+    async with (
+        credential_of(source, clock, token=a_token(clock, 480), proactive_refresh=False) as credential,
+        anyio.create_task_group() as group,
+    ):
+        await anyio.sleep(361)
+        for after in (0, 2, 4.5, 5.5):
+            group.start_soon(call, after)
+    assert sorted(waited) == [0, 0.5, 3, 5]
+
+
+async def test_a_stale_read_within_a_backoff_is_a_point_of_cancellation(clock: VirtualClock) -> None:
+    """Where nothing is waited for, a read still notices the cancellation and lets others run."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await checkpoint()
+
+    async with credential_of(
+        ScriptedSource(OSError("down"), clock=clock), clock, token=a_token(clock, 480), proactive_refresh=False
+    ) as credential:
+        await anyio.sleep(361)
+        await credential.get_token()
+        async with anyio.create_task_group() as group:
+            group.start_soon(other)
+            for _ in range(10):
+                await credential.get_token()
+            assert turns >= 5
+            group.cancel_scope.cancel()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await credential.get_token()
+            pytest.fail("the read did not notice the cancellation")
+
+
 async def test_a_stale_token_is_replaced_within_the_wait(clock: VirtualClock) -> None:
     """A source that answers in time gives the stale token's callers the new one."""
     source = ScriptedSource(HOUR, latency=3, clock=clock)

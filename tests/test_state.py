@@ -1,0 +1,223 @@
+"""What a credential holds and when it may ask again: decisions at their edges, by a clock that is set by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
+from anyio_acs_credential._state import RefreshState, is_permanent
+
+
+class HandClock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.wall, self.mono = 1_000_000.0, 500.0
+
+    def time(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.mono
+
+    def go(self, seconds: float) -> None:
+        self.wall += seconds
+        self.mono += seconds
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+def state_of(clock: HandClock, *, proactive: bool = True, fraction: float = 0.0) -> RefreshState:
+    return RefreshState(clock, RefreshPolicy(jitter=0), proactive, lambda: fraction)
+
+
+def token(clock: HandClock, life: float, text: str = "held") -> AccessToken:
+    return AccessToken(text, clock.wall + life)
+
+
+def take(state: RefreshState, new: AccessToken, *, forced: bool = False, rejected: tuple[str, ...] = ()) -> object:
+    return state.take(new, forced=forced, rejected=rejected)
+
+
+@pytest.mark.promise("R4")
+@pytest.mark.parametrize(
+    ("passed", "expected"),
+    [(0, "FRESH"), (3479.9, "FRESH"), (3480, "STALE"), (3599.9, "STALE"), (3599.9995, "EXPIRED"), (3600, "EXPIRED")],
+)
+def test_states_at_their_edges(clock: HandClock, passed: float, expected: str) -> None:
+    """FRESH above two minutes, STALE from there on, EXPIRED from the last millisecond on."""
+    state = state_of(clock)
+    assert state.token_state() is TokenState.EXPIRED
+    held = state.hold(token(clock, 3600)).token
+    clock.go(passed)
+    assert state.token_state() is TokenState(expected)
+    assert state.valid() is (None if expected == "EXPIRED" else held)
+
+
+@pytest.mark.promise("R23")
+def test_the_earlier_of_both_clocks_wins(clock: HandClock) -> None:
+    """A wall clock that is set back does not keep a token alive, and one that is set ahead ends it."""
+    state = state_of(clock)
+    state.hold(token(clock, 3600))
+    clock.go(1000)
+    clock.wall -= 5000
+    assert state.remaining() == 2600
+    clock.mono += 2600
+    assert state.remaining() == 0
+    state.hold(token(clock, 3600))
+    clock.wall += 3000
+    assert state.remaining() == 600
+
+
+@pytest.mark.promise("R3", "R19")
+@pytest.mark.parametrize(
+    ("life", "text", "forced", "held_after", "wait"),
+    [
+        (3600, "newer", False, "newer", 1),  # progress: the shortest wait
+        (601, "newer", False, "newer", 1),  # a second more is progress
+        (600, "other", False, "other", 300),  # another text, the same expiry: taken, but no progress
+        (600, "held", False, "held", 300),
+        (599, "other", False, "held", 300),  # ends earlier
+        (599, "other", True, "other", 1),  # forced: whatever is unexpired
+        (600, "held", True, "held", 300),
+    ],
+)
+def test_what_a_result_may_replace(
+    *, clock: HandClock, life: float, text: str, forced: bool, held_after: str, wait: float
+) -> None:
+    """By how long it lives and by whether it was forced; the wait after it, and what is returned, follow."""
+    state = state_of(clock)
+    state.hold(token(clock, 600))
+    result = take(state, token(clock, life, text), forced=forced)
+    assert isinstance(result, AccessToken)
+    assert result is state.valid()
+    assert result.token == held_after
+    assert state.until_retry() == wait
+    assert (state.refreshes, state.failures, state.cause) == (1, 0, None)
+
+
+@pytest.mark.promise("R3")
+def test_what_a_result_may_not_be(clock: HandClock) -> None:
+    """Expired, or the rejected one: what is held stays, and the reason is a whole sentence."""
+    state = state_of(clock)
+    held = state.hold(token(clock, 600)).token
+    expired = take(state, AccessToken("late", int(clock.wall)))
+    assert str(expired) == "the token source returned a token that has expired: let it fetch a new one"
+    rejected = take(state, token(clock, 3600, "bad"), rejected=("bad",))
+    assert str(rejected) == "the token source returned the token that was turned down: let it fetch a new one"
+    assert state.valid() is held
+    assert state.refreshes == 0
+
+
+def test_a_first_result_is_taken(clock: HandClock) -> None:
+    """Without a valid token, whatever is unexpired is progress."""
+    state = state_of(clock)
+    first = token(clock, 30)
+    assert take(state, first) is first
+    assert state.until_retry() == 1
+    clock.go(31)
+    second = token(clock, 5, "second")
+    assert take(state, second) is second
+    assert state.previous is None  # what had expired is no secret worth keeping
+
+
+@pytest.mark.promise("R16", "R17")
+@pytest.mark.parametrize(
+    ("life", "cause", "retry", "callers"),
+    [
+        (None, OSError(), 1, 1),
+        (None, TokenSourceError("busy", retry_after=40), 40, 40),
+        (None, TokenSourceError("busy", retry_after=0.5), 1, 1),
+        (None, TokenSourceError("gone", permanent=True), 300, 300),
+        (3600, OSError(), 1, 1),
+        (600, TokenSourceError("busy", retry_after=290), 290, 290),
+    ],
+)
+def test_waits_after_a_failure(
+    clock: HandClock, life: float | None, cause: Exception, retry: float, callers: float
+) -> None:
+    """The background's and the callers', from the failure on."""
+    state = state_of(clock)
+    if life is not None:
+        state.hold(token(clock, life))
+    state.fail(cause)
+    assert (state.until_retry(), state.until_callers()) == (retry, callers)
+    assert (state.failures, state.streak, state.cause) == (1, 1, cause)
+    clock.go(0.25)
+    assert (state.until_retry(), state.until_callers()) == (retry - 0.25, callers - 0.25)
+
+
+@pytest.mark.promise("R18", "R24")
+def test_a_wait_ends_with_the_token_unless_it_is_a_latch(clock: HandClock) -> None:
+    """A wall clock that jumps past the expiry ends a back-off; a latch holds."""
+    for cause, left in ((TokenSourceError("busy", retry_after=100), 0), (TokenSourceError("no", permanent=True), 300)):
+        state = state_of(clock)
+        state.hold(token(clock, 600))
+        state.fail(cause)
+        clock.wall += 3600
+        assert state.until_retry() == left
+        assert state.until_scheduled() == left
+
+
+def test_no_progress_ends_with_the_token(clock: HandClock) -> None:
+    """So does the wait after a source gave nothing newer."""
+    state = state_of(clock)
+    held = state.hold(token(clock, 600)).token
+    take(state, held)
+    assert state.until_retry() == 300
+    clock.wall += 3600
+    assert state.until_retry() == 0
+
+
+@pytest.mark.promise("R50")
+def test_the_pace_of_rejections(clock: HandClock) -> None:
+    """The first at once; then each wait twice the one before; after a quiet minute, at once again."""
+    state = state_of(clock)
+    state.hold(token(clock, 3600))
+    assert state.may_replace_rejected()
+    for wait in (1, 2, 4, 8):
+        state.hold(token(clock, 3600, f"after-{wait}"))
+        clock.go(wait - 0.01)
+        assert not state.may_replace_rejected()
+        clock.go(0.01)
+        assert state.may_replace_rejected()
+    clock.go(60.5)
+    assert state.may_replace_rejected()
+    state.hold(token(clock, 3600, "young"))
+    assert not state.may_replace_rejected()
+
+
+@pytest.mark.promise("R4")
+def test_when_the_schedule_asks(clock: HandClock) -> None:
+    """At once without a token, then at the window; never by itself on demand."""
+    state = state_of(clock)
+    assert state.until_scheduled() == 0
+    state.hold(token(clock, 3600))
+    assert state.until_scheduled() == 3000
+    assert state.at(3000) == clock.wall + 3000
+    assert state_of(clock, proactive=False).until_scheduled() == float("inf")
+    assert state.at(float("inf")) is None
+
+
+def test_beginning_anew_forgets_every_wait(clock: HandClock) -> None:
+    """Counters stay, waits and the streak go."""
+    state = state_of(clock)
+    state.fail(TokenSourceError("no", permanent=True))
+    state.begin()
+    assert (state.until_retry(), state.until_callers(), state.streak, state.cause, state.failures) == (0, 0, 0, None, 1)
+
+
+def test_only_errors_made_to_say_so_are_permanent() -> None:
+    """A foreign exception that has such an attribute by chance is not."""
+
+    class Foreign(Exception):  # noqa: N818 - not one of ours
+        permanent = True
+        retry_after = 99
+
+    assert is_permanent(TokenSourceError("no", permanent=True))
+    assert is_permanent(TokenRefreshError("no", permanent=True))
+    assert not is_permanent(Foreign())
+    assert not is_permanent(TokenSourceError("busy"))

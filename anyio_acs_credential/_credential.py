@@ -14,7 +14,7 @@ from ._block import running
 from ._errors import CredentialUsageError, TokenUnavailableError
 from ._options import check_options, entra_source, initial_token
 from ._refresh import RefreshTask
-from ._schedule import RefreshPolicy
+from ._schedule import RefreshPolicy, TokenState
 from ._scopes import DEFAULT_SCOPE
 from ._state import RefreshState
 from ._token import AccessToken, AccessTokenInfo, identity_of
@@ -211,7 +211,8 @@ class CommunicationTokenCredential:
         """`get_token()` for any thread but the event loop's, blocking.
 
         Args:
-            timeout: Seconds to wait at most; None for as long as `get_token()` does.
+            timeout: Seconds that `get_token()` may wait, by the event loop's clock: one that stands still keeps the
+                thread waiting. None for as long as it does by itself. A fresh token needs no event loop.
 
         Returns:
             The token, valid now.
@@ -228,6 +229,9 @@ class CommunicationTokenCredential:
             raise CredentialUsageError(
                 "this is the event loop's own thread, which would wait for itself: await get_token()"
             )
+        held = self._held
+        if held is not None and self._state.token_state() is TokenState.FRESH:
+            return held.token
         from anyio import from_thread
 
         try:
@@ -364,10 +368,8 @@ class CommunicationTokenCredential:
         self._closed = held is None
 
     def _secrets(self) -> list[str]:
-        known = [self._state.previous, self._state.valid()]
-        rejected = self._task.round.rejected if self._task is not None else ()
         entra = self._entra.secrets() if self._entra is not None else ()
-        return [*(token.token for token in known if token is not None), *rejected, *entra]
+        return [*(token.token for token in self._state.known), *entra]
 
     def _entered(self) -> RefreshTask:
         if self._task is None or self._closed:

@@ -53,6 +53,9 @@ class TokenRefreshError(CredentialError):
         retry_after: Seconds that the source asked to wait, if it did.
     """
 
+    permanent: bool = False
+    retry_after: float | None = None
+
     def __init__(self, message: str, *, permanent: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.permanent = permanent
@@ -69,6 +72,11 @@ class TokenSourceError(CredentialError):
         retry_after: Seconds to wait before the next attempt, honoured up to 5 minutes. Values that are not finite
             and positive are ignored.
     """
+
+    # For subclasses with an __init__ of their own that does not call this one.
+    message: str = ""
+    permanent: bool = False
+    retry_after: float | None = None
 
     def __init__(self, message: str = "", permanent: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)

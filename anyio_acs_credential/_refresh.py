@@ -79,7 +79,7 @@ class RefreshTask:
                         if self._delay() < NO_REMAINDER:
                             await self._renew()
         except get_cancelled_exc_class():  # noqa: ASYNC103 - not a scope's: asyncio's own Task.cancel() ends the task
-            pass
+            self._reporter.cancelled()
         except BaseException as error:
             self.crash = error
             raise

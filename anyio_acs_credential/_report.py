@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ._events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
 from ._redaction import redact
-from ._state import is_permanent
+from ._source import ends_program
+from ._state import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,6 +36,7 @@ class Reporter:
         self, observer: Callable[[CredentialEvent], object] | None, secrets: Callable[[], Iterable[str]]
     ) -> None:
         self._observer = observer
+        self._context = copy_context()  # of the task that enters, whoever closes
         self._secrets = secrets
         self._streak = 0
 
@@ -59,7 +62,7 @@ class Reporter:
             self._describe(cause),
             _iso(next_attempt_at),
         )
-        self._emit(RefreshFailed(cause, state.streak, is_permanent(cause), next_attempt_at))
+        self._emit(RefreshFailed(cause, state.streak, verdict(cause)[0], next_attempt_at))
 
     def expired(self, expires_on: int, unrenewed: bool) -> None:
         """The held token has ended; `unrenewed` says that it should have been renewed before."""
@@ -69,6 +72,10 @@ class Reporter:
             )
         self._emit(TokenExpired(expires_on))
 
+    def cancelled(self) -> None:
+        """The refresh task has been cancelled from outside the credential."""
+        self._log(logging.WARNING, "the refresh task was cancelled by Task.cancel(); the credential is closed")
+
     def closed(self) -> None:
         """The credential has closed."""
         self._emit(CredentialClosed())
@@ -77,16 +84,18 @@ class Reporter:
         if self._observer is None:
             return
         try:
-            self._observer(event)
-        except Exception as error:  # noqa: BLE001 - an observer only watches; whatever it raises stays here
+            self._context.run(self._observer, event)
+        except BaseException as error:  # noqa: ASYNC103 - no cancellation that comes out of a plain function is ours
+            if ends_program(error):
+                raise
             self._log(logging.ERROR, "the observer raised at %s: %s", type(event).__name__, self._describe(error))
 
     def _describe(self, error: BaseException) -> str:
         try:
-            text = str(error)
+            text = f"{type(error).__name__}: {error}"
         except Exception:  # noqa: BLE001 - other people's exceptions may fail at being shown
-            text = "<no text>"
-        return redact(f"{type(error).__name__}: {text}", *self._secrets())
+            text = "an exception that cannot be shown"
+        return redact(text, *self._secrets())
 
     def _log(self, level: int, message: str, *args: object) -> None:
         with suppress(Exception):  # a log handler that raises must not end the refreshing

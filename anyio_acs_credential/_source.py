@@ -13,7 +13,7 @@ from ._token import AccessToken, SupportsExpiry, accept
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ("TokenRefresher", "TokenSource", "ask", "call", "check_refresher")
+__all__ = ("TokenRefresher", "TokenSource", "ask", "call", "check_refresher", "ends_program")
 
 TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | SupportsExpiry]]"
 """A callable without required arguments whose result is awaited and gives a JWT, or a token with its expiry."""
@@ -65,11 +65,16 @@ async def ask(
         BaseException: `KeyboardInterrupt`, `SystemExit` and `GeneratorExit`, alone or in a group, and our own
             cancellation.
     """
+    cancellations = _native_cancellations()
     try:
         with move_on_after(timeout):
             return accept(await call(refresher, claims))
     except BaseException as error:  # noqa: ASYNC103 - what must leave does; a stray cancellation is the source's fault
-        if _passes(error, ours):
+        if ends_program(error):
+            raise
+        if isinstance(error, get_cancelled_exc_class()) and (
+            ours.cancel_called or _native_cancellations() > cancellations
+        ):
             raise
         return error  # noqa: ASYNC104 - likewise
     return TokenSourceError(
@@ -88,20 +93,18 @@ async def call(refresher: TokenSource, claims: str | None) -> object:
     return await answer
 
 
-def _passes(error: BaseException, ours: CancelScope) -> bool:
+def ends_program(error: BaseException) -> bool:
+    """Whether an exception is, or holds, one that nobody but the program's end may stop."""
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(_ALWAYS_PASS) is not None
-    if isinstance(error, get_cancelled_exc_class()):
-        return ours.cancel_called or _natively_cancelled()
     return isinstance(error, _ALWAYS_PASS)
 
 
-def _natively_cancelled() -> bool:
-    """Whether asyncio's own `Task.cancel()` was called on this task, as `asyncio.run` does at its end."""
-    import asyncio  # on trio it is only needed here
+def _native_cancellations() -> int:
+    """How often asyncio's own `Task.cancel()` was called on this task, as `asyncio.run` does at its end."""
+    if get_cancelled_exc_class().__module__ == "trio":
+        return 0
+    import asyncio
 
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # trio
-        return False
-    return task is not None and task.cancelling() > 0
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from ._errors import TokenRefreshError, TokenSourceError
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
     from ._clock import Clock
     from ._events import CredentialStatistics
 
-__all__ = ("Held", "RefreshState", "is_permanent")
+__all__ = ("Held", "RefreshState", "verdict")
 
+_KNOWN = 4  # tokens that are cut out of the log: the held one, and what a service may just have turned down
 _CALLER_PACE = 1.0  # seconds between rounds that callers start while there is nothing valid to hand out
 _REJECTED_YOUNG = 60.0  # a token turned down so soon after its receipt says that the next may be, too
 _SPEAKING = (TokenSourceError, TokenRefreshError)  # errors that say what kind of failure they are
@@ -75,7 +77,8 @@ class RefreshState:
         self.policy = policy
         self.proactive = proactive
         self.held: Held | None = None
-        self.previous: AccessToken | None = None
+        self.known: tuple[AccessToken, ...] = ()
+        """The newest tokens that were held, which no log line may show."""
         self.refreshes: int = 0
         self.failures: int = 0
         self._fraction = fraction
@@ -91,7 +94,7 @@ class RefreshState:
 
     def hold(self, token: AccessToken) -> Held:
         """Replace what is held."""
-        self.previous = self.valid()
+        self.known = (token, *self.known)[:_KNOWN]
         now, life = self.clock.monotonic(), max(token.expires_on - self.clock.time(), 0.0)
         stale = stale_at(life, self.policy)
         self.held = Held(
@@ -174,10 +177,11 @@ class RefreshState:
         self.failures += 1
         self.streak += 1
         self.cause = cause
-        if is_permanent(cause):
+        permanent, wish = verdict(cause)
+        if permanent:
             self._wait(LATCH_PROBE, LATCH_PROBE, ends_with_token=False)
             return
-        retry_after = usable_retry_after(cause.retry_after) if isinstance(cause, _SPEAKING) else None
+        retry_after = usable_retry_after(wish)
         remaining, life = self.remaining(), self.held.life if self.held is not None else 0.0
         wait = retry_delay(self.streak, remaining, life, retry_after, fraction=self._fraction(), policy=self.policy)
         self._wait(wait, max(_CALLER_PACE, retry_after or 0.0), ends_with_token=remaining > 0)
@@ -221,6 +225,12 @@ class RefreshState:
         return self.clock.time() + wait if math.isfinite(wait) else None
 
 
-def is_permanent(cause: BaseException) -> bool:
-    """Whether a source's exception says that trying again cannot help. Only an error made to say so can."""
-    return isinstance(cause, _SPEAKING) and cause.permanent
+def verdict(cause: BaseException) -> tuple[bool, float | None]:
+    """Whether a source's exception says that trying again cannot help, and how long it asks to wait.
+
+    Only an error made to say so can; one that fails at being asked says neither.
+    """
+    if isinstance(cause, _SPEAKING):
+        with suppress(Exception):
+            return bool(cause.permanent), cause.retry_after
+    return False, None

@@ -14,11 +14,10 @@ from ._errors import (
     CredentialNotEnteredError,
     CredentialUsageError,
     TokenRefreshError,
-    TokenSourceError,
     TokenUnavailableError,
 )
 from ._schedule import TokenState
-from ._state import is_permanent
+from ._state import verdict
 
 if TYPE_CHECKING:
     from ._refresh import RefreshTask
@@ -126,9 +125,10 @@ async def wait_for_claims(task: RefreshTask, claims: str) -> AccessToken:
 async def _join_forced(task: RefreshTask, asked: Round) -> AccessToken:
     asked.forced = True
     await join(task, asked, inf)
-    if asked.cause is None and (token := task.state.valid()) is not None:
-        return token
-    raise _error(asked.cause)
+    if asked.cause is not None:
+        raise _error(asked.cause)
+    # What the round brought may have ended before this task had its turn.
+    return task.state.valid() or await wait_for_token(task)
 
 
 def _check_backoff(state: RefreshState) -> None:
@@ -159,16 +159,16 @@ async def join(task: RefreshTask, asked: Round, patience: float) -> None:
             await asked.done().wait()
 
 
-def _error(cause: BaseException | None) -> CredentialError:
+def _error(cause: BaseException) -> CredentialError:
     """A new exception for one waiter."""
     if isinstance(cause, CredentialClosedError):
         return closed_error()
-    permanent = cause is not None and is_permanent(cause)
+    permanent, retry_after = verdict(cause)
     advice = "mend that and call refresh()" if permanent else "it is tried again at the next request"
     error = TokenRefreshError(
         f"no access token could be fetched ({type(cause).__name__}, see __cause__); {advice}",
         permanent=permanent,
-        retry_after=cause.retry_after if isinstance(cause, TokenSourceError | TokenRefreshError) else None,
+        retry_after=retry_after,
     )
     error.__cause__ = cause
     return error

@@ -396,3 +396,31 @@ async def test_in_a_fixture(opened: CommunicationTokenCredential) -> None:
     """A fixture of anyio's plugin may keep it open around a test."""
     assert (await opened.get_token()).token == "fetched"
     assert (await opened.refresh()).token == "fetched"
+
+
+@pytest.mark.promise("R14")
+@asyncio_only
+async def test_a_cancellation_that_a_source_swallowed_is_over() -> None:
+    """A source that cancelled itself once, and lets out a stray cancellation later, fails that round and no more."""
+    calls = 0
+
+    async def source() -> AccessToken:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:  # noqa: ASYNC103 - that it is swallowed is the point
+                return TOKEN  # noqa: ASYNC104 - likewise
+        if calls == 2:
+            raise asyncio.CancelledError
+        return AccessToken("third", 4_000_000_000)
+
+    async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential:
+        assert await credential.get_token() is TOKEN
+        with pytest.raises(TokenRefreshError):
+            await credential.refresh()
+        assert (await credential.refresh()).token == "third"

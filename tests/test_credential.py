@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import functools
 import gc
 import inspect
@@ -402,6 +404,17 @@ def test_through_a_blocking_portal() -> None:
         assert credential.get_token_from_thread() == portal.call(credential.get_token)
 
 
+async def test_a_fresh_token_from_a_thread_needs_no_event_loop() -> None:
+    """Nor does it look at the time-out."""
+    async with CommunicationTokenCredential(valid(), token_refresher=hour) as credential:
+        got: list[AccessToken] = []
+        thread = threading.Thread(target=lambda: got.append(credential.get_token_from_thread(0)))
+        thread.start()
+        while thread.is_alive():  # the event loop stands still meanwhile
+            pass
+        assert got == [valid()]
+
+
 # Messages
 
 
@@ -693,6 +706,82 @@ async def test_an_idle_on_demand_token_ends_quietly(caplog: pytest.LogCaptureFix
         await anyio.wait_all_tasks_blocked()
         assert events == [TokenExpired(5)]
     assert not caplog.records
+
+
+@pytest.mark.promise("R54")
+@pytest.mark.parametrize("group", [False, True])
+async def test_an_observer_that_raises_a_cancellation(caplog: pytest.LogCaptureFixture, group: bool) -> None:
+    """It is a plain function, so no cancellation of ours comes out of it: the refreshing goes on."""
+    stray: BaseException = asyncio.CancelledError()
+
+    def observe(event: CredentialEvent) -> None:
+        raise BaseExceptionGroup("several", [stray]) if group else stray
+
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(3600), observer=observe) as credential:
+        await credential.get_token()
+        await credential.refresh()
+        assert credential.statistics().refreshes == 2
+    assert "the observer raised at RefreshStarted" in caplog.text
+
+
+@pytest.mark.promise("R45")
+@pytest.mark.parametrize("backend", anyio.get_available_backends())
+def test_an_observer_that_ends_the_program(backend: str) -> None:
+    """What ends a program passes, from the observer as well."""
+
+    def observe(event: CredentialEvent) -> None:
+        if isinstance(event, RefreshSucceeded):
+            raise SystemExit(3)
+
+    async def main() -> None:
+        async with CommunicationTokenCredential(token_refresher=hour, observer=observe):
+            await anyio.sleep_forever()
+
+    with pytest.raises(SystemExit):
+        anyio.run(main, backend=backend)
+
+
+async def test_the_observer_runs_in_the_context_of_who_entered() -> None:
+    """Also for the closing, whoever does that."""
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="nobody")
+    seen: list[str] = []
+
+    async def close() -> None:
+        name.set("closer")
+        await credential.close()
+
+    name.set("enterer")
+    credential = CommunicationTokenCredential(token_refresher=hour, observer=lambda _: seen.append(name.get()))
+    async with credential, anyio.create_task_group() as group:
+        await credential.get_token()
+        group.start_soon(close)
+    assert set(seen) == {"enterer"}
+
+
+async def test_an_expired_token_is_still_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """What a source's error quotes is cut out, of the token that has ended and of those before it."""
+    source = ScriptedSource(AccessToken("second-canary", LATER), RuntimeError("first-canary second-canary"))
+    credential = CommunicationTokenCredential(AccessToken("first-canary", 5), token_refresher=source)
+    async with credential:
+        await credential.get_token()
+        with pytest.raises(TokenRefreshError):
+            await credential.refresh()
+    assert "refresh failed (RuntimeError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+@pytest.mark.promise("R14")
+async def test_a_careless_subclass_fails_its_round_only() -> None:
+    """An error class of a user's own that does not call our __init__ does not end the refreshing."""
+
+    class CarelessError(TokenSourceError):
+        def __init__(self, status: int) -> None:
+            self.status = status
+
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(CarelessError(500), 3600)) as credential:
+        with pytest.raises(TokenRefreshError):
+            await credential.get_token()
+        assert await credential.refresh() is credential.get_token_nowait()
 
 
 class Unprintable(Exception):  # noqa: N818 - it is not only an error, it is a bad one

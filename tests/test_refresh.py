@@ -896,6 +896,20 @@ async def test_a_rejection_after_a_quiet_minute_is_served_at_once(clock: Virtual
             await anyio.sleep(61)
 
 
+async def test_a_forced_token_that_has_ended_by_then(clock: VirtualClock) -> None:
+    """What a round brought, and a clock step ended before its caller had its turn, is fetched once more."""
+    source = ScriptedSource(HOUR, clock=clock)
+
+    def end(event: object) -> None:
+        if isinstance(event, RefreshSucceeded) and source.calls == 1:
+            clock.jump(2 * HOUR)
+
+    credential = credential_of(source, clock, proactive_refresh=False, observer=end)
+    async with credential:
+        assert (await credential.refresh()).expires_on > clock.time()
+        assert source.calls == 2
+
+
 async def test_rejecting_without_a_valid_token_gets_one(clock: VirtualClock) -> None:
     """Where the rejected token has ended meanwhile, the call is as good as get_token()."""
     held = a_token(clock, 100)

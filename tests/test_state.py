@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
-from anyio_acs_credential._state import RefreshState, is_permanent
+from anyio_acs_credential._state import RefreshState, verdict
 
 
 class HandClock:
@@ -121,7 +121,7 @@ def test_a_first_result_is_taken(clock: HandClock) -> None:
     clock.go(31)
     second = token(clock, 5, "second")
     assert take(state, second) is second
-    assert state.previous is None  # what had expired is no secret worth keeping
+    assert state.known == (second, first)  # what the log may quote from now on is known as a secret
 
 
 @pytest.mark.promise("R16", "R17")
@@ -217,7 +217,36 @@ def test_only_errors_made_to_say_so_are_permanent() -> None:
         permanent = True
         retry_after = 99
 
-    assert is_permanent(TokenSourceError("no", permanent=True))
-    assert is_permanent(TokenRefreshError("no", permanent=True))
-    assert not is_permanent(Foreign())
-    assert not is_permanent(TokenSourceError("busy"))
+    assert verdict(TokenSourceError("no", permanent=True)) == (True, None)
+    assert verdict(TokenRefreshError("no", permanent=True, retry_after=7)) == (True, 7)
+    assert verdict(Foreign()) == (False, None)
+    assert verdict(TokenSourceError("busy")) == (False, None)
+
+
+def test_an_error_that_fails_at_being_asked_says_nothing() -> None:
+    """A subclass need not call our __init__, and may be as broken as any source."""
+
+    class CarelessError(TokenSourceError):
+        def __init__(self, status: int) -> None:
+            self.status = status
+
+    class HostileError(TokenSourceError):
+        @property
+        def permanent(self) -> bool:
+            raise RuntimeError("no answer")
+
+        @permanent.setter
+        def permanent(self, value: bool) -> None:
+            """Let our __init__ set it."""
+
+    assert verdict(CarelessError(500)) == (False, None)
+    assert CarelessError(500).message == ""
+    assert verdict(HostileError("why")) == (False, None)
+
+
+def test_only_the_newest_tokens_are_remembered(clock: HandClock) -> None:
+    """What is cut out of the log is the held token and a few before it."""
+    state = state_of(clock)
+    for number in range(9):
+        state.hold(token(clock, 100, f"t{number}"))
+    assert [known.token for known in state.known] == ["t8", "t7", "t6", "t5"]

@@ -34,6 +34,8 @@ class _Request(Protocol):
 class _Response(Protocol):
     @property
     def status_code(self) -> int: ...
+    @property
+    def request(self) -> _Request: ...
 
 
 RequestT = TypeVar("RequestT", bound=_Request)
@@ -81,6 +83,8 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         response = yield request
         if response.status_code != 401 or not _can_be_sent_again(request):
             return
+        if response.request.headers.get("Authorization") != request.headers["Authorization"]:
+            return  # a redirect led to another host, which has not seen the token and says nothing about it
         try:
             token = await self._credential.refresh(rejected=token)
         except CredentialError:

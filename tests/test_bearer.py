@@ -206,6 +206,29 @@ async def test_hosts_that_get_the_token(
     assert seen == [sent]
 
 
+@both
+async def test_another_hosts_401_says_nothing_about_the_token(client_class: Any, auth_class: Any) -> None:
+    """After a redirect to a host that never got the token, its 401 is the answer, and nothing is fetched."""
+    package = httpx if client_class is httpx.AsyncClient else httpx2
+    seen: list[tuple[str, bool]] = []
+
+    def answer(request: Any) -> Any:
+        seen.append((request.url.host, "authorization" in request.headers))
+        elsewhere = request.url.host != "contoso.example"
+        return package.Response(401) if elsewhere else package.Response(307, headers={"location": "https://b.example/"})
+
+    source = ScriptedSource(3600)
+    async with (
+        CommunicationTokenCredential(token_refresher=source) as credential,
+        client_class(
+            auth=auth_class(credential), transport=package.MockTransport(answer), follow_redirects=True
+        ) as client,
+    ):
+        assert (await client.get("https://contoso.example/")).status_code == 401
+    assert seen == [("contoso.example", True), ("b.example", False)]
+    assert source.calls == 1
+
+
 @pytest.mark.filterwarnings("ignore:.*ByteStream:pytest.PytestUnraisableExceptionWarning")  # httpx's own, on trio
 @both
 async def test_a_cancelled_request_holds_up_nobody(client_class: Any, auth_class: Any) -> None:

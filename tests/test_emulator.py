@@ -23,6 +23,7 @@ import anyio
 import httpx
 import jwt
 import pytest
+import requests
 from anyio import from_thread, to_thread
 from anyio.lowlevel import checkpoint
 
@@ -713,6 +714,23 @@ async def test_the_official_client_works_unchanged() -> None:
 
         expires_on = await to_thread.run_sync(use, emulator)
         assert datetime.fromisoformat(expires_on).timestamp() > time.time()
+
+
+async def test_clients_that_leave_at_once_disturb_nobody() -> None:
+    """A client that closes the connection with the answer's last byte, as requests does, ends no other's."""
+    async with open_emulator() as emulator:
+
+        def visit() -> None:
+            with requests.Session() as session:
+                session.trust_env = False
+                for _ in range(50):
+                    url = f"{emulator.endpoint}/chat/threads"
+                    session.get(url, headers={"Connection": "close"}, verify=emulator.ca_file, timeout=10)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(to_thread.run_sync, visit)
+        assert len(emulator.requests) == 100
 
 
 def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

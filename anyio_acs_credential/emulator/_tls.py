@@ -58,9 +58,14 @@ class _Connection(ssl.SSLObject):
         super().do_handshake()
 
     def read(self, *args: Any, **kwargs: Any) -> Any:
+        if self.dead:
+            return b""
         try:
-            return b"" if self.dead else super().read(*args, **kwargs)
+            return super().read(*args, **kwargs)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLEOFError:  # not b"": anyio would send an alert, and fail where the last answer is being sent
+            self.dead = True
             raise
         except ssl.SSLError:  # anycorn would let it pass to the other connections' task group
             self.dead = True

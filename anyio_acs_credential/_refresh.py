@@ -21,7 +21,7 @@ from anyio import CancelScope, Event, Lock, get_cancelled_exc_class, move_on_aft
 from anyio.lowlevel import current_token
 
 from ._errors import CredentialClosedError, CredentialUsageError
-from ._round import Round
+from ._round import Round, wake
 from ._schedule import NO_REMAINDER, SLICE
 from ._source import ask
 from ._token import AccessToken
@@ -147,7 +147,7 @@ class RefreshTask:
     def _announce(self) -> None:
         published, self._published = self._published, None
         if published is not None:
-            published.set()
+            wake(published)
 
     async def publication(self) -> None:
         """Wait until another token is held, or the task is closed."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import ContextVar
 
 from anyio import Event
 
-__all__ = ("Round",)
+__all__ = ("Round", "wake")
 
 
 class Round:
@@ -38,7 +39,7 @@ class Round:
         # Let go of: the context that the source ran in holds the round, and with it what it holds, until the next.
         done, self._done = self._done, None
         if done is not None:
-            done.set()
+            wake(done)
 
     @property
     def is_answered(self) -> bool:
@@ -58,6 +59,14 @@ class Round:
     def is_asking(self) -> bool:
         """Whether the running code is part of this round's source, in whatever task or thread."""
         return _asking.get() is self
+
+
+def wake(event: Event) -> None:
+    """Set an event for which the program's main task may wait."""
+    # On asyncio Ctrl-C cancels the main task between any two lines of set(), which then raises InvalidStateError.
+    # Whom it has not woken by then, the end of the main task cancels.
+    with suppress(Exception):
+        event.set()
 
 
 _asking: ContextVar[Round | None] = ContextVar("anyio_acs_credential.round", default=None)

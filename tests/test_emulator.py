@@ -231,6 +231,10 @@ def _drop(header: str) -> Callable[[httpx.Request], None]:
     return change
 
 
+def _other_date(request: httpx.Request) -> None:
+    request.headers["x-ms-date"] = formatdate(time.time() + 60, usegmt=True)
+
+
 def _other_query(request: httpx.Request) -> None:
     request.url = request.url.copy_add_param("x", "1")
 
@@ -248,7 +252,7 @@ TAMPERING = {
     "no date": _drop("x-ms-date"),
     "no hash": _drop("x-ms-content-sha256"),
     "no real date": _set("x-ms-date", "yesterday"),
-    "another date": _set("x-ms-date", formatdate(time.time() + 60, usegmt=True)),
+    "another date": _other_date,
     "another host": _set("host", "localhost"),
     "another hash": _set("x-ms-content-sha256", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
     "another signature": _other_signature,

@@ -181,3 +181,60 @@ def test_interrupted_at_random_moments(moment: str, backend: str, children: list
     # Trio raises KeyboardInterrupt between any two instructions, also between making a coroutine and awaiting it.
     child.end(*(["never awaited", "Warning"] if backend == "trio" else []))
     assert child.process.returncode == 0
+
+
+STRUCK = """
+import asyncio, inspect, secrets, signal, sys
+
+lines, first = inspect.getsourcelines(asyncio.Event.set)
+about_to_wake = first + next(number for number, line in enumerate(lines) if "set_result" in line)
+
+def strike(frame, what, _argument):
+    is_ours = asyncio.current_task().get_name() == "access token refresh"
+    if is_ours and what == "line" and frame.f_lineno == about_to_wake:
+        sys.settrace(None)
+        ready()
+        signal.raise_signal(signal.SIGINT)
+    return strike
+
+def trace():
+    sys.settrace(lambda frame, what, argument: strike if frame.f_code is asyncio.Event.set.__code__ else None)
+"""
+
+
+ANEW = """
+anew
+
+async def anew():
+    await checkpoint()
+    return AccessToken(f"canary-{secrets.token_hex(4)}", 4_000_000_000)
+"""
+STRUCK_MOMENTS = {
+    "by the end of a round": """
+        await credential.get_token()
+        trace()
+        await credential.refresh()
+        """,
+    "by a new token": """
+        async def refresh():
+            await anyio.wait_all_tasks_blocked()
+            trace()
+            await credential.refresh()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(refresh)
+            async for _token in credential.updates():
+                pass
+        """,
+}
+
+
+@pytest.mark.parametrize("moment", STRUCK_MOMENTS)
+def test_interrupted_while_the_main_task_is_woken(moment: str, children: list[Child]) -> None:
+    """On asyncio a signal can cancel the main task just before the line that wakes it: an interrupt like others."""
+    text = program(ANEW, STRUCK_MOMENTS[moment], RUN)
+    children.append(child := Child(STRUCK + text, "asyncio"))
+    assert child.line() == "ready"
+    errors = child.end()
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+    assert child.process.returncode == -signal.SIGINT

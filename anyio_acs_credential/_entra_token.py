@@ -39,7 +39,7 @@ _NEEDS_ASYNCIO = ("no running event loop", "framework like asyncio")
 
 
 class SupportsGetToken(Protocol):
-    """A credential of azure-identity, or of a user's own."""
+    """A credential of this package, of azure-identity, or of a user's own."""
 
     def get_token(self, *scopes: str) -> Any:
         """An object with `.token` and `.expires_on`, or what gives one when it is awaited.
@@ -64,7 +64,7 @@ class EntraTokenSource:
         if isinstance(credential, type) or not callable(get_token):
             raise TypeError(
                 f"token_credential is {_name(credential)}: give an object with get_token(*scopes), such as a "
-                "credential of azure-identity"
+                "credential of anyio_acs_credential.entra or of azure-identity"
             )
         self._name = _name(credential)
         self._get_token: Callable[..., Any] = get_token
@@ -130,7 +130,7 @@ class EntraTokenSource:
         if any(sign in text for sign in _NEEDS_ASYNCIO):
             return TokenSourceError(
                 f"the token credential ({self._name}) needs asyncio's event loop: on trio, use a plain credential "
-                "of azure-identity (from azure.identity, not azure.identity.aio)",
+                "of azure-identity (from azure.identity, not azure.identity.aio) or one of anyio_acs_credential.entra",
                 permanent=True,
             )
         if "AuthenticationRequiredError" in names:

@@ -35,6 +35,7 @@ from anyio_acs_credential import (
     TokenSourceError,
 )
 from anyio_acs_credential._entra_source import EntraSource
+from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.testing import make_jwt
 
 if TYPE_CHECKING:
@@ -754,6 +755,31 @@ async def test_a_plain_credential_is_called_off_the_loop() -> None:
         await credential.get_token()
     assert authorizations(server) == ["plain-token"]
     assert threading.get_ident() not in threads
+
+
+# The emulated service
+
+
+@pytest.mark.parametrize("scope", [DEFAULT_SCOPE, TEAMS])
+async def test_the_emulator_exchanges_as_the_service_does(scope: str) -> None:
+    """A user's Entra token, checked there, becomes an access token of the user that it names."""
+    async with open_emulator() as emulator, httpx.AsyncClient(verify=emulator.ssl_context) as client:
+        signed = Signed(emulator.issue_entra_token(scope))
+        async with credential_for(emulator.endpoint, signed, scopes=(scope,), http_client=client) as credential:
+            token = await credential.get_token()
+            assert credential.identity == f"8:{token.claims['skypeid']}"
+            emulator.require_claims("user", CLAIMS)
+            error = await exchange_error(credential.refresh())
+            assert (error.status, error.permanent) == (401, True)
+            assert await credential.get_token() is token
+    assert [claims is not None for claims in signed.asked] == [False, False, True]
+
+
+async def test_the_emulator_refuses_a_token_of_the_other_family() -> None:
+    async with open_emulator() as emulator, httpx.AsyncClient(verify=emulator.ssl_context) as client:
+        signed = Signed(emulator.issue_entra_token(TEAMS))
+        async with credential_for(emulator.endpoint, signed, http_client=client) as credential:
+            assert (await exchange_error(credential.get_token())).status == 401
 
 
 # Secrets

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ._state import Service
 
-__all__ = ("check_signature", "check_user")
+__all__ = ("bearer_token", "check_signature", "check_user")
 
 _CLOCK_SKEW = 300
 _SIGNED = "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature="
@@ -52,6 +52,21 @@ async def check_signature(request: Request, service: Service) -> None:
         raise _denied("the signature is missing or wrong")
 
 
+def bearer_token(request: Request) -> str:
+    """The token that a request carries, unchecked.
+
+    Raises:
+        ServiceError: 401, when it carries none.
+    """
+    header = request.headers.get("authorization")
+    if header is None:
+        raise ServiceError(401, "Unauthorized", "The access token is missing.", {"WWW-Authenticate": "Bearer"})
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise refused("the authorization scheme is not Bearer")
+    return token
+
+
 def check_user(request: Request, service: Service, scopes: frozenset[str]) -> Mapping[str, Any]:
     """Let a request pass that carries a good access token.
 
@@ -66,13 +81,7 @@ def check_user(request: Request, service: Service, scopes: frozenset[str]) -> Ma
     Raises:
         ServiceError: 401 without a good token; 403 when it has none of the scopes.
     """
-    header = request.headers.get("authorization")
-    if header is None:
-        raise ServiceError(401, "Unauthorized", "The access token is missing.", {"WWW-Authenticate": "Bearer"})
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer":
-        raise refused("the authorization scheme is not Bearer")
-    claims = service.check_token(token)
+    claims = service.check_token(bearer_token(request))
     if scopes.isdisjoint(claims["acsScope"].split(",")):
         challenge = f'Bearer error="insufficient_scope", scope="{" ".join(sorted(scopes))}"'
         raise ServiceError(403, "Forbidden", "The access token lacks the scope.", {"WWW-Authenticate": challenge})

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from anyio import CancelScope, to_thread
 from starlette.applications import Starlette
 
-from . import _chat_routes, _identity_routes
+from . import _chat_routes, _entra_routes, _exchange_routes, _identity_routes, _sign_in_routes
 from ._answers import EXCEPTION_HANDLERS
+from ._entra_state import Entra
+from ._entra_switches import EntraSwitches
 from ._faults import Faults
 from ._front import Front
+from ._oauth_error import OAuthError, oauth_answer
 from ._server import bind, serving
+from ._settings import check_clock, check_port, check_seconds
 from ._signing import signing_key
 from ._state import Service
 from ._switches import FaultSwitches
@@ -32,24 +34,21 @@ if TYPE_CHECKING:
 __all__ = ("Emulator", "open_emulator")
 
 
-class Emulator(FaultSwitches):
-    """A Communication Services resource on this machine; `open_emulator` makes one.
+class Emulator(EntraSwitches, FaultSwitches):
+    """A Communication Services resource and an Entra tenant on this machine; `open_emulator` makes them.
 
     Attributes:
         endpoint: The resource's address, such as `https://127.0.0.1:41234`.
-        authority: Where Entra users sign in.
-        client_id: The application that they sign in to.
         ca_file: Path of the certificate authority to trust, in PEM. It is gone when the block has ended.
         ssl_context: For clients: it trusts that authority alone.
     """
 
     def __init__(
-        self, port: int, service: Service, certificates: Certificates, faults: Faults, log: Iterable[RequestRecord]
+        self, service: Service, entra: Entra, certificates: Certificates, faults: Faults, log: Iterable[RequestRecord]
     ) -> None:
-        super().__init__(faults)
-        self.endpoint: str = f"https://127.0.0.1:{port}"
-        self.authority: str = f"{self.endpoint}/{uuid4()}"
-        self.client_id: str = str(uuid4())
+        EntraSwitches.__init__(self, entra)
+        FaultSwitches.__init__(self, faults)
+        self.endpoint: str = entra.endpoint
         self.ca_file: str = certificates.ca_file
         self.ssl_context: ssl.SSLContext = certificates.client
         self._service = service
@@ -76,9 +75,16 @@ class Emulator(FaultSwitches):
 
 @asynccontextmanager
 async def open_emulator(
-    *, port: int = 0, token_lifetime: float | None = None, clock: Clock = time
+    *,
+    port: int = 0,
+    token_lifetime: float | None = None,
+    entra_token_lifetime: float = 3600,
+    entra_refresh_in: float | None = None,
+    device_code_interval: float = 5,
+    device_code_lifetime: float = 900,
+    clock: Clock = time,
 ) -> AsyncGenerator[Emulator]:
-    """A Communication Services resource on this machine, over TLS, while the block runs.
+    """A Communication Services resource and an Entra tenant on this machine, over TLS, while the block runs.
 
     It serves when the block begins. Entering takes some tenths of a second for the first one in a process, which
     makes a signing key in a worker thread; cancelling waits for that. Leaving ends every request and connection at
@@ -89,6 +95,11 @@ async def open_emulator(
         token_lifetime: Seconds that every access token lives, 1 or more, whatever a request asks, down from the
             service's least of an hour; None for what each request asks. As in the service, a token's `exp` is cut to
             a whole second.
+        entra_token_lifetime: Seconds that every Entra token lives, 1 or more.
+        entra_refresh_in: After how many seconds clients are told to renew an Entra token; None to do as Entra does:
+            after half of its life where that is two hours or more, and else to say nothing.
+        device_code_interval: Seconds between a client's questions about a device code, 1 or more, cut to whole ones.
+        device_code_lifetime: Seconds that a device code lives, 1 or more.
         clock: Any object with `time()`, in Unix seconds: for the expiry of tokens, the age of signatures and the
             duration of faults.
 
@@ -100,14 +111,23 @@ async def open_emulator(
         ValueError: when a setting is out of its range.
         OSError: when the port is taken.
     """
-    _check(port, token_lifetime, clock)
+    check_port(port)
+    check_seconds("token_lifetime", token_lifetime, least=1, optional=True)
+    check_seconds("entra_token_lifetime", entra_token_lifetime, least=1)
+    check_seconds("entra_refresh_in", entra_refresh_in, least=0, optional=True)
+    check_seconds("device_code_interval", device_code_interval, least=1)
+    check_seconds("device_code_lifetime", device_code_lifetime, least=1)
+    check_clock(clock)
     certificates, key = await to_thread.run_sync(_prepare)
     try:
         with bind(port) as listener:
             service = Service(key, clock=clock, token_lifetime=token_lifetime)
+            entra = Entra(key, clock, f"https://127.0.0.1:{listener.getsockname()[1]}")
+            entra.tokens.lifetime, entra.tokens.refresh_in = entra_token_lifetime, entra_refresh_in
+            entra.devices.interval, entra.devices.lifetime = int(device_code_interval), device_code_lifetime
             faults = Faults(clock)
-            front = Front(_application(service), faults, clock)
-            emulator = Emulator(listener.getsockname()[1], service, certificates, faults, front.log)
+            front = Front(_application(service, entra), faults, clock)
+            emulator = Emulator(service, entra, certificates, faults, front.log)
             async with serving(front, listener, certificates.server):
                 yield emulator
     finally:
@@ -120,21 +140,9 @@ def _prepare() -> tuple[Certificates, SigningKey]:
     return Certificates(), key
 
 
-def _application(service: Service) -> Starlette:
-    app = Starlette(routes=[*_identity_routes.ROUTES, *_chat_routes.ROUTES], exception_handlers=EXCEPTION_HANDLERS)
-    app.state.service = service
+def _application(service: Service, entra: Entra) -> Starlette:
+    parts = (_identity_routes, _chat_routes, _exchange_routes, _entra_routes, _sign_in_routes)
+    routes = [route for part in parts for route in part.ROUTES]
+    app = Starlette(routes=routes, exception_handlers={**EXCEPTION_HANDLERS, OAuthError: oauth_answer})
+    app.state.service, app.state.entra = service, entra
     return app
-
-
-def _check(port: object, token_lifetime: object, clock: object) -> None:
-    if type(port) is not int:
-        raise TypeError(f"port is a whole number, 0 for a free one, not {type(port).__name__}")
-    if not 0 <= port <= 65535:
-        raise ValueError(f"port is from 0 (a free one) to 65535, not {port}")
-    if token_lifetime is not None:
-        if isinstance(token_lifetime, bool) or not isinstance(token_lifetime, int | float):
-            raise TypeError(f"token_lifetime is seconds or None, not {type(token_lifetime).__name__}")
-        if not 1 <= token_lifetime < math.inf:
-            raise ValueError(f"token_lifetime is 1 second or more, and finite, not {token_lifetime}")
-    if not callable(getattr(clock, "time", None)):
-        raise TypeError("clock is an object with time(), such as the time module")

@@ -20,9 +20,12 @@ class Fault:
     Attributes:
         target: A regular expression that is searched for in the method and the decoded path of each request, such as
             `"POST /identities$"`, `"issueAccessToken"` or `"/chat/"`.
-        action: To answer with `status`, to answer late, never to answer, or to cut the connection.
-        status: The HTTP status of a failure.
+        action: To fail with `status`, to answer with `status`, `headers` and `body`, to answer late, never to answer,
+            or to cut the connection.
+        status: The HTTP status of a failure or an answer.
         retry_after: The `Retry-After` header of a failure: seconds, or any text.
+        body: What is answered.
+        headers: Names and values of the answer's headers; a name may come several times.
         delay: Seconds by which an answer is late.
         times: How many requests meet the fault; None for all.
         seconds: For how long, by the emulator's clock; None for ever.
@@ -32,9 +35,11 @@ class Fault:
     """
 
     target: str
-    action: Literal["fail", "delay", "hang", "reset"]
+    action: Literal["fail", "answer", "delay", "hang", "reset"]
     status: int = 503
     retry_after: int | str | None = None
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
     delay: float = 0
     times: int | None = None
     seconds: float | None = None
@@ -44,8 +49,9 @@ class Fault:
             re.compile(self.target)
         except re.error as error:
             raise ValueError(f"target is not a regular expression ({error}): escape it with re.escape()") from error
-        if not 400 <= self.status <= 599:
-            raise ValueError(f"status is the HTTP status of a failure, from 400 to 599, not {self.status!r}")
+        least = 200 if self.action == "answer" else 400
+        if not least <= self.status <= 599:
+            raise ValueError(f"status is an HTTP status, here from {least} to 599, not {self.status!r}")
         if self.times is not None and self.times < 1:
             raise ValueError(f"times is a number of requests, 1 or more, or None for all, not {self.times!r}")
         for name in ("delay", "seconds"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import anyio
+from starlette.responses import JSONResponse, Response
 
 from ._answers import error_answer
 from ._tls import cut_connection
@@ -78,7 +79,9 @@ class Front:
             await anyio.sleep(fault.delay)
             await self._app(scope, receive, send)
         elif fault.action == "fail":
-            await _failure(fault)(scope, receive, send)
+            await _failure(fault, scope["path"])(scope, receive, send)
+        elif fault.action == "answer":
+            await _answer(fault)(scope, receive, send)
         else:
             self._record(scope, None)
             if fault.action == "reset":
@@ -99,10 +102,20 @@ class Front:
         self.log.append(RequestRecord(scope["method"], scope["path"], status, self._clock.time()))
 
 
-def _failure(fault: Fault) -> ASGIApp:
-    code = responses.get(fault.status, "Error").replace(" ", "")
+def _failure(fault: Fault, path: str) -> ASGIApp:
+    message = "The emulator was told to fail."
     headers = None if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-    return error_answer(fault.status, code, "The emulator was told to fail.", headers)
+    if "/oauth2/" in path:  # the authority has a form of its own (RFC 6749, section 5.2)
+        error = "invalid_request" if fault.status < 429 else "temporarily_unavailable"
+        return JSONResponse({"error": error, "error_description": message}, fault.status, headers)
+    code = responses.get(fault.status, "Error").replace(" ", "")
+    return error_answer(fault.status, code, message, headers)
+
+
+def _answer(fault: Fault) -> ASGIApp:
+    response = Response(fault.body, fault.status)
+    response.raw_headers.extend((name.lower().encode(), value.encode("latin-1")) for name, value in fault.headers)
+    return response
 
 
 def _ids() -> list[tuple[bytes, bytes]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import RSAAlgorithm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,11 @@ _OPTIONS: Any = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify
 
 
 class SigningKey:
-    """A private key. It is never written to a file."""
+    """A private key. It is never written to a file.
+
+    Attributes:
+        jwk: The public key (RFC 7517).
+    """
 
     def __init__(self) -> None:
         self._private = generate_private_key(public_exponent=65537, key_size=2048)
@@ -29,6 +34,8 @@ class SigningKey:
         encoded = self._public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         thumbprint = urlsafe_b64encode(sha1(encoded, usedforsecurity=False).digest()).rstrip(b"=").decode()
         self._header = {"kid": thumbprint, "x5t": thumbprint}
+        public: dict[str, Any] = RSAAlgorithm.to_jwk(self._public, as_dict=True)
+        self.jwk: Mapping[str, Any] = {**self._header, "use": "sig", "alg": "RS256", **public}
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """A JWT with these claims."""

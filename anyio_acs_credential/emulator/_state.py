@@ -61,6 +61,10 @@ class Service:
         self._generations[identity] = token_hex(8)
         return identity
 
+    def register_identity(self, identity: str) -> None:
+        """Know a user by this raw id, if it is a new one."""
+        self._generations.setdefault(identity, token_hex(8))
+
     def delete_identity(self, identity: str) -> None:
         """Forget a user and refuse the tokens issued so far.
 

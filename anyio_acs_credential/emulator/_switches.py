@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ._faults import Fault
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ._faults import Faults
 
 __all__ = ("FaultSwitches",)
@@ -46,6 +49,44 @@ class FaultSwitches:
         """
         self._faults.add(
             Fault(target=target, action="fail", status=status, retry_after=retry_after, times=times, seconds=seconds)
+        )
+
+    def answer(
+        self,
+        target: str,
+        *,
+        status: int = 200,
+        body: bytes | str = b"",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        times: int | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Answer requests with anything, whatever they ask.
+
+        Args:
+            target: As for `fail`.
+            status: The HTTP status, from 200 to 599.
+            body: What is answered; text in UTF-8.
+            headers: Further headers than its length: by name, or in pairs where a name comes several times. They say
+                what the body is, such as `{"Content-Type": "application/json"}`, or where to go instead.
+            times: As for `fail`.
+            seconds: As for `fail`.
+
+        Raises:
+            ValueError: when a value is out of its range.
+        """
+        content = body.encode() if isinstance(body, str) else body
+        pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        self._faults.add(
+            Fault(
+                target=target,
+                action="answer",
+                status=status,
+                body=content,
+                headers=pairs,
+                times=times,
+                seconds=seconds,
+            )
         )
 
     def delay(self, target: str, delay: float, *, times: int | None = None, seconds: float | None = None) -> None:

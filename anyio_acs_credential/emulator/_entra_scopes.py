@@ -1,0 +1,75 @@
+"""What a scope means: for which service a token is, and what it may do there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ._oauth_error import OAuthError
+
+__all__ = ("CLIENTS", "TEAMS_EXTENSION", "Permission", "read_scopes")
+
+_OPENID = frozenset({"openid", "profile", "email", "offline_access"})
+_GRAPH = "00000003-0000-0000-c000-000000000000"
+_TEAMS_NAMES = frozenset({"TeamsExtension.ManageCalls"})
+TEAMS_EXTENSION = frozenset({"https://auth.msft.communication.azure.com", "https://auth.msft.communication.azure.us"})
+"""Audiences of the tokens of Teams Phone Extensibility, the second for the US government's cloud."""
+CLIENTS = frozenset({"https://communication.azure.com"})
+"""Audiences of the tokens that every resource exchanges."""
+
+
+class Permission(NamedTuple):
+    """What a person is asked to allow.
+
+    Attributes:
+        scopes: The scopes in full, in alphabetical order, without those of OpenID.
+        openid: The scopes of OpenID among them.
+        audience: The service that the access token is for.
+        names: What the access token may do there.
+    """
+
+    scopes: tuple[str, ...]
+    openid: frozenset[str]
+    audience: str
+    names: tuple[str, ...]
+
+
+def read_scopes(text: str, client_id: str) -> Permission:
+    """What a request asks for.
+
+    Args:
+        text: Scopes, separated by spaces.
+        client_id: The application; its own scopes are `api://{client_id}/...` and `{client_id}/.default`.
+
+    Raises:
+        OAuthError: when a scope is unknown, or there are scopes of more than one service.
+    """
+    asked = frozenset(text.split())
+    scopes = tuple(sorted(asked - _OPENID))
+    found = {_find(scope, client_id) for scope in scopes} or {(_GRAPH, "User.Read")}
+    audiences = {audience for audience, _ in found}
+    if len(audiences) > 1:
+        raise OAuthError("invalid_scope", 28000, "The scopes belong to more than one resource.")
+    names = {name for _, granted in found for name in granted.split()}
+    return Permission(scopes, asked & _OPENID, audiences.pop(), tuple(sorted(names)))
+
+
+def _find(scope: str, client_id: str) -> tuple[str, str]:
+    """The audience of a scope, and what it grants."""
+    resource, _, name = scope.rpartition("/")
+    if resource in {client_id, f"api://{client_id}"}:
+        return client_id, "access_as_user" if name == ".default" else name
+    if resource in {"", "https://graph.microsoft.com"}:
+        return _GRAPH, "User.Read" if name == ".default" else name
+    if resource in TEAMS_EXTENSION:
+        return resource, _known(name, _TEAMS_NAMES)
+    if resource == "https://communication.azure.com/clients":
+        return resource.removesuffix("/clients"), _known(name, frozenset({"Chat", "VoIP"}))
+    raise OAuthError("invalid_resource", 500011, f"The resource principal named {resource} was not found.")
+
+
+def _known(name: str, names: frozenset[str]) -> str:
+    if name == ".default":
+        return " ".join(sorted(names))
+    if name not in names:
+        raise OAuthError("invalid_scope", 70011, f"The scope {name} is not valid.")
+    return name

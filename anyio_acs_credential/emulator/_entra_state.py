@@ -1,0 +1,152 @@
+"""What the emulated authority knows: its users, and what they agreed to. No I/O."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ._client_secrets import ClientSecrets
+from ._entra_devices import DeviceCodes
+from ._entra_grants import AuthorizationCodes, Grant, RefreshTokens
+from ._entra_scopes import read_scopes
+from ._entra_tokens import EntraTokens
+from ._oauth_error import OAuthError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._signing import SigningKey
+    from ._state import Clock
+
+__all__ = ("Entra", "read_claims")
+
+
+class Entra:
+    """One tenant of Entra, with one application in it.
+
+    Args:
+        key: What signs the tokens.
+        clock: What tells the time.
+        endpoint: Where it is served.
+
+    Attributes:
+        users: Who can sign in: names, and their object ids.
+        secrets: How the application proves that it is the one.
+        tokens: What it issues.
+        sign_in_as: Who signs in without being asked; None to ask.
+        redirect_uris: Where else than to loopback people are sent back.
+    """
+
+    def __init__(self, key: SigningKey, clock: Clock, endpoint: str) -> None:
+        self.clock: Clock = clock
+        self.endpoint: str = endpoint
+        self.tenant_id: str = str(uuid4())
+        self.authority: str = f"{endpoint}/{self.tenant_id}"
+        self.client_id: str = str(uuid4())
+        self.client_secret: str = f"emulator-{uuid4()}"
+        self.secrets: ClientSecrets = ClientSecrets(self.client_id, self.client_secret, clock)
+        self.tokens: EntraTokens = EntraTokens(key, clock, self.authority, self.client_id)
+        self.jwk: Mapping[str, Any] = key.jwk
+        self.devices: DeviceCodes = DeviceCodes(clock)
+        self.codes: AuthorizationCodes = AuthorizationCodes(clock)
+        self.refresh_tokens: RefreshTokens = RefreshTokens()
+        self.users: dict[str, str] = {}
+        self.sign_in_as: str | None = None
+        self.redirect_uris: set[str] = set()
+        self._required: dict[str, Mapping[str, Any]] = {}
+
+    def add_user(self, name: str) -> str:
+        """The object id of a user, who can sign in from now on."""
+        return self.users.setdefault(name, self.tokens.object_id(name))
+
+    def grant(self, user: str, scope: str, claims: Mapping[str, Any], nonce: str | None = None) -> Grant:
+        """What a person agrees to now."""
+        self.add_user(user)
+        return Grant(user=user, scope=scope, claims=claims, nonce=nonce, signed_in_at=self.clock.time())
+
+    def redeem(self, grant: Grant, form: Mapping[str, str]) -> dict[str, Any]:
+        """Tokens, as the body of an answer.
+
+        Args:
+            grant: What the person agreed to.
+            form: What the client sent: it may ask for other scopes and for claims.
+
+        Raises:
+            OAuthError: when that is wrong.
+        """
+        agreed = read_scopes(grant.scope, self.client_id)
+        permission = read_scopes(form.get("scope") or grant.scope, self.client_id)
+        permission = permission._replace(openid=permission.openid | agreed.openid)
+        answer = self.tokens.answer(grant, permission, read_claims(form) or grant.claims)
+        if "offline_access" in permission.openid:
+            answer["refresh_token"] = self.refresh_tokens.issue(grant)
+        if form.get("client_info"):
+            answer["client_info"] = self.tokens.client_info(grant.user)
+        return answer
+
+    def on_behalf_of(self, assertion: str, form: Mapping[str, str]) -> Grant:
+        """What the person agreed to whose token an application shows (Entra's on-behalf-of flow).
+
+        Raises:
+            OAuthError: when the token is not good, or was not issued for this application.
+        """
+        try:
+            claims = self.tokens.check(assertion, frozenset({self.client_id}))
+        except ValueError as error:
+            raise OAuthError("invalid_grant", 500131, f"The assertion is not accepted: {error}.") from error
+        return self.grant(claims["name"], form.get("scope", ""), read_claims(form))
+
+    def check_client(self, client_id: str | None) -> None:
+        """Let a request of the application pass.
+
+        Raises:
+            OAuthError: when another application is named.
+        """
+        if client_id != self.client_id:
+            raise OAuthError("unauthorized_client", 700016, "The application was not found in the directory.")
+
+    def answer_device(self, user_code: str, user: str | None) -> None:
+        """Let a person answer the question whose code another device shows: by signing in, or with None.
+
+        Raises:
+            ValueError: when the code is unknown, has expired or was answered before.
+        """
+        self.devices.answer(user_code, user)
+        if user is not None:
+            self.add_user(user)
+
+    def require_claims(self, user: str, claims: Mapping[str, Any]) -> None:
+        """Exchange no token of a user that was not asked for with these claims."""
+        self._required[user] = claims
+
+    def claims_missing(self, token_claims: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The claims that a token should have been asked for with; a token that was ends the requirement."""
+        user = token_claims["name"]
+        required = self._required.get(user)
+        if required is None or not _covers(token_claims["asked"], required):
+            return required
+        del self._required[user]
+        return None
+
+
+def read_claims(form: Mapping[str, str]) -> dict[str, Any]:
+    """The claims that a request asks for (OpenID Connect Core, section 5.5).
+
+    Raises:
+        OAuthError: when they are not a JSON object.
+    """
+    try:
+        claims: Any = json.loads(form.get("claims") or "{}")
+    except (ValueError, RecursionError):
+        claims = None
+    if not isinstance(claims, dict):
+        raise OAuthError("invalid_request", 900236, "The claims are not a JSON object.")
+    return claims
+
+
+def _covers(asked: object, required: object) -> bool:
+    """Whether all that is required was asked for. MSAL adds what its application is capable of."""
+    if not isinstance(required, dict):
+        return asked == required
+    return isinstance(asked, dict) and all(name in asked and _covers(asked[name], required[name]) for name in required)

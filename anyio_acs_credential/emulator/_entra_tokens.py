@@ -1,0 +1,120 @@
+"""The tokens of the emulated authority: what they say, and which of them are good. No I/O."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64encode
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_URL, uuid5
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._entra_grants import Grant
+    from ._entra_scopes import Permission
+    from ._signing import SigningKey
+    from ._state import Clock
+
+__all__ = ("EntraTokens", "encode")
+
+
+class EntraTokens:
+    """Tokens of one tenant's users, for one application.
+
+    Args:
+        key: What signs the tokens.
+        clock: What tells the time.
+        authority: The tenant's address.
+        client_id: The application.
+
+    Attributes:
+        lifetime: Seconds that a token lives.
+        refresh_in: After how many seconds clients are told to renew a token; None for half of its life where that is
+            two hours or more, as Entra does.
+    """
+
+    def __init__(self, key: SigningKey, clock: Clock, authority: str, client_id: str) -> None:
+        self._key = key
+        self._clock = clock
+        self._client_id = client_id
+        self.issuer: str = f"{authority}/v2.0"
+        self.tenant_id: str = authority.rpartition("/")[2]
+        self.lifetime: float = 3600
+        self.refresh_in: float | None = None
+
+    def object_id(self, user: str) -> str:
+        """The id of a user in the tenant: the same for the same name."""
+        return str(uuid5(NAMESPACE_URL, f"{self.issuer}/{user}"))
+
+    def access_token(self, user: str, permission: Permission, claims: Mapping[str, Any]) -> str:
+        """A token for the service of the permission, which says which claims it was asked for with."""
+        return self._sign(
+            user,
+            aud=permission.audience,
+            azp=self._client_id,
+            scp=" ".join(permission.names),
+            uti=token_urlsafe(16),
+            asked=claims,
+        )
+
+    def answer(self, grant: Grant, permission: Permission, claims: Mapping[str, Any]) -> dict[str, Any]:
+        """Tokens, as the body of an answer (RFC 6749, section 5.1)."""
+        granted = (*permission.scopes, *sorted(permission.openid - {"offline_access"}))
+        answer: dict[str, Any] = {
+            "token_type": "Bearer",
+            "scope": " ".join(granted),
+            "expires_in": int(self.lifetime),
+            "ext_expires_in": int(self.lifetime),
+            "access_token": self.access_token(grant.user, permission, claims),
+        }
+        if (refresh_in := self._refresh_in()) is not None:
+            answer["refresh_in"] = int(refresh_in)
+        if "openid" in permission.openid:
+            answer["id_token"] = self._id_token(grant)
+        return answer
+
+    def client_info(self, user: str) -> str:
+        """Who signed in, as MSAL reads it."""
+        return encode({"uid": self.object_id(user), "utid": self.tenant_id})
+
+    def check(self, token: str, audiences: frozenset[str]) -> dict[str, Any]:
+        """The claims of an access token that is good now.
+
+        Raises:
+            ValueError: when it is malformed, signed by somebody else, for another service or expired.
+        """
+        claims = self._key.verify(token)
+        if claims.get("iss") != self.issuer:
+            raise ValueError("the token was issued by another authority")
+        if claims["aud"] not in audiences:
+            raise ValueError("the token is for another audience")
+        if claims["exp"] <= self._clock.time():
+            raise ValueError("the token has expired")
+        return claims
+
+    def _refresh_in(self) -> float | None:
+        if self.refresh_in is None and self.lifetime >= 7200:
+            return self.lifetime / 2
+        return self.refresh_in
+
+    def _id_token(self, grant: Grant) -> str:
+        nonce = {} if grant.nonce is None else {"nonce": grant.nonce}
+        return self._sign(grant.user, aud=self._client_id, auth_time=int(grant.signed_in_at), **nonce)
+
+    def _sign(self, user: str, **claims: object) -> str:
+        now = int(self._clock.time())
+        person = {
+            "oid": self.object_id(user),
+            "sub": str(uuid5(NAMESPACE_URL, f"{self._client_id}/{user}")),
+            "tid": self.tenant_id,
+            "name": user,
+            "preferred_username": user if "@" in user else f"{user}@contoso.example",
+        }
+        times = {"iat": now, "nbf": now, "exp": int(self._clock.time() + self.lifetime)}
+        return self._key.sign({"iss": self.issuer, "ver": "2.0", **times, **person, **claims})
+
+
+def encode(value: object) -> str:
+    """JSON in base64url, without padding."""
+    return urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()

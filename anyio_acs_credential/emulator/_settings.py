@@ -1,0 +1,51 @@
+"""The settings of an emulator, checked."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ("check_clock", "check_port", "check_seconds")
+
+
+def check_port(port: object) -> None:
+    """Refuse what is no port.
+
+    Raises:
+        TypeError: when it is of the wrong type.
+        ValueError: when it is out of its range.
+    """
+    if type(port) is not int:
+        raise TypeError(f"port is a whole number, 0 for a free one, not {type(port).__name__}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port is from 0 (a free one) to 65535, not {port}")
+
+
+def check_seconds(name: str, value: object, *, least: int, optional: bool = False) -> None:
+    """Refuse what is no duration.
+
+    Args:
+        name: Of the setting.
+        value: What was given for it.
+        least: The shortest duration.
+        optional: Whether it may be None.
+
+    Raises:
+        TypeError: when it is of the wrong type.
+        ValueError: when it is out of its range.
+    """
+    if optional and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is seconds{' or None' if optional else ''}, not {type(value).__name__}")
+    if not least <= value < math.inf:
+        raise ValueError(f"{name} is {least} second{'' if least == 1 else 's'} or more, and finite, not {value}")
+
+
+def check_clock(clock: object) -> None:
+    """Refuse what tells no time.
+
+    Raises:
+        TypeError: when it has no `time()`.
+    """
+    if not callable(getattr(clock, "time", None)):
+        raise TypeError("clock is an object with time(), such as the time module")

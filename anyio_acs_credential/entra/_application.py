@@ -1,0 +1,51 @@
+"""Making an MSAL application whose HTTP is ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._errors import TokenSourceError
+from ._msal_thread import MsalThread
+from ._secrets import hide
+from ._transport import Relay
+
+if TYPE_CHECKING:
+    from ._secrets import Secret
+    from ._settings import Settings
+
+__all__ = ("msal_thread",)
+
+
+class _NoCache(dict[Any, Any]):
+    """MSAL's memory of HTTP answers, which forgets: it would repeat a refusal for a minute after its cause is gone."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Keep nothing."""
+
+
+def msal_thread(settings: Settings, credential: Secret | None = None) -> MsalThread:
+    """An MSAL application of a credential's own, which is made when it is first needed.
+
+    Args:
+        settings: Where people sign in.
+        credential: The application's own secret or certificate; None for a public client.
+    """
+
+    def make() -> Any:
+        import msal  # type: ignore[import-untyped]
+
+        arguments = {
+            **settings.msal,
+            "token_cache": settings.token_cache,
+            "http_client": Relay(),
+            "http_cache": _NoCache(),
+        }
+        try:
+            if credential is None:
+                return msal.PublicClientApplication(**arguments)
+            return msal.ConfidentialClientApplication(client_credential=credential.value, **arguments)
+        except ValueError as error:
+            problem = hide(str(error))
+        raise TokenSourceError(f"MSAL cannot work with the credential's arguments: {problem}", permanent=True)
+
+    return MsalThread(make, settings.make_client)

@@ -1,0 +1,114 @@
+"""Signing in with the authorization code that a web application was sent."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from .._errors import SignInRequiredError
+from ._application import msal_thread
+from ._credential import EntraCredential
+from ._grant import Grant, take
+from ._secrets import Secret
+from ._settings import check_secret, check_settings, check_text
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ._settings import Options
+
+__all__ = ("AuthorizationCodeCredential",)
+
+_STATE = "the web application has checked its own"
+_OPENID = ["offline_access", "openid", "profile"]
+_CAPABILITIES = json.dumps({"access_token": {"xms_cc": {"values": ["CP1"]}}})
+
+
+class AuthorizationCodeCredential(EntraCredential):
+    """An Entra user who has signed in at a web application, which was sent an authorization code.
+
+    Making it does no I/O. The code is redeemed by the first `get_token()` or `sign_in()`, once; what comes after lives
+    on the refresh token. Where the network fails, the next call tries again.
+
+    Args:
+        client_id: The application's id.
+        authorization_code: What the person's browser brought to `redirect_uri`. The application has checked the
+            `state` that came with it.
+        redirect_uri: Where the code was sent, exactly as it was asked for.
+        code_verifier: The secret behind the code challenge (RFC 7636), if one was sent.
+        client_secret: The application's secret, unless it is a public client.
+        **options: As for `DeviceCodeCredential`.
+
+    Raises:
+        TypeError: when an argument is of a wrong type.
+        ValueError: when an argument cannot work.
+    """
+
+    _advice = "sign the person in again, and make a new credential with the new authorization code"
+
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        authorization_code: str,
+        redirect_uri: str,
+        code_verifier: str | None = None,
+        client_secret: str | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        settings = check_settings(client_id, **options)
+        check_text("redirect_uri", redirect_uri, "the address that the code was sent to")
+        self._redirect_uri = redirect_uri
+        check_text("authorization_code", authorization_code, "the code that came to redirect_uri")
+        self._code: Secret | None = Secret(authorization_code)
+        self._verifier = check_secret("code_verifier", code_verifier, "the secret behind the code challenge")
+        secret = check_secret("client_secret", client_secret, "the application's secret")
+        super().__init__(msal_thread(settings, secret), shares_cache=False)
+
+    async def sign_in(self, *scopes: str) -> None:
+        """Redeem the code, as the first `get_token()` does.
+
+        It waits for Entra. Cancelling it ends the request; the code may be spent then.
+
+        Args:
+            *scopes: What the first token is for.
+
+        Raises:
+            SignInRequiredError: when the code is not good any more.
+            TokenSourceError: when Entra refuses, cannot be reached or answers nonsense.
+            TypeError: when a scope is no text.
+            ValueError: when there is no scope.
+        """
+        await self.get_token(*scopes)
+
+    async def _acquire(self, scopes: list[str], claims: str | None) -> Grant:
+        if (code := self._code) is not None:
+            grant = await self._redeem(code.value, scopes)
+            if claims is None:
+                return grant
+        return await super()._acquire(scopes, claims)
+
+    async def _redeem(self, code: str, scopes: list[str]) -> Grant:
+        verifier = self._verifier.value if self._verifier is not None else None
+        flow = {"state": _STATE, "redirect_uri": self._redirect_uri, "code_verifier": verifier}
+        flow["scope"] = [*scopes, *_OPENID]
+
+        def redeem(app: Any) -> Grant:
+            from msal.oauth2cli.oauth2 import Client  # type: ignore[import-untyped]
+
+            # The method of the base class: OpenID's compares a nonce that only the web application knows.
+            result: dict[str, Any] = Client.obtain_token_by_auth_code_flow(
+                app.client, flow, {"state": _STATE, "code": code}, data={"claims": _CAPABILITIES}
+            )
+            if "refresh_in" in result:
+                result["refresh_on"] = int(time.time() + result["refresh_in"])
+            return take(app, result, self._advice)
+
+        try:
+            grant = await self._msal.run(redeem)
+        except SignInRequiredError:
+            self._code = None
+            raise
+        self._code, self._account = None, grant.account
+        return grant

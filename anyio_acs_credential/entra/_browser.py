@@ -1,0 +1,152 @@
+"""Signing in with this machine's browser (RFC 8252, with PKCE)."""
+
+from __future__ import annotations
+
+import math
+import webbrowser
+from typing import TYPE_CHECKING, Any
+
+from anyio import CapacityLimiter, move_on_after, to_thread
+
+from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError
+from ._application import msal_thread
+from ._credential import EntraCredential, check_scopes
+from ._grant import Grant, take
+from ._loopback import listen, wait_for_redirect
+from ._redirect import RedirectAddress
+from ._secrets import secrets_in
+from ._settings import check_settings, check_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Unpack
+
+    from anyio.abc import Listener, SocketStream
+
+    from ._loopback import Redirect
+    from ._settings import Options
+
+__all__ = ("InteractiveBrowserCredential",)
+
+
+class InteractiveBrowserCredential(EntraCredential):
+    """An Entra user who signs in with this machine's browser.
+
+    Making it does no I/O. Only `sign_in()` opens a browser. The browser brings the answer to a port on 127.0.0.1 that
+    is open for the time of the sign-in.
+
+    Args:
+        client_id: The application's id.
+        redirect_uri: An address on loopback, as the application's registration has it. Without a port, any free one is
+            used, which Entra allows for "http://localhost".
+        login_hint: The name that the person signs in with, to fill it in.
+        prompt: "select_account", "login", "consent" or another value of OpenID Connect's `prompt`.
+        timeout: Seconds that the person has.
+        open_browser: A plain function that shows the person an address. It is called in a worker thread, and left there
+            when the sign-in ends before it returns. False means that there is no browser.
+        **options: As for `DeviceCodeCredential`.
+
+    Raises:
+        TypeError: when an argument is of a wrong type.
+        ValueError: when an argument cannot work.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        redirect_uri: str = "http://localhost",
+        login_hint: str | None = None,
+        prompt: str | None = None,
+        timeout: float = 300,
+        open_browser: Callable[[str], object] = webbrowser.open,
+        **options: Unpack[Options],
+    ) -> None:
+        settings = check_settings(client_id, **options)
+        self._address = RedirectAddress.parse(redirect_uri)
+        for name, value in {"login_hint": login_hint, "prompt": prompt}.items():
+            if value is not None:
+                check_text(name, value, "text, or None")
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+            raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
+        if not 0 < timeout < math.inf:
+            raise ValueError("timeout is a number of seconds above 0, and finite")
+        if not callable(open_browser):
+            raise TypeError(f"open_browser is a function that takes an address, not {type(open_browser).__name__}")
+        self._hints = {"login_hint": login_hint, "prompt": prompt}
+        self._username = login_hint
+        self._timeout = timeout
+        self._open_browser = open_browser
+        super().__init__(msal_thread(settings), shares_cache=settings.token_cache is not None)
+
+    async def sign_in(self, *scopes: str) -> None:
+        """Have a person sign in.
+
+        It opens the browser and waits until the person is back, for `timeout` seconds at most. Cancelling it closes
+        the port at once; the browser's window stays.
+
+        Args:
+            *scopes: What the tokens will be for.
+
+        Raises:
+            SignInRequiredError: when the person cancels, or does nothing in time.
+            CredentialUsageError: when the redirect's port is taken.
+            TokenSourceError: when there is no browser, or Entra refuses, cannot be reached or answers nonsense.
+            TypeError: when a scope is no text.
+            ValueError: when there is no scope.
+        """
+        wanted = check_scopes(scopes)
+        try:
+            listener, redirect_uri = await listen(self._address)
+        except OSError as error:
+            raise CredentialUsageError(
+                f"port {self._address.port} on 127.0.0.1 cannot be used ({error.strerror}): leave the port out of "
+                "redirect_uri, or end what uses it"
+            ) from error
+        async with listener:
+            flow: dict[str, Any] = await self._msal.run(
+                lambda app: app.initiate_auth_code_flow(
+                    list(wanted), redirect_uri=redirect_uri, response_mode="form_post", **self._hints
+                )
+            )
+            redirect = await self._await_person(listener, flow)
+            async with redirect.stream:
+                await self._redeem(wanted, flow, redirect)
+
+    async def _await_person(self, listener: Listener[SocketStream], flow: dict[str, Any]) -> Redirect:
+        with move_on_after(self._timeout):
+            return await wait_for_redirect(
+                listener, self._address, flow["state"], lambda: self._show_sign_in(flow["auth_uri"])
+            )
+        raise SignInRequiredError(f"nobody has signed in within {self._timeout:g} seconds: {self._advice}")
+
+    async def _show_sign_in(self, address: str) -> TokenSourceError | None:
+        try:
+            opened = await to_thread.run_sync(
+                self._open_browser, address, abandon_on_cancel=True, limiter=CapacityLimiter(1)
+            )
+        except Exception as error:  # noqa: BLE001 - whatever somebody's function raises; its text may hold the address
+            opened, reason = False, f"open_browser raised {type(error).__name__}"
+        else:
+            reason = "open_browser returned False"
+        if opened is not False:
+            return None
+        return TokenSourceError(
+            f"no browser could be opened ({reason}): give another open_browser, or use DeviceCodeCredential",
+            permanent=True,
+        )
+
+    async def _redeem(self, scopes: tuple[str, ...], flow: dict[str, Any], redirect: Redirect) -> None:
+        def redeem(app: Any) -> Grant:
+            return take(app, app.acquire_token_by_auth_code_flow(flow, redirect.params), self._advice)
+
+        secrets = secrets_in(flow) | secrets_in(redirect.params)
+        try:
+            self._signed_in(scopes, await self._msal.run(redeem, *secrets))
+        except TokenSourceError as error:
+            failure = error
+        else:
+            await redirect.show("You are signed in", "You can close this window and go back to the program.")
+            return
+        await redirect.show("The sign-in did not work", f"Go back to the program. It was told: {failure}")
+        raise failure

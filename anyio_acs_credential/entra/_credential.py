@@ -1,0 +1,158 @@
+"""What the MSAL-backed credentials share: whose tokens they hold, and when the next is fetched."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from anyio import AsyncContextManagerMixin
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from .._errors import SignInRequiredError, TokenSourceError
+from ._flights import Flights
+from ._grant import Grant, take
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from .._token import AccessToken
+    from ._msal_thread import MsalThread
+
+__all__ = ("EntraCredential", "check_scopes")
+
+_RESERVED = {"openid", "profile", "offline_access"}
+
+
+class EntraCredential(AsyncContextManagerMixin):
+    """Entra tokens of one account, through one MSAL application of its own.
+
+    `async with credential:` is a choice: the block keeps one HTTP client open, where otherwise each call has its own.
+
+    Args:
+        msal: The application.
+        shares_cache: Whether its token cache is the user's, and may know somebody who signed in before.
+    """
+
+    _advice = "call sign_in() of this credential, and where one exchanges its tokens, refresh() of that one"
+    _username: str | None = None
+
+    def __init__(self, msal: MsalThread, *, shares_cache: bool) -> None:
+        self._msal = msal
+        self._shares_cache = shares_cache
+        self._account: str | None = None
+        self._sign_ins = 0
+        self._grants: dict[tuple[str, ...], Grant] = {}
+        self._flights = Flights[Grant]()
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        self._msal.keep()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.close)  # which is shielded, for a second
+            yield self
+
+    async def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        **options: Any,  # noqa: ARG002 - azure-core's clients pass them
+    ) -> AccessToken:
+        """A valid Entra token, without asking a person for anything.
+
+        A token with enough life left (5 minutes, or half of a shorter life) is returned at once. Otherwise this waits
+        for MSAL and Entra; calls at the same time with the same arguments make one request. Cancelling a caller ends
+        its request at once, and the next caller makes it anew. While a renewal fails, the previous token is returned
+        for as long as it is valid, and the next attempt is made half a minute later.
+
+        Args:
+            *scopes: What the token is for.
+            claims: The claims of a challenge, a JSON object, which the token has to meet. It is fetched anew.
+            **options: Ignored; azure-core's clients pass them.
+
+        Returns:
+            The token.
+
+        Raises:
+            SignInRequiredError: when only a person can help: nobody has signed in, or Entra wants it again.
+            TokenSourceError: when Entra refuses, cannot be reached or answers nonsense.
+            TypeError: when the scopes or claims are no texts.
+            ValueError: when there is no scope.
+        """
+        wanted = check_scopes(scopes)
+        if claims is not None and not isinstance(claims, str):
+            raise TypeError(f"claims are the text of a JSON object, not {type(claims).__name__}")
+        held = self._grants.get(wanted)
+        if claims is None and held is not None and held.is_fresh:
+            await checkpoint_if_cancelled()
+            return held.token
+        question = (wanted, claims, self._sign_ins)
+        return (await self._flights.ask(question, lambda: self._renew(wanted, claims, self._sign_ins))).token
+
+    async def _renew(self, scopes: tuple[str, ...], claims: str | None, sign_ins: int) -> Grant:
+        held = self._grants.get(scopes)
+        if claims is None and held is not None and held.is_fresh:
+            return held  # renewed while this caller waited for its turn
+        try:
+            grant = await self._acquire(list(scopes), claims)
+        except Exception:
+            if claims is not None or held is None or not held.is_valid:
+                raise
+            grant = held.later()
+        if sign_ins == self._sign_ins:  # else somebody has signed in meanwhile, and this token is the previous one's
+            self._grants[scopes] = grant
+        return grant
+
+    async def _acquire(self, scopes: list[str], claims: str | None) -> Grant:
+        """A token from MSAL's cache, or for the refresh token in it."""
+        if self._account is None and not self._shares_cache:
+            raise SignInRequiredError(f"nobody has signed in yet: {self._advice}")
+        grant = await self._msal.run(lambda app: self._silently(app, scopes, claims))
+        if grant.cached and grant.is_ending:
+            with suppress(TokenSourceError):
+                grant = await self._msal.run(lambda app: self._silently(app, scopes, None, force=True))
+        return grant
+
+    def _silently(self, app: Any, scopes: list[str], claims: str | None, *, force: bool = False) -> Grant:
+        account = self._find_account(app.get_accounts(self._username))
+        result = app.acquire_token_silent_with_error(scopes, account, force_refresh=force, claims_challenge=claims)
+        return take(app, result, self._advice)
+
+    def _find_account(self, accounts: list[dict[str, Any]]) -> dict[str, Any] | None:
+        if self._account is None:
+            if len(accounts) > 1:
+                raise SignInRequiredError(f"several people are in the token cache, and none was chosen: {self._advice}")
+            # Once chosen, it stays the same person, whoever else is in the cache later.
+            self._account = next((account["home_account_id"] for account in accounts), None)
+        return next((account for account in accounts if account["home_account_id"] == self._account), None)
+
+    def _signed_in(self, scopes: tuple[str, ...], grant: Grant) -> None:
+        """Forget whoever was signed in before."""
+        self._sign_ins += 1
+        self._account = grant.account
+        self._grants = {scopes: grant}
+
+    async def close(self) -> None:
+        """Close the HTTP client that an `async with` block keeps open. The tokens stay, and it can be used again."""
+        await self._msal.aclose()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a credential holds secrets and is not pickled; make one where it is needed")
+
+
+def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """The scopes, if MSAL can ask for them.
+
+    Raises:
+        TypeError: when one is no text.
+        ValueError: when there is none, or one is empty or asked for anyway.
+    """
+    for scope in scopes:
+        if not isinstance(scope, str):
+            raise TypeError(f"a scope is text, not {type(scope).__name__}")
+        if len(scope.split()) != 1:
+            raise ValueError("a scope is text without white space: give each as an argument of its own")
+    if not scopes:
+        raise ValueError('there is no scope: say what the token is for, such as "https://.../.default"')
+    if _RESERVED.intersection(scopes):
+        raise ValueError(f"leave out {', '.join(sorted(_RESERVED))}: they are asked for anyway")
+    return scopes

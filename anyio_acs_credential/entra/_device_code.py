@@ -1,0 +1,118 @@
+"""Signing in with a code that a person enters on another device (RFC 8628)."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from anyio import CapacityLimiter, move_on_after, sleep, to_thread
+
+from .._errors import SignInRequiredError, TokenSourceError
+from ._application import msal_thread
+from ._credential import EntraCredential, check_scopes
+from ._grant import Grant, refusal, take
+from ._settings import check_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Unpack
+
+    from ._settings import Options
+
+    PromptCallback: TypeAlias = Callable[[str, str, int], Awaitable[object] | object]
+
+__all__ = ("DeviceCodeCredential",)
+
+_PENDING = {"authorization_pending", "slow_down"}
+_LONGEST = 3600  # seconds that a code is waited for at most
+_LONGEST_PAUSE = 60
+
+
+class DeviceCodeCredential(EntraCredential):
+    """An Entra user who signs in on another device, with a code that is shown on this one.
+
+    Making it does no I/O. Only `sign_in()` shows a code.
+
+    Args:
+        client_id: The application's id.
+        prompt_callback: Called as `prompt_callback(verification_uri, user_code, expires_on)`, the last in Unix
+            seconds, to show the person what to do; what it returns is awaited if it can be. A plain one must not
+            block. By default, a line is printed.
+        **options: `tenant_id`, `authority`, `disable_instance_discovery`, `token_cache` and `verify`: the directory,
+            the cloud's or an OpenID authority's https address, whether to trust it unasked, an `msal.TokenCache`, and
+            True, a CA bundle's path or an `ssl.SSLContext`.
+
+    Raises:
+        TypeError: when an argument is of a wrong type.
+        ValueError: when an argument cannot work.
+    """
+
+    def __init__(
+        self, client_id: str, *, prompt_callback: PromptCallback | None = None, **options: Unpack[Options]
+    ) -> None:
+        if prompt_callback is not None and not callable(prompt_callback):
+            raise TypeError(f"prompt_callback is a function of three arguments, not {type(prompt_callback).__name__}")
+        settings = check_settings(client_id, **options)
+        self._prompt = prompt_callback or _print
+        super().__init__(msal_thread(settings), shares_cache=settings.token_cache is not None)
+
+    async def sign_in(self, *scopes: str) -> None:
+        """Have a person sign in.
+
+        It shows the code and waits until the person has entered it, until it expires, or for an hour at most.
+        Cancelling it ends the sign-in at once. Failures of the network on the way are waited out.
+
+        Args:
+            *scopes: What the tokens will be for.
+
+        Raises:
+            SignInRequiredError: when the person declines, or does nothing in time.
+            TokenSourceError: when Entra refuses, or cannot be reached at first.
+            TypeError: when a scope is no text.
+            ValueError: when there is no scope.
+        """
+        wanted = check_scopes(scopes)
+        flow = await self._msal.run(lambda app: self._begin(app, list(wanted)))
+        with move_on_after(flow["expires_in"]):
+            shown = self._prompt(flow["verification_uri"], flow["user_code"], int(time.time()) + flow["expires_in"])
+            if inspect.isawaitable(shown):
+                await shown
+            self._signed_in(wanted, await self._poll(flow))
+            return
+        raise SignInRequiredError(f"nobody entered the code before it expired: {self._advice}")
+
+    def _begin(self, app: Any, scopes: list[str]) -> dict[str, Any]:
+        flow: dict[str, Any] = app.initiate_device_flow(scopes)
+        if "error" in flow:
+            raise refusal(flow, self._advice)
+        if not all(isinstance(flow.get(name), str) for name in ("user_code", "device_code", "verification_uri")):
+            raise TokenSourceError("the authority's answer has no code for a person: see whether it knows device codes")
+        flow["interval"] = min(max(flow["interval"], 1), _LONGEST_PAUSE)  # at 0, MSAL would ask in a circle
+        flow["expires_in"] = min(flow["expires_in"], _LONGEST)
+        return flow
+
+    async def _poll(self, flow: dict[str, Any]) -> Grant:
+        pause: float = flow["interval"]
+        while True:
+            await sleep(pause)
+            try:
+                grant = await self._msal.run(lambda app: self._ask(app, flow), flow["device_code"])
+            except TokenSourceError as error:
+                if error.permanent:
+                    raise
+                pause = max(min(2 * pause, _LONGEST_PAUSE), error.retry_after or 0)  # RFC 8628, section 3.5
+                continue
+            if grant is not None:
+                return grant
+            pause = flow["interval"]  # MSAL has lengthened it, if that was asked for
+
+    def _ask(self, app: Any, flow: dict[str, Any]) -> Grant | None:
+        flow.pop("latest_attempt_at", None)  # by the wall clock, MSAL would warn of being asked too often
+        result = app.acquire_token_by_device_flow(flow, exit_condition=lambda _: True)
+        return None if result.get("error") in _PENDING else take(app, result, self._advice)
+
+
+async def _print(verification_uri: str, user_code: str, _expires_on: int) -> None:
+    text = f"To sign in, open {verification_uri} and enter the code {user_code}"
+    await to_thread.run_sync(print, text, limiter=CapacityLimiter(1))

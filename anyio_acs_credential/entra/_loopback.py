@@ -1,0 +1,122 @@
+"""Where the browser brings the answer to a sign-in: one redirect on loopback (RFC 8252, section 7.3).
+
+What comes in is read within limits of size and time, and answered with a page. Only a request to the redirect's path
+with the sign-in's own `state` ends the wait: whatever else on this machine talks to the port cannot.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import SocketAttribute
+
+from ._page import page
+from ._redirect import BadRequestError, read_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.abc import Listener, SocketStream
+
+    from ._redirect import RedirectAddress
+
+__all__ = ("Redirect", "listen", "wait_for_redirect")
+
+_READ_TIMEOUT = 10.0
+_SEND_TIMEOUT = 2.0
+_GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The browser's request, whose page is still to be sent.
+
+    Attributes:
+        params: What the authority says.
+    """
+
+    params: dict[str, str]
+    stream: SocketStream
+
+    async def show(self, title: str, text: str) -> None:
+        """Send the page, if the browser still wants it."""
+        await _send(self.stream, page(200, title, text))
+
+
+async def listen(address: RedirectAddress) -> tuple[Listener[SocketStream], str]:
+    """A listener on 127.0.0.1, and the redirect URI that leads to it.
+
+    Raises:
+        OSError: when the port is taken.
+    """
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=address.port)
+    return listener, address.uri(listener.extra(SocketAttribute.local_port))  # noqa: S610 - not Django
+
+
+async def wait_for_redirect(
+    listener: Listener[SocketStream],
+    address: RedirectAddress,
+    state: str,
+    begin: Callable[[], Awaitable[Exception | None]],
+) -> Redirect:
+    """Answer requests until one brings the answer to this sign-in.
+
+    Args:
+        listener: Where they come in. It is not closed.
+        address: Which path is the redirect's.
+        state: What the answer has to repeat.
+        begin: Sends the person off meanwhile. What it returns ends the wait, and is raised.
+    """
+    back: list[Redirect] = []
+    problems: list[Exception] = []
+    crash: BaseException | None = None
+
+    async def handle(stream: SocketStream) -> None:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(stream)
+            params = await _serve(stream, address.path or "/", state)
+            if params is not None and not back:
+                back.append(Redirect(params, stream))
+                kept.push_async_exit(stack.pop_all())  # the page is still to be sent
+                group.cancel_scope.cancel("the browser is back")
+
+    async def send_off() -> None:
+        if (problem := await begin()) is not None:
+            problems.append(problem)
+            group.cancel_scope.cancel("there is no browser")
+
+    async with AsyncExitStack() as kept:
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(send_off)
+                await listener.serve(handle, group)
+        except BaseExceptionGroup as failures:
+            crash = failures.exceptions[0]  # what ends the program comes out alone
+        if crash is None and back:
+            kept.pop_all()
+            return back[0]
+    raise crash or problems[0]
+
+
+async def _serve(stream: SocketStream, path: str, state: str) -> dict[str, str] | None:
+    """What one connection brings, or None when that is no answer to this sign-in."""
+    try:
+        with anyio.fail_after(_READ_TIMEOUT):
+            return await read_answer(stream, path, state)
+    except BadRequestError as error:
+        await _send(stream, page(error.status, "That did not work", error.text))
+    except (TimeoutError, *_GONE):
+        pass
+    return None
+
+
+async def _send(stream: SocketStream, data: bytes) -> None:
+    with anyio.move_on_after(_SEND_TIMEOUT), suppress(*_GONE):
+        await stream.send(data)
+        await stream.send_eof()
+        # Closed with something unread, the connection would be reset, and the page lost on its way.
+        while True:
+            await stream.receive()

@@ -1,0 +1,69 @@
+"""An MSAL application of the user's own as a credential."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._errors import TokenSourceError
+from ._credential import EntraCredential
+from ._msal_thread import MsalThread
+from ._settings import check_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ("MsalCredential",)
+
+
+class MsalCredential(EntraCredential):
+    """The tokens of somebody who signed in through an MSAL application of your own.
+
+    It renews them, and signs nobody in: do that with the application, in whichever way it knows.
+
+    The application's requests are its own, so its time-outs bound them and nothing else: MSAL's default has none. A
+    caller that is cancelled waits until MSAL returns. Make the application with `timeout=` (seconds).
+
+    Args:
+        app: An `msal.PublicClientApplication` or `msal.ConfidentialClientApplication`, or a function without arguments
+            that makes one. Making one asks the network, so prefer a function: it is called in MSAL's thread, once.
+        account: Whose tokens: one of the application's `get_accounts()`, or its `home_account_id`. None for the only
+            account that it knows when the first token is fetched; the credential stays with that one.
+
+    Raises:
+        TypeError: when an argument is of a wrong type.
+        ValueError: when the account has no home account id.
+    """
+
+    _advice = "sign somebody in through the MSAL application, and say whose tokens are wanted with account="
+
+    def __init__(self, app: Any, *, account: Mapping[str, Any] | str | None = None) -> None:
+        made = _is_application(app)
+        if not made and (isinstance(app, type) or not callable(app)):
+            raise TypeError(f"app is an MSAL application, or a function that makes one, not {_name(app)}")
+        make = (lambda: app) if made else (lambda: _made_by(app))
+        super().__init__(MsalThread(make), shares_cache=True)
+        self._account = _home_account_id(account)
+
+
+def _home_account_id(account: Mapping[str, Any] | str | None) -> str | None:
+    if account is None:
+        return None
+    found = account.get("home_account_id") if isinstance(account, Mapping) else account
+    check_text("account", found, "one of the application's get_accounts(), or its home_account_id")
+    return str(found)
+
+
+def _is_application(app: object) -> bool:
+    return not isinstance(app, type) and hasattr(app, "acquire_token_silent_with_error")
+
+
+def _made_by(make: Callable[[], Any]) -> Any:
+    app = make()
+    if not _is_application(app):
+        raise TokenSourceError(f"the function given as app made {_name(app)}, not an MSAL application", permanent=True)
+    return app
+
+
+def _name(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

@@ -1,0 +1,104 @@
+"""MSAL in a thread: the one place in which its code runs, its import and its constructor included.
+
+The rules of this file:
+
+* One call at a time, under a limiter of the credential's own. Nothing is abandoned: MSAL's requests run in the event
+  loop, in the scope of the caller, so that cancelling the caller ends them, and then the thread.
+* An exception of MSAL becomes one of ours, whose text holds no secret, and without a context that might.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
+from anyio.lowlevel import current_token
+
+from .._errors import TokenSourceError
+from ._per_loop import PerLoop
+from ._secrets import KNOWN, guard_loggers, hide
+from ._transport import CURRENT, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.lowlevel import EventLoopToken
+
+__all__ = ("MsalThread",)
+
+T = TypeVar("T")
+
+
+class MsalThread:
+    """An MSAL application, made and used in worker threads alone.
+
+    Args:
+        make_app: Makes the application.
+        make_client: Makes the HTTP client for a `Relay`. None where the application has HTTP of its own.
+    """
+
+    def __init__(self, make_app: Callable[[], Any], make_client: Callable[[], Any] | None = None) -> None:
+        self._make_app = make_app
+        self._make_client = make_client
+        self._app: Any = None
+        self._limiter = PerLoop(lambda: CapacityLimiter(1))
+        self._kept: tuple[EventLoopToken, Transport] | None = None
+
+    async def run(self, call: Callable[[Any], T], *secrets: str) -> T:
+        """Call a function of the application.
+
+        It waits for its turn and for the call. Cancelling it ends the call's requests.
+
+        Args:
+            call: What to do with the application, in its thread.
+            secrets: What no message may show, besides what is sent and received.
+
+        Raises:
+            TokenSourceError: when MSAL fails.
+        """
+        transport = self._transport()
+        try:
+            return await to_thread.run_sync(self._work, call, transport, set(secrets), limiter=self._limiter.get())
+        except get_cancelled_exc_class():
+            # asyncio's own Task.cancel() goes past anyio's shield: this ends what the thread waits for.
+            await transport.aclose()
+            raise
+        finally:
+            if self._kept is None or transport is not self._kept[1]:
+                await transport.aclose()
+
+    def _transport(self) -> Transport:
+        if self._kept is None or self._kept[0] != current_token():
+            return Transport(self._make_client)
+        if self._kept[1].closed:  # by a call that was cancelled
+            self.keep()
+        return self._kept[1]
+
+    def _work(self, call: Callable[[Any], T], transport: Transport, secrets: set[str]) -> T:
+        KNOWN.set(secrets)
+        CURRENT.set(transport)
+        try:
+            return call(self._application())
+        except TokenSourceError:
+            raise
+        except Exception as error:  # noqa: BLE001 - MSAL lets pass whatever an unexpected answer led to
+            problem = f"{type(error).__name__}: {hide(str(error))}"
+        raise TokenSourceError(f"MSAL failed ({problem}): try again later, and see what the authority answers")
+
+    def _application(self) -> Any:
+        import msal  # type: ignore[import-untyped]  # noqa: F401 - makes the loggers, before anything is logged
+
+        guard_loggers()
+        if self._app is None:
+            self._app = self._make_app()
+        return self._app
+
+    def keep(self) -> None:
+        """Send all requests of this event loop with one HTTP client from now on."""
+        self._kept = current_token(), Transport(self._make_client)
+
+    async def aclose(self) -> None:
+        """Close that client. Calls in progress with it fail; later ones have a client each."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept[1].aclose()

@@ -1,0 +1,118 @@
+"""Acting for a user who called this service with a token (Entra's on-behalf-of flow)."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .._errors import SignInRequiredError, TokenSourceError
+from ._application import msal_thread
+from ._credential import EntraCredential
+from ._grant import Grant, take
+from ._secrets import Secret
+from ._settings import check_secret, check_settings, check_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Unpack
+
+    from ._settings import Options
+
+__all__ = ("OnBehalfOfCredential",)
+
+_PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
+_WHAT = "the token that the user called this service with"
+
+
+class OnBehalfOfCredential(EntraCredential):
+    """A user for whom this service acts, having been called with the user's token.
+
+    Making it does no I/O. The assertion is shown once; what comes after lives on the refresh token that it brought, so
+    that long work outlives the assertion. One credential is for one user.
+
+    Args:
+        client_id: The application's id.
+        user_assertion: The token that the user called with, or an async function that gives one, which is called
+            again when the refresh token is not accepted any more.
+        client_secret: The application's secret.
+        client_certificate: The application's certificate instead: the text of a PEM file with the private key and the
+            certificate, or a mapping as MSAL takes it for `client_credential`.
+        **options: As for `DeviceCodeCredential`.
+
+    Raises:
+        TypeError: when an argument is of a wrong type, or there is not one of secret and certificate.
+        ValueError: when an argument cannot work.
+    """
+
+    _advice = "have the user sign in at the caller and call again, and make a new credential with the new token"
+
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        user_assertion: str | Callable[[], Awaitable[str]],
+        client_secret: str | None = None,
+        client_certificate: str | bytes | Mapping[str, Any] | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        settings = check_settings(client_id, **options)
+        if (client_secret is None) == (client_certificate is None):
+            raise TypeError("give one of client_secret and client_certificate: the service has to say who it is")
+        if not callable(user_assertion):
+            check_text("user_assertion", user_assertion, _WHAT)
+        self._user_assertion = Secret(user_assertion)
+        secret = check_secret("client_secret", client_secret, "the application's secret")
+        super().__init__(
+            msal_thread(settings, secret or Secret(_read_certificate(client_certificate))), shares_cache=False
+        )
+
+    async def _acquire(self, scopes: list[str], claims: str | None) -> Grant:
+        if self._account is not None:
+            with suppress(SignInRequiredError):
+                return await super()._acquire(scopes, claims)
+        assertion = await self._assertion()
+        grant = await self._msal.run(
+            lambda app: take(
+                app,
+                app.acquire_token_on_behalf_of(assertion, scopes, claims_challenge=claims),
+                self._advice,
+            ),
+            assertion,
+        )
+        if self._account is not None and grant.account != self._account:
+            raise TokenSourceError(
+                "user_assertion gave another user's token: make a credential for each", permanent=True
+            )
+        self._account = grant.account
+        return grant
+
+    async def _assertion(self) -> str:
+        given: Any = self._user_assertion.value
+        if isinstance(given, str):
+            return given
+        answer = given()
+        if not inspect.isawaitable(answer):
+            raise TypeError(f"user_assertion returned {type(answer).__name__}: give an async function, or the text")
+        assertion = await answer
+        check_text("what user_assertion returns", assertion, _WHAT)
+        return str(assertion)
+
+
+def _read_certificate(given: str | bytes | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if isinstance(given, Mapping):
+        return given
+    if not isinstance(given, str | bytes):
+        raise TypeError(f"client_certificate is the text of a PEM file, or a mapping, not {type(given).__name__}")
+    text = given if isinstance(given, str) else given.decode("latin-1")
+    blocks = [(block[1], block[0]) for block in _PEM_BLOCK.finditer(text)]
+    keys = [block for kind, block in blocks if kind.endswith("PRIVATE KEY")]
+    certificates = [block for kind, block in blocks if kind == "CERTIFICATE"]
+    if len(keys) != 1 or not certificates:
+        raise ValueError(
+            "client_certificate does not hold one private key and its certificate: give the content of a PEM file "
+            "with both (not its path)"
+        )
+    return {"private_key": keys[0], "public_certificate": "\n".join(certificates)}

@@ -1,0 +1,116 @@
+"""The browser's request that brings the answer to a sign-in: where it comes to, and what it may look like."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from anyio import DelimiterNotFound, IncompleteRead
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteReceiveStream
+
+__all__ = ("BadRequestError", "RedirectAddress", "read_answer")
+
+_MAX_HEAD = 32 * 1024
+_MAX_BODY = 64 * 1024
+_REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.[01]")
+_FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class RedirectAddress:
+    """A loopback redirect URI.
+
+    Attributes:
+        host: As the authority knows it, "localhost" or "127.0.0.1".
+        port: 0 for any that is free.
+        path: "" or a path.
+    """
+
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def parse(cls, text: object) -> RedirectAddress:
+        """The address in the text of a URI.
+
+        Raises:
+            TypeError: when it is no text.
+            ValueError: when it is not on loopback.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f'redirect_uri is text such as "http://localhost", not {type(text).__name__}')
+        found = re.fullmatch(r"http://(localhost|127\.0\.0\.1)(?::([0-9]{1,5}))?((?:/[A-Za-z0-9._~/-]*)?)", text)
+        if found is None or int(found[2] or 0) > 65535:
+            raise ValueError('redirect_uri is on this machine: write it as "http://localhost", with a port if need be')
+        return cls(found[1], int(found[2] or 0), found[3])
+
+    def uri(self, port: int) -> str:
+        """The URI with the port that is listened on."""
+        return f"http://{self.host}:{port}{self.path}"
+
+
+class BadRequestError(Exception):
+    """A request that is no answer to a sign-in, and the page for it."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
+async def read_answer(stream: ByteReceiveStream, path: str, state: str) -> dict[str, str]:
+    """What the authority has the browser bring: parameters in the address, or in a form.
+
+    Args:
+        stream: The browser's connection.
+        path: Where answers come to.
+        state: What the answer has to repeat.
+
+    Raises:
+        BadRequestError: when it is something else.
+    """
+    params = await _read(stream, path)
+    if not compare_digest(params.get("state", "").encode(), state.encode()):
+        raise BadRequestError(400, "This is not the answer to the sign-in that is waited for.")
+    if not ("code" in params or "error" in params):
+        raise BadRequestError(400, "The sign-in's answer has neither a code nor an error.")
+    return params
+
+
+async def _read(stream: ByteReceiveStream, path: str) -> dict[str, str]:
+    buffered = BufferedByteReceiveStream(stream)
+    try:
+        head = (await buffered.receive_until(b"\r\n\r\n", _MAX_HEAD)).decode("latin-1")
+    except (DelimiterNotFound, IncompleteRead) as error:
+        raise BadRequestError(431, "The request is too large, or none.") from error
+    first, *lines = head.split("\r\n")
+    line = _REQUEST_LINE.fullmatch(first)
+    if line is None:
+        raise BadRequestError(400, "This is not HTTP.")
+    target = urlsplit(line[2])
+    if (target.path or "/") != path:
+        raise BadRequestError(404, "There is nothing here.")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
+    if line[1] == "GET":
+        return dict(parse_qsl(target.query))
+    if line[1] != "POST" or headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise BadRequestError(405, "The sign-in's answer comes as a form or in the address.")
+    return dict(parse_qsl((await _read_body(buffered, headers)).decode("latin-1")))
+
+
+async def _read_body(buffered: BufferedByteReceiveStream, headers: dict[str, str]) -> bytes:
+    length = headers.get("content-length", "")
+    if not re.fullmatch(r"[0-9]{1,9}", length):
+        raise BadRequestError(411, "The request does not say how long it is.")
+    if int(length) > _MAX_BODY:
+        raise BadRequestError(413, "The request is too large.")
+    try:
+        return await buffered.receive_exactly(int(length))
+    except IncompleteRead as error:
+        raise BadRequestError(400, "The request was cut off.") from error

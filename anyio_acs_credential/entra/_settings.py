@@ -1,0 +1,172 @@
+"""Where a person signs in, to which application, and over which TLS: arguments, checked where they are given."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import urlsplit
+
+from .._errors import TokenSourceError
+from ._secrets import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("Options", "Settings", "check_secret", "check_settings", "check_text")
+
+_PUBLIC_CLOUD = "https://login.microsoftonline.com"
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HOST = re.compile(r"[A-Za-z0-9_.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+
+
+class Options(TypedDict, total=False):
+    """What every credential takes but one that is given an MSAL application.
+
+    Attributes:
+        tenant_id: The directory: its id, its domain, or "organizations", the default, for any.
+        authority: Where people sign in, an https address; another cloud's, such as "https://login.microsoftonline.us".
+            With a path, it is an OpenID authority, and `tenant_id` is left out.
+        disable_instance_discovery: Whether an unknown authority is trusted as it is, without asking Microsoft.
+        token_cache: An `msal.TokenCache`, to keep tokens elsewhere than in memory. None for one of its own.
+        verify: True to trust the authorities that the environment trusts; else the path of a bundle of certificate
+            authorities, or an `ssl.SSLContext`.
+    """
+
+    tenant_id: str
+    authority: str
+    disable_instance_discovery: bool
+    token_cache: Any
+    verify: bool | str | ssl.SSLContext
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The same, checked.
+
+    Attributes:
+        msal: Arguments for an MSAL application.
+        token_cache: The user's, or None.
+        verify: As it was given.
+    """
+
+    msal: Mapping[str, Any]
+    token_cache: Any = field(repr=False)
+    verify: bool | str | ssl.SSLContext
+
+    def make_client(self) -> Any:
+        """An `httpx.AsyncClient`, which reads certificates, and so is not made on an event loop.
+
+        Raises:
+            TokenSourceError: when the certificates cannot be read.
+        """
+        import httpx
+
+        try:
+            own = ssl.create_default_context(cafile=self.verify) if isinstance(self.verify, str) else self.verify
+            return httpx.AsyncClient(verify=own, timeout=httpx.Timeout(30, connect=10))
+        except OSError as error:
+            problem = f"{type(error).__name__}: {error}"
+        raise TokenSourceError(
+            f"verify names certificates that cannot be read ({problem}): give the path of a file in PEM", permanent=True
+        )
+
+
+def check_settings(
+    client_id: str,
+    *,
+    tenant_id: str = "organizations",
+    authority: str = _PUBLIC_CLOUD,
+    disable_instance_discovery: bool = False,
+    token_cache: Any = None,
+    verify: bool | str | ssl.SSLContext = True,
+) -> Settings:
+    """The settings, if a sign-in can work with them.
+
+    Args:
+        client_id: The application's id.
+        tenant_id: See `Options`, as for the others.
+        authority: Likewise.
+        disable_instance_discovery: Likewise.
+        token_cache: Likewise.
+        verify: Likewise.
+
+    Raises:
+        TypeError: with the fix, when one is of a wrong type.
+        ValueError: with the fix, when one cannot work.
+    """
+    check_text("client_id", client_id, "the application's id, from its registration in Entra")
+    check_text("tenant_id", tenant_id, "a directory's id or domain")
+    check_text("authority", authority, f"an address such as {_PUBLIC_CLOUD}")
+    if not isinstance(disable_instance_discovery, bool):
+        raise TypeError(f"disable_instance_discovery is True or False, not {type(disable_instance_discovery).__name__}")
+    if token_cache is not None and not (hasattr(token_cache, "add") and hasattr(token_cache, "search")):
+        raise TypeError(f"token_cache is an msal.TokenCache, not {type(token_cache).__name__}")
+    _check_verify(verify)
+    msal = {
+        "client_id": client_id,
+        "client_capabilities": ["CP1"],  # continuous access evaluation: we pass claims challenges on
+        "instance_discovery": False if disable_instance_discovery else None,
+        **_where(authority.rstrip("/"), tenant_id),
+    }
+    return Settings(msal, token_cache, verify)
+
+
+def check_text(name: str, value: object, what: str) -> None:
+    """Refuse what is not printable text without white space. It is not repeated, for it may be a secret.
+
+    Raises:
+        TypeError: when it is no text.
+        ValueError: when it is empty, or contains what it cannot.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is text ({what}), not {type(value).__name__}")
+    if not value or not value.isprintable() or " " in value:
+        raise ValueError(f"{name} is {'empty' if not value else 'text with white space'}: give {what}")
+
+
+def check_secret(name: str, value: str | None, what: str) -> Secret | None:
+    """A secret, where there is one, checked and wrapped.
+
+    Raises:
+        TypeError: as `check_text`.
+        ValueError: likewise.
+    """
+    if value is None:
+        return None
+    check_text(name, value, what)
+    return Secret(value)
+
+
+def _where(authority: str, tenant_id: str) -> dict[str, str]:
+    try:
+        parts = urlsplit(authority)
+    except ValueError:  # brackets that do not match
+        parts = urlsplit("")
+    if parts.scheme != "https":
+        raise ValueError("authority does not begin with https://, and secrets are sent there: correct it")
+    if not _HOST.fullmatch(parts.netloc):
+        raise ValueError(f"authority has no plain host name, or more than that and a port: write it as {_PUBLIC_CLOUD}")
+    if parts.query or parts.fragment:
+        raise ValueError("authority has a query or a fragment: remove everything from the ? or # on")
+    if parts.path:
+        if tenant_id != "organizations":
+            raise ValueError("authority has a path, which names the directory: leave out the path, or tenant_id")
+        return {"oidc_authority": authority}
+    if not _TENANT.fullmatch(tenant_id):
+        raise ValueError(
+            "tenant_id is no directory's id or domain, such as contoso.onmicrosoft.com: write it without slashes, "
+            "and an address into authority"
+        )
+    return {"authority": f"{authority}/{tenant_id}"}
+
+
+def _check_verify(verify: object) -> None:
+    if verify is False or (isinstance(verify, ssl.SSLContext) and verify.verify_mode != ssl.CERT_REQUIRED):
+        raise ValueError(
+            "tokens are not sent to a server that anybody could be: instead of switching verification off, give the "
+            "path of the authority's certificate, verify='ca.pem'"
+        )
+    if verify is not True and not (isinstance(verify, str) and verify) and not isinstance(verify, ssl.SSLContext):
+        raise TypeError(f"verify is True, the path of a CA bundle, or an ssl.SSLContext, not {type(verify).__name__}")

@@ -1,0 +1,133 @@
+"""MSAL's HTTP: asked for in MSAL's thread, and done in the event loop, within the limits of every request of ours.
+
+So a request ends when its caller is cancelled, and MSAL's thread with it. MSAL is given answers that are JSON objects,
+and refusals that OAuth knows; everything else is an error of ours, with what `Retry-After` says.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from anyio import from_thread, move_on_after
+
+from .._answer import error_from, is_transient, read_object
+from .._attempt import Call
+from .._errors import TokenExchangeError
+from .._http import Limits, send
+from ._secrets import KNOWN, note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .._answer import Answer
+    from .._attempt import HttpClient
+
+__all__ = ("CURRENT", "Relay", "Transport")
+
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_LIMITS = Limits(timeout=30.0, tries=1)  # MSAL's caller tries again: what a lost answer has spent cannot be sent twice
+_CLOSE_TIMEOUT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer, in the shape that MSAL reads. It is no failure: those were raised."""
+
+    status_code: int
+    text: str = field(repr=False)
+    headers: dict[str, str]
+
+    def raise_for_status(self) -> None:
+        """Raise nothing below 400, as MSAL expects; its refusals are in the text."""
+        if self.status_code >= 400:
+            raise TokenExchangeError(
+                f"Entra answered {self.status_code}: check the authority", permanent=True, status=self.status_code
+            )
+
+
+class Transport:
+    """One HTTP client for the requests of a call, or of many.
+
+    Args:
+        make_client: Makes the client. It is called in MSAL's thread, at the first request: it reads certificates.
+            None where no request comes by here.
+
+    Attributes:
+        closed: Whether it sends nothing any more.
+    """
+
+    def __init__(self, make_client: Callable[[], Any] | None) -> None:
+        self._make_client = make_client
+        self._client: Any = None
+        self.closed = False
+
+    def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:
+        """Send a request from MSAL's thread.
+
+        Raises:
+            TokenExchangeError: when there is no answer that MSAL can read.
+        """
+        if self._client is None and self._make_client is not None and not self.closed:
+            self._client = self._make_client()
+        return from_thread.run(self._send, Call(method, url, body, repeatable=False), headers)
+
+    async def _send(self, call: Call, headers: Mapping[str, str]) -> Response:
+        async def authorize(request: Any) -> None:
+            request.headers.update(headers)
+
+        if self.closed:
+            raise TokenExchangeError("the credential was closed while it was at work: try again")
+        client: HttpClient = self._client
+        return _read(await send(client, call, authorize, _LIMITS))
+
+    async def aclose(self) -> None:
+        """Close the client, also where the closing task is cancelled."""
+        self.closed = True
+        if self._client is not None:
+            with move_on_after(_CLOSE_TIMEOUT, shield=True):
+                await self._client.aclose()
+
+
+CURRENT: ContextVar[Transport] = ContextVar("transport")
+"""What the call in progress sends its requests with."""
+
+
+class Relay:
+    """The `http_client` of an MSAL application: hands requests to the transport of the call in progress."""
+
+    def post(
+        self,
+        url: str,
+        params: Mapping[str, str] | None = None,
+        data: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send a form."""
+        form = dict(data or {})
+        note(form)
+        body = urlencode(form).encode()
+        return CURRENT.get().request("POST", _with(url, params), {**(headers or {}), **_FORM}, body)
+
+    def get(
+        self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Ask for a document."""
+        return CURRENT.get().request("GET", _with(url, params), headers or {}, None)
+
+    def close(self) -> None:
+        """Nothing is held here."""
+
+
+def _with(url: str, params: Mapping[str, str] | None) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(params)}" if params else url
+
+
+def _read(answer: Answer) -> Response:
+    answer = replace(answer, secrets=(*answer.secrets, *KNOWN.get()))
+    if 300 <= answer.status < 400 or is_transient(answer.status):
+        raise error_from(answer)
+    note(read_object(answer))
+    return Response(answer.status, answer.body.decode(), dict(answer.headers))

@@ -18,6 +18,7 @@ nox.options.error_on_missing_interpreters = True
 PROJECT = load_toml("pyproject.toml")
 LOWEST, *LATER = python_versions(PROJECT)
 CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "noxfile.py")
+EACH_CORE = ("--numprocesses", "auto")
 NOT_OURS = (
     "ASYNC114",  # it wants a list of the names of startable functions, which would be one more thing to keep right
     "ASYNC128",  # a function that hands task_status on is not seen to use it
@@ -52,13 +53,6 @@ def floors() -> list[str]:
     return [str(need).replace(">=", "==") for need in wanted if need.name != project["name"]]
 
 
-def measure(session: nox.Session, *arguments: str) -> None:
-    """Run the tests and leave what they covered for the session `coverage`."""
-    env = {"COVERAGE_FILE": f".coverage.{session.name}"}
-    session.run("coverage", "erase", env=env)
-    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
-
-
 def python_files() -> list[str]:
     """Every Python file, for flake8-async, which takes no folders."""
     return [str(path) for name in CODE for path in sorted(Path(name).rglob("*.py")) or [Path(name)] if path.is_file()]
@@ -85,24 +79,17 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=FOUND)
 def tests(session: nox.Session) -> None:
-    """Every test, on every event loop."""
+    """Every test, on every event loop; with the oldest Python, every line and branch as well."""
     install(session, "test")
-    measure(session)
+    measured = session.python == LOWEST and not session.posargs
+    session.run("pytest", *EACH_CORE, *(["--cov"] if measured else []), *session.posargs)
 
 
 @nox.session(python=LOWEST)
 def lowest(session: nox.Session) -> None:
     """Every test, with the oldest packages that pyproject.toml admits."""
     session.install("--editable", ".", *dependency_groups(PROJECT, "test"), *floors())
-    measure(session, "-k", "not uvloop")
-
-
-@nox.session(python=LOWEST)
-def coverage(session: nox.Session) -> None:
-    """What the sessions before it covered, together: every line and every branch."""
-    session.install(*(need for need in dependency_groups(PROJECT, "test") if need.startswith("coverage")))
-    Path(".coverage").unlink(missing_ok=True)  # an earlier report, which this one would add to
-    session.run("coverage", "report", "--keep-combined")
+    session.run("pytest", *EACH_CORE, "-k", "not uvloop", *session.posargs)
 
 
 @nox.session(python=False)

@@ -164,7 +164,7 @@ async def test_a_jwt_says_itself_when_it_ends() -> None:
         SimpleNamespace(token=None, expires_on=4e9),
         SimpleNamespace(token="", expires_on=4e9),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 async def test_what_is_no_token_is_a_typed_error(result: object) -> None:
     """It names the credential, and shows nothing of what it returned."""
@@ -202,7 +202,7 @@ def refused(status: int | None, text: str = f"AADSTS50076: {make_jwt()}") -> Exc
         refused(503),
         refused(429),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 async def test_what_a_credential_raises_passes_as_it_is(error: Exception) -> None:
     """Failures that may pass, azure-identity's for a network that is down among them, are left alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ._endpoint import is_secure
@@ -37,6 +38,8 @@ class _Response(Protocol):
     @property
     def request(self) -> _Request: ...
 
+
+_HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")  # a name, or an IPv6 address
 
 RequestT = TypeVar("RequestT", bound=_Request)
 ResponseT = TypeVar("ResponseT", bound=_Response)
@@ -112,8 +115,11 @@ class BearerFlow(Generic[RequestT, ResponseT]):
 
 
 def _check_host(host: object) -> str:
-    if not isinstance(host, str) or not host or "/" in host or "*" in host.removeprefix("*."):
-        raise TypeError('hosts holds names such as "contoso.communication.azure.com" or "*.communication.azure.com"')
+    if not isinstance(host, str) or not _HOST.fullmatch(host):
+        raise TypeError(
+            'hosts holds names such as "contoso.communication.azure.com" or "*.communication.azure.com", '
+            "without scheme, port or path"
+        )
     return host.lower()
 
 

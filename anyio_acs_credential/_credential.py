@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
 from anyio import RunFinishedError, fail_after
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
@@ -229,8 +229,7 @@ class CommunicationTokenCredential:
             raise CredentialUsageError(
                 "this is the event loop's own thread, which would wait for itself: await get_token()"
             )
-        held = self._held
-        if held is not None and self._state.token_state() is TokenState.FRESH:
+        if (held := self._held) is not None and self._state.token_state() is TokenState.FRESH:
             return held.token
         from anyio import from_thread
 
@@ -289,8 +288,8 @@ class CommunicationTokenCredential:
             if self._closed:
                 raise closed_error()
             raise TokenUnavailableError("a static credential cannot refresh its token: give it a token_refresher")
-        text = rejected.token if isinstance(rejected, AccessToken) else rejected
-        return await wait_for_refresh(self._entered(), text)
+        rejected = rejected.token if isinstance(rejected, AccessToken) else rejected
+        return await wait_for_refresh(self._entered(), rejected)
 
     def updates(self) -> TokenUpdates:
         """An async iterator of the held token, if there is a valid one, and then of each that replaces it.
@@ -352,6 +351,15 @@ class CommunicationTokenCredential:
             self._block = self._task = None
             if self._entra is not None:
                 await self._entra.aclose()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a credential holds secrets and a task, and is not pickled: make one in each process")
 
     def _begin(self, refresher: TokenSource) -> RefreshTask:
         from ._report import Reporter

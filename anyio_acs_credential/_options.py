@@ -49,7 +49,7 @@ def check_options(
         raise TypeError(f"policy is a RefreshPolicy, not {type(policy).__name__}")
     if observer is not None and not callable(observer):
         raise TypeError(f"observer is a function that takes an event, not {type(observer).__name__}")
-    if inspect.iscoroutinefunction(observer):
+    if inspect.iscoroutinefunction(observer) or inspect.iscoroutinefunction(getattr(observer, "__call__", None)):  # noqa: B004
         raise TypeError("observer is a plain function: it is called in the refresh task, which does not await it")
     if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
         raise TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")

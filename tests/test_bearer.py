@@ -187,6 +187,8 @@ async def test_a_token_goes_over_https_only(client_class: Any, auth_class: Any) 
         (["*.communication.azure.com"], "contoso.communication.azure.com.example", False),
         (["*.communication.azure.com"], "contosocommunication.azure.com", False),
         ([], "contoso.communication.azure.com", False),
+        (["::1"], "[::1]", True),
+        (["münchen.example"], "münchen.example", True),
     ],
 )
 async def test_hosts_that_get_the_token(
@@ -268,6 +270,10 @@ def test_a_synchronous_client_is_told_what_to_use(client_class: Any, auth_class:
         (None, [""], "names such as"),
         (None, ["*"], "names such as"),
         (None, ["a.*.example"], "names such as"),
+        (None, ["*."], "names such as"),
+        (None, ["contoso.example:443"], "without scheme, port or path"),
+        (None, [" contoso.example"], "names such as"),
+        (None, ["contoso..example"], "names such as"),
         (None, [5], "names such as"),
     ],
 )

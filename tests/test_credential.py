@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import functools
 import gc
 import inspect
 import logging
+import pickle
 import threading
 import time
 import warnings
@@ -54,7 +56,24 @@ async def hour() -> str:
     return make_jwt()
 
 
+class Awaited:
+    """Called like a function, with a coroutine as its result."""
+
+    async def __call__(self, event: object) -> None:
+        raise NotImplementedError
+
+
 # Construction
+
+
+@pytest.mark.promise("R52")
+def test_a_copy_of_a_credential_is_itself_and_none_goes_through_pickle() -> None:
+    """Settings that hold one can be copied; a second holder of the same token would refresh it a second time."""
+    credential = CommunicationTokenCredential(valid())
+    assert copy.copy(credential) is credential
+    assert copy.deepcopy([credential])[0] is credential
+    with pytest.raises(TypeError, match="make one in each process"):
+        pickle.dumps(credential)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +94,7 @@ async def hour() -> str:
         ({"token_refresher": hour, "policy": None}, TypeError, "RefreshPolicy"),
         ({"token_refresher": hour, "observer": "print"}, TypeError, "a function"),
         ({"token_refresher": hour, "observer": hour}, TypeError, "plain function"),
+        ({"token_refresher": hour, "observer": Awaited()}, TypeError, "plain function"),
         ({"token_refresher": hour, "clock": object()}, TypeError, r"time\(\) and monotonic\(\)"),
     ],
 )

@@ -17,10 +17,15 @@ __all__ = ("device_page", "message_page", "post_page", "sign_in_page")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>body {{ font: 1.1rem system-ui; max-width: 28rem; margin: 4rem auto; padding: 0 1rem }}
-label, button {{ display: block; margin: 1rem 0; font: inherit }} input {{ font: inherit }}</style>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 28rem; margin: 4rem auto; padding: 0 1rem }}
+label {{ display: block; margin: 1rem 0 }}
+input {{ display: block; box-sizing: border-box; width: 100% }}
+input, button {{ font: inherit; padding: 0.3rem 0.6rem }}
+</style>
 <h1>{title}</h1>
 {content}
 </html>
@@ -61,7 +66,8 @@ def _user_field(users: Iterable[str], hint: str) -> str:
     return (
         f'<label>User <input name="user" list="users" value="{escape(hint)}"></label>'
         f'<datalist id="users">{options}</datalist>'
-        '<button name="decision" value="sign_in">Sign in</button>'
+        "<p>In the emulator any name will do, and there is no password.</p>"
+        '<button name="decision" value="sign_in">Sign in</button> '
         '<button name="decision" value="cancel">Cancel</button>'
     )
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ("InteractiveBrowserCredential",)
 
+_GO_BACK = "You can close this window and go back to the program."
+
 
 class InteractiveBrowserCredential(EntraCredential):
     """An Entra user who signs in with this machine's browser.
@@ -146,7 +148,7 @@ class InteractiveBrowserCredential(EntraCredential):
         except TokenSourceError as error:
             failure = error
         else:
-            await redirect.show("You are signed in", "You can close this window and go back to the program.")
+            await redirect.show("You are signed in", _GO_BACK)
             return
-        await redirect.show("The sign-in did not work", f"Go back to the program. It was told: {failure}")
+        await redirect.show("The sign-in did not work", _GO_BACK, f"The program was told: {failure}")
         raise failure

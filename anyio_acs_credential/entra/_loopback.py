@@ -41,9 +41,9 @@ class Redirect:
     params: dict[str, str]
     stream: SocketStream
 
-    async def show(self, title: str, text: str) -> None:
+    async def show(self, title: str, *texts: str) -> None:
         """Send the page, if the browser still wants it."""
-        await _send(self.stream, page(200, title, text))
+        await _send(self.stream, page(200, title, *texts))
 
 
 async def listen(address: RedirectAddress) -> tuple[Listener[SocketStream], str]:

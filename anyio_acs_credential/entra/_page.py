@@ -11,13 +11,18 @@ _HTML = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>body {{ font: 1.1rem system-ui, sans-serif; max-width: 36rem; margin: 15vh auto; padding: 0 1rem }}</style>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 15vh auto; padding: 0 1rem }}
+h1 {{ line-height: 1.2 }}
+p {{ overflow-wrap: anywhere }}
+</style>
 </head>
 <body>
 <h1>{title}</h1>
-<p>{text}</p>
+{paragraphs}
 </body>
 </html>
 """
@@ -31,15 +36,16 @@ _HEADERS = {
 }
 
 
-def page(status: int, title: str, text: str) -> bytes:
+def page(status: int, title: str, *texts: str) -> bytes:
     """An HTTP answer for a person.
 
     Args:
         status: The HTTP status.
         title: What happened.
-        text: What to do now.
+        *texts: What to do now, and what else there is to say; each a paragraph.
     """
-    body = _HTML.format(title=escape(title), text=escape(text)).encode()
+    paragraphs = "\n".join(f"<p>{escape(text)}</p>" for text in texts)
+    body = _HTML.format(title=escape(title), paragraphs=paragraphs).encode()
     headers = {**_HEADERS, "Content-Length": str(len(body))}
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join((*lines, "", "")).encode() + body

@@ -1,0 +1,96 @@
+"""Signing in with a browser that is one: the pages as a person sees them in a real Chromium."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.from_thread
+import pytest
+from chromium import needs_chromium, open_chromium
+from entra_users import SCOPE, signing_in_at
+
+from anyio_acs_credential import SignInRequiredError
+from anyio_acs_credential.emulator import open_emulator
+from anyio_acs_credential.entra import InteractiveBrowserCredential
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from anyio.abc import TaskGroup
+
+    from anyio_acs_credential.emulator import Emulator
+
+pytestmark = needs_chromium
+
+
+def credential_of(
+    emulator: Emulator, group: TaskGroup, visit: Callable[[str], Coroutine[Any, Any, None]]
+) -> InteractiveBrowserCredential:
+    """A credential whose person visits the sign-in page in a task of the group."""
+    open_browser = partial(anyio.from_thread.run_sync, group.start_soon, visit)
+    return InteractiveBrowserCredential(
+        emulator.client_id, timeout=20, open_browser=open_browser, **signing_in_at(emulator)
+    )
+
+
+@pytest.mark.parametrize("mode", ["form_post", "query"])
+async def test_a_person_signs_in_and_reads_that_it_worked(mode: str) -> None:
+    pages: list[str] = []
+    async with open_emulator() as emulator, open_chromium() as tab, anyio.create_task_group() as group:
+
+        async def visit(uri: str) -> None:
+            await tab.call("Page.navigate", url=uri.replace("response_mode=form_post", f"response_mode={mode}"))
+            pages.append(await tab.wait_for("You are signed in"))
+
+        emulator.sign_in_as = "alice"
+        credential = credential_of(emulator, group, visit)
+        await credential.sign_in(SCOPE)
+        assert (await credential.get_token(SCOPE)).claims["name"] == "alice"
+    assert "close this window and go back to the program" in pages[0]
+
+
+async def test_a_person_who_cancels_reads_what_happened_and_the_program_hears_of_it() -> None:
+    pages: list[str] = []
+    async with open_emulator() as emulator, open_chromium() as tab, anyio.create_task_group() as group:
+
+        async def visit(uri: str) -> None:
+            await tab.call("Page.navigate", url=uri)
+            await tab.wait_for("Sign in")
+            await tab.click("Cancel")
+            pages.append(await tab.wait_for("The sign-in did not work"))
+
+        credential = credential_of(emulator, group, visit)
+        with pytest.raises(SignInRequiredError, match="access_denied"):
+            await credential.sign_in(SCOPE)
+    assert "close this window and go back to the program" in pages[0]
+    assert "The user declined to sign in." in pages[0]
+
+
+LOOKS = """(() => {
+    const style = getComputedStyle(document.body);
+    return {width: document.documentElement.scrollWidth, font: style.fontFamily, text: style.color};
+})()"""
+
+
+async def test_the_pages_are_readable_on_a_phone_in_the_dark() -> None:
+    """The styles hold under the page's own Content-Security-Policy; nothing is wider than the screen."""
+    looks: list[dict[str, Any]] = []
+    async with open_emulator() as emulator, open_chromium() as tab, anyio.create_task_group() as group:
+
+        async def visit(uri: str) -> None:
+            dark = {"name": "prefers-color-scheme", "value": "dark"}
+            await tab.call("Emulation.setEmulatedMedia", features=[dark])
+            await tab.call(
+                "Emulation.setDeviceMetricsOverride", width=320, height=600, deviceScaleFactor=2, mobile=True
+            )
+            await tab.call("Page.navigate", url=uri)
+            for heading, button in {"Sign in": "Sign in", "You are signed in": None}.items():
+                await tab.wait_for(heading)
+                looks.append(await tab.run(LOOKS))
+                if button is not None:
+                    await tab.click(button)
+
+        await credential_of(emulator, group, visit).sign_in(SCOPE)
+    assert looks == [{"width": 320, "font": "system-ui, sans-serif", "text": "rgb(255, 255, 255)"}] * 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.from_thread
 import pytest
-from chromium import needs_chromium, open_chromium
+from chromium import Chromium, needs_chromium, open_chromium
 from entra_users import SCOPE, signing_in_at
 
 from anyio_acs_credential import SignInRequiredError
@@ -16,13 +16,27 @@ from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import InteractiveBrowserCredential
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
     from anyio.abc import TaskGroup
 
     from anyio_acs_credential.emulator import Emulator
 
 pytestmark = needs_chromium
+
+
+@pytest.fixture(scope="module")
+async def browser(anyio_backend: object) -> AsyncGenerator[Chromium]:
+    """One for all tests of an event loop: it takes a second to start."""
+    async with open_chromium() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+async def chromium(browser: Chromium) -> Chromium:
+    """It shows a new chromium."""
+    await browser.new_tab()
+    return browser
 
 
 def credential_of(
@@ -36,13 +50,14 @@ def credential_of(
 
 
 @pytest.mark.parametrize("mode", ["form_post", "query"])
-async def test_a_person_signs_in_and_reads_that_it_worked(mode: str) -> None:
+async def test_a_person_signs_in_and_reads_that_it_worked(chromium: Chromium, mode: str) -> None:
     pages: list[str] = []
-    async with open_emulator() as emulator, open_chromium() as tab, anyio.create_task_group() as group:
+    async with open_emulator() as emulator, anyio.create_task_group() as group:
 
         async def visit(uri: str) -> None:
-            await tab.call("Page.navigate", url=uri.replace("response_mode=form_post", f"response_mode={mode}"))
-            pages.append(await tab.wait_for("You are signed in"))
+            await chromium.visit(uri.replace("response_mode=form_post", f"response_mode={mode}"))
+            pages.append(await chromium.wait_for("You are signed in"))
+            assert ("code=" in await chromium.run("location.search")) == (mode == "query")
 
         emulator.sign_in_as = "alice"
         credential = credential_of(emulator, group, visit)
@@ -51,15 +66,15 @@ async def test_a_person_signs_in_and_reads_that_it_worked(mode: str) -> None:
     assert "close this window and go back to the program" in pages[0]
 
 
-async def test_a_person_who_cancels_reads_what_happened_and_the_program_hears_of_it() -> None:
+async def test_a_person_who_cancels_reads_what_happened_and_the_program_hears_of_it(chromium: Chromium) -> None:
     pages: list[str] = []
-    async with open_emulator() as emulator, open_chromium() as tab, anyio.create_task_group() as group:
+    async with open_emulator() as emulator, anyio.create_task_group() as group:
 
         async def visit(uri: str) -> None:
-            await tab.call("Page.navigate", url=uri)
-            await tab.wait_for("Sign in")
-            await tab.click("Cancel")
-            pages.append(await tab.wait_for("The sign-in did not work"))
+            await chromium.visit(uri)
+            await chromium.wait_for("Sign in")
+            await chromium.click("Cancel")
+            pages.append(await chromium.wait_for("The sign-in did not work"))
 
         credential = credential_of(emulator, group, visit)
         with pytest.raises(SignInRequiredError, match="access_denied"):
@@ -74,23 +89,23 @@ LOOKS = """(() => {
 })()"""
 
 
-async def test_the_pages_are_readable_on_a_phone_in_the_dark() -> None:
+async def test_the_pages_are_readable_on_a_phone_in_the_dark(chromium: Chromium) -> None:
     """The styles hold under the page's own Content-Security-Policy; nothing is wider than the screen."""
     looks: list[dict[str, Any]] = []
-    async with open_emulator() as emulator, open_chromium() as tab, anyio.create_task_group() as group:
+    async with open_emulator() as emulator, anyio.create_task_group() as group:
 
         async def visit(uri: str) -> None:
             dark = {"name": "prefers-color-scheme", "value": "dark"}
-            await tab.call("Emulation.setEmulatedMedia", features=[dark])
-            await tab.call(
+            await chromium.call("Emulation.setEmulatedMedia", features=[dark])
+            await chromium.call(
                 "Emulation.setDeviceMetricsOverride", width=320, height=600, deviceScaleFactor=2, mobile=True
             )
-            await tab.call("Page.navigate", url=uri)
+            await chromium.visit(uri)
             for heading, button in {"Sign in": "Sign in", "You are signed in": None}.items():
-                await tab.wait_for(heading)
-                looks.append(await tab.run(LOOKS))
+                await chromium.wait_for(heading)
+                looks.append(await chromium.run(LOOKS))
                 if button is not None:
-                    await tab.click(button)
+                    await chromium.click(button)
 
         await credential_of(emulator, group, visit).sign_in(SCOPE)
     assert looks == [{"width": 320, "font": "system-ui, sans-serif", "text": "rgb(255, 255, 255)"}] * 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -34,7 +33,7 @@ async def browser(anyio_backend: object) -> AsyncGenerator[Chromium]:
 
 @pytest.fixture
 async def chromium(browser: Chromium) -> Chromium:
-    """It shows a new chromium."""
+    """It shows a new tab."""
     await browser.new_tab()
     return browser
 
@@ -43,7 +42,10 @@ def credential_of(
     emulator: Emulator, group: TaskGroup, visit: Callable[[str], Coroutine[Any, Any, None]]
 ) -> InteractiveBrowserCredential:
     """A credential whose person visits the sign-in page in a task of the group."""
-    open_browser = partial(anyio.from_thread.run_sync, group.start_soon, visit)
+
+    def open_browser(uri: str) -> None:
+        anyio.from_thread.run_sync(group.start_soon, visit, uri)
+
     return InteractiveBrowserCredential(
         emulator.client_id, timeout=20, open_browser=open_browser, **signing_in_at(emulator)
     )
@@ -83,6 +85,8 @@ async def test_a_person_who_cancels_reads_what_happened_and_the_program_hears_of
     assert "The user declined to sign in." in pages[0]
 
 
+DARK = {"name": "prefers-color-scheme", "value": "dark"}
+PHONE = {"width": 320, "height": 600, "deviceScaleFactor": 2, "mobile": True}
 LOOKS = """(() => {
     const style = getComputedStyle(document.body);
     return {width: document.documentElement.scrollWidth, font: style.fontFamily, text: style.color};
@@ -95,17 +99,14 @@ async def test_the_pages_are_readable_on_a_phone_in_the_dark(chromium: Chromium)
     async with open_emulator() as emulator, anyio.create_task_group() as group:
 
         async def visit(uri: str) -> None:
-            dark = {"name": "prefers-color-scheme", "value": "dark"}
-            await chromium.call("Emulation.setEmulatedMedia", features=[dark])
-            await chromium.call(
-                "Emulation.setDeviceMetricsOverride", width=320, height=600, deviceScaleFactor=2, mobile=True
-            )
+            await chromium.call("Emulation.setEmulatedMedia", features=[DARK])
+            await chromium.call("Emulation.setDeviceMetricsOverride", **PHONE)
             await chromium.visit(uri)
-            for heading, button in {"Sign in": "Sign in", "You are signed in": None}.items():
-                await chromium.wait_for(heading)
-                looks.append(await chromium.run(LOOKS))
-                if button is not None:
-                    await chromium.click(button)
+            await chromium.wait_for("Sign in")
+            looks.append(await chromium.run(LOOKS))
+            await chromium.click("Sign in")
+            await chromium.wait_for("You are signed in")
+            looks.append(await chromium.run(LOOKS))
 
         await credential_of(emulator, group, visit).sign_in(SCOPE)
     assert looks == [{"width": 320, "font": "system-ui, sans-serif", "text": "rgb(255, 255, 255)"}] * 2

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ._story import Story
 
@@ -38,6 +38,12 @@ class _Row:
         columns = slice(self.column(began), self.column(ended) + 1)
         self._cells[columns] = [(character, style)] * len(self._cells[columns])
 
+    def number(self, starts: Sequence[float], now: float, style: str) -> None:
+        """One span behind the other, the last up to now."""
+        for number, (began, ended) in enumerate(zip(starts, [*starts[1:], now], strict=False), 1):
+            self.fill(began, ended, "━", style)
+            self.put(began, f"{number}", f"bold {style}")
+
     def text(self) -> Text:
         return Text.assemble((f"{self._label:{LABELS}}", "bold"), *self._cells, no_wrap=True)
 
@@ -48,6 +54,8 @@ def chart(story: Story, now: float, width: int) -> Iterator[Text]:
     yield _requests(story, now, columns)
     yield _tokens(story, now, columns)
     yield _token_requests(story, columns)
+    if story.entra:
+        yield _entra_tokens(story, now, columns)
     yield _trouble(story, now, columns)
     yield _axis(story, columns)
 
@@ -66,17 +74,22 @@ def _requests(story: Story, now: float, columns: int) -> Text:
 
 def _tokens(story: Story, now: float, columns: int) -> Text:
     row = _Row("tokens", story.seconds, columns)
-    ends = [*(token.at for token in story.tokens[1:]), now]
-    for number, (token, end) in enumerate(zip(story.tokens, ends, strict=False), 1):
-        row.fill(token.at, end, "━", "green")
-        row.put(token.at, f"{number}", "bold green")
+    row.number([token.at for token in story.tokens], now, "green")
     return row.text()
 
 
 def _token_requests(story: Story, columns: int) -> Text:
-    row = _Row("token requests", story.seconds, columns)
+    row = _Row("exchanges" if story.entra else "token requests", story.seconds, columns)
     for request in story.token_requests:
         row.put(request.at, *(("✓", "green") if request.granted else ("✗", "bold red")))
+    return row.text()
+
+
+def _entra_tokens(story: Story, now: float, columns: int) -> Text:
+    row = _Row("Entra tokens", story.seconds, columns)
+    if story.sign_in is not None:
+        row.fill(story.sign_in.at, now, "·", "dim")
+    row.number(story.entra_tokens, now, "blue")
     return row.text()
 
 

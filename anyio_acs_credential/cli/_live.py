@@ -26,6 +26,9 @@ __all__ = ("LEAST_HEIGHT", "LEAST_WIDTH", "picture", "result")
 LEAST_WIDTH, LEAST_HEIGHT = 78, 20
 _WIDEST, _TALL = 118, 28
 _MARKS = {
+    "sign_in_asked": ("?", "bold yellow"),
+    "entra_token_fetched": ("✓", "blue"),
+    "claims_challenged": ("▼", "magenta"),
     "token_fetched": ("✓", "green"),
     "token_request_failed": ("✗", "red"),
     "request_failed": ("✗", "bold red"),
@@ -74,7 +77,8 @@ def _mood(story: Story) -> str:
 def _top(story: Story, now: float, width: int) -> list[Text]:
     title, clock = "Access tokens that renew themselves", f"{min(now, story.seconds):.1f} of {story.seconds:g} s"
     hint = f"{clock}   Ctrl-C ends"
-    about = f"{WORKERS} workers call a chat service; its access tokens live {story.lifetime:g} seconds."
+    whom = "the service for a person of Teams" if story.entra else "a chat service"
+    about = f"{WORKERS} workers call {whom}; its access tokens live {story.lifetime:g} seconds."
     return [
         Text.assemble((title, "bold"), (f"{hint:>{width - len(title)}}", "dim")),
         Text(about, "dim"),
@@ -89,14 +93,20 @@ def headline(story: Story, now: float) -> tuple[str, str]:
     if story.failed:
         return f"✗ {verdict(story)}", "bold red"
     if not story.tokens:
-        return "… starting a Communication Services emulator on this machine", "bold"
+        return _beginning(story)
     if story.trouble:
-        return f"✗ OUTAGE: the token endpoint {story.trouble}. The held token goes on.", "bold red"
+        return f"✗ OUTAGE: {story.issuer} {story.trouble}. The held token goes on.", "bold red"
     if _is_recent(story.revoked_at, now):
         return "▼ REVOKED: a request that meets a 401 gets a new token and is sent again.", "bold magenta"
     if story.outage is not None and _is_recent(story.outage.ended, now):
-        return "✓ The token endpoint is back, and no request has failed.", "bold green"
+        return f"✓ {_sentence(f'{story.issuer} is back, and no request has failed')}", "bold green"
     return "✓ The token is renewed long before it ends. Requests never wait for it.", "bold green"
+
+
+def _beginning(story: Story) -> tuple[str, str]:
+    if story.sign_in is None:
+        return "… starting a Communication Services emulator on this machine", "bold"
+    return f"? To sign in, open {story.sign_in.page} and enter {story.sign_in.code}", "bold yellow"
 
 
 def _is_recent(at: float | None, now: float) -> bool:

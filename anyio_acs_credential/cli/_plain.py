@@ -41,12 +41,13 @@ def verdict(story: Story) -> str:
 
 def sums(story: Story) -> tuple[str, ...]:
     """What happened behind the verdict."""
-    tokens, token_requests = len(story.tokens), len(story.token_requests)
-    return (
-        f"{_count(tokens, 'access token')} used, one after the other",
-        f"{_count(token_requests, 'token request')} made; {story.refused} failed while the held token went on",
+    asked = _count(len(story.token_requests), "exchange" if story.entra else "token request")
+    said = (
+        f"{_count(len(story.tokens), 'access token')} used, one after the other",
+        f"{asked} made; {story.refused} failed while the held token went on",
         f"{_count(story.turned_down, 'request')} met a 401 and succeeded with the next token",
     )
+    return (f"1 sign-in, and {_count(len(story.entra_tokens), 'Entra token')} from it", *said) if story.entra else said
 
 
 def _count(number: int, noun: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from .. import SignInRequiredError
 from ._demo import run_demo
 from ._plain import event_as_json, event_as_line, summary_as_json, summary_as_lines
 from ._story import Story
@@ -35,12 +36,13 @@ _UNREAD = _SIGNALLED + 13  # as if SIGPIPE had ended it, which not every system 
 logging.getLogger("anyio_acs_credential").addHandler(logging.NullHandler())
 
 
-def show(seconds: int, backend: str, as_json: bool) -> int:
+def show(seconds: int, backend: str, *, entra: bool, as_json: bool) -> int:
     """Run the demonstration and show it as it happens.
 
     Args:
         seconds: How long it takes.
         backend: "asyncio" or "trio".
+        entra: Whether its user signs in to Entra.
         as_json: Whether to show it as JSON lines.
 
     Returns:
@@ -51,16 +53,32 @@ def show(seconds: int, backend: str, as_json: bool) -> int:
     """
     if not find_spec(backend):
         raise click.UsageError(f'{backend} is not installed: pip install "anyio-acs-credential[{backend}]".')
-    story, status = Story(seconds), 0
+    story, status = Story(seconds, entra), 0
     try:
-        with _output(story, as_json) as draw:
+        with _no_proxy(), _output(story, as_json) as draw:
             status = anyio.run(_perform, story, draw, backend=backend)
+    except* SignInRequiredError:
+        click.echo("acs-credential: the sign-in was declined on its page: start again, and leave that alone", err=True)
+        status = 1
     except* KeyboardInterrupt:
         status = _SIGNALLED + signal.SIGINT
     except* BrokenPipeError:
         _discard_output()
         status = _UNREAD
     return status
+
+
+@contextmanager
+def _no_proxy() -> Iterator[None]:
+    """Keep HTTP clients from a proxy that the environment names: it would not find this machine's loopback."""
+    before = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = "127.0.0.1"
+    try:
+        yield
+    finally:
+        del os.environ["no_proxy"]
+        if before is not None:
+            os.environ["no_proxy"] = before
 
 
 async def _perform(story: Story, draw: Callable[[], None]) -> int:

@@ -7,10 +7,10 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ("WORKERS", "Event", "HeldToken", "Span", "Story", "TokenRequest")
+__all__ = ("WORKERS", "Event", "HeldToken", "SignIn", "Span", "Story", "TokenRequest")
 
 WORKERS = 4
-"""Tasks that send requests to the chat endpoint."""
+"""Tasks that send requests all the time."""
 
 
 class Event(NamedTuple):
@@ -31,10 +31,28 @@ class HeldToken(NamedTuple):
 
 
 class TokenRequest(NamedTuple):
-    """When the service decided on a request for a token, and whether it gave one."""
+    """When the service decided on a request for a token, and how: its HTTP status, or None for no answer."""
 
     at: float
-    granted: bool
+    status: int | None
+
+    @property
+    def granted(self) -> bool:
+        """Whether it gave a token."""
+        return self.status == 200
+
+    @property
+    def challenged(self) -> bool:
+        """Whether it wants a newer Entra token first."""
+        return self.status == 401
+
+
+class SignIn(NamedTuple):
+    """When a person was asked to sign in to Entra, and what was shown: where to go, and what to enter there."""
+
+    at: float
+    page: str
+    code: str
 
 
 @dataclass
@@ -51,13 +69,16 @@ class Story:
 
     Attributes:
         seconds: How long it is to take.
+        entra: Whether its user signs in to Entra, whose tokens are exchanged for access tokens.
         began: When it began, on the monotonic clock; None while it is being set up.
-        answers: When each request to the chat endpoint had its final answer, or failed.
+        sign_in: How the user was asked to sign in.
+        entra_tokens: When each Entra token was issued.
+        answers: When each request of the workers had its final answer, or failed.
         failed: How many of those were no success.
         turned_down: Requests that met a 401, before they were sent once more.
         tokens: The access tokens that the credential has held.
-        token_requests: What the service got at its token endpoint.
-        trouble: What the token endpoint does instead of answering; empty while it works.
+        token_requests: What the service got where it issues access tokens.
+        trouble: What it does there instead of answering; empty while it works.
         outage: When that was.
         revoked_at: When all tokens were revoked.
         events: What happened, in order.
@@ -65,7 +86,10 @@ class Story:
     """
 
     seconds: float
+    entra: bool = False
     began: float | None = None
+    sign_in: SignIn | None = None
+    entra_tokens: list[float] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)
     failed: int = 0
     turned_down: int = 0
@@ -87,14 +111,24 @@ class Story:
         return 0.0 if self.began is None else time.monotonic() - self.began
 
     @property
+    def issuer(self) -> str:
+        """Where the service issues access tokens."""
+        return "the exchange" if self.entra else "the token endpoint"
+
+    @property
     def sent(self) -> int:
-        """Requests to the chat endpoint."""
+        """Requests of the workers."""
         return len(self.answers)
 
     @property
     def refused(self) -> int:
-        """Requests for a token that brought none."""
-        return sum(not request.granted for request in self.token_requests)
+        """Requests for a token that failed."""
+        return sum(not request.granted and not request.challenged for request in self.token_requests)
+
+    @property
+    def challenges(self) -> int:
+        """Requests for a token that had to be made again with a newer Entra token."""
+        return sum(request.challenged for request in self.token_requests)
 
     def rate(self, now: float) -> int:
         """Requests in the second before `now`."""
@@ -102,6 +136,7 @@ class Story:
 
     def summary(self) -> dict[str, float]:
         """The sums."""
+        entra = {"entra_tokens": len(self.entra_tokens), "claims_challenges": self.challenges} if self.entra else {}
         return {
             "requests_sent": self.sent,
             "requests_failed": self.failed,
@@ -109,4 +144,5 @@ class Story:
             "tokens_used": len(self.tokens),
             "token_requests": len(self.token_requests),
             "token_requests_failed": self.refused,
+            **entra,
         }

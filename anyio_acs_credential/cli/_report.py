@@ -1,0 +1,101 @@
+"""Writing into a story what the service has seen and what the credential tells."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from .._events import RefreshStarted, RefreshSucceeded
+from ._story import Event, HeldToken, TokenRequest
+
+if TYPE_CHECKING:
+    from .. import CredentialEvent
+    from ..emulator import Emulator, RequestRecord
+    from ._story import Story
+
+__all__ = ("ISSUER", "Report")
+
+ISSUER = ":(issue|exchange)AccessToken$"
+"""Where the service issues access tokens, for whichever user: a pattern of paths."""
+
+_ENTRA_TOKENS = "/oauth2/v2.0/token"
+
+
+class Report:
+    """What happens, as it happens.
+
+    Args:
+        story: Where to write it.
+        emulator: The service, whose log holds more requests than the longest run makes.
+    """
+
+    def __init__(self, story: Story, emulator: Emulator) -> None:
+        self._story = story
+        self._emulator = emulator
+        self._seen = len(emulator.requests)
+
+    def note(self, kind: str, text: str, **details: float | str) -> None:
+        """Something happened just now, after what the service has seen."""
+        self.catch_up()
+        self._story.events.append(Event(self._story.now(), kind, text, details))
+
+    def observe(self, event: CredentialEvent) -> None:
+        """What the credential tells."""
+        match event:
+            case RefreshStarted(forced=True):
+                self.note("token_rejected", "a request met a 401: new token, and the request once more")
+            case RefreshSucceeded(expires_on=expires_on, next_refresh_at=next_refresh_at):
+                self._hold(expires_on, next_refresh_at or expires_on)
+
+    def _hold(self, expires_on: float, renew_on: float) -> None:
+        story, now = self._story, self._story.now()
+        token = HeldToken(now, self._offset(renew_on), self._offset(expires_on))
+        fate = _fate(story.tokens[-1], story.revoked_at, now) if story.tokens else ""
+        story.tokens.append(token)
+        number, life = len(story.tokens), token.expires_at - now
+        self.note("token_fetched", f"token {number}, good for {life:.1f} s{fate}", number=number, life=round(life, 3))
+
+    def catch_up(self) -> None:
+        """Take note of what the service has seen since the last time."""
+        records = self._emulator.requests
+        new, self._seen = records[self._seen :], len(records)
+        for record in new:
+            self._count(record, self._offset(record.time))
+
+    def _count(self, record: RequestRecord, at: float) -> None:
+        story = self._story
+        if re.search(ISSUER, record.path):
+            self._count_token_request(TokenRequest(at, record.status))
+        elif record.path.endswith(_ENTRA_TOKENS):
+            if record.status == 200:  # else the person has not entered the code yet
+                self._count_entra_token(at)
+        elif record.status == 401:
+            story.turned_down += 1
+
+    def _count_token_request(self, request: TokenRequest) -> None:
+        story = self._story
+        story.token_requests.append(request)
+        if request.challenged:
+            text = f"{story.issuer} wants a newer Entra token (claims challenge)"
+            story.events.append(Event(request.at, "claims_challenged", text, {}))
+        elif not request.granted:
+            text = f"no new token: {story.issuer} {story.trouble}"
+            story.events.append(Event(request.at, "token_request_failed", text, {}))
+
+    def _count_entra_token(self, at: float) -> None:
+        self._story.entra_tokens.append(at)
+        number = len(self._story.entra_tokens)
+        text = (
+            f"Entra token {number}, by the refresh token: nobody is asked" if number > 1 else "signed in: Entra token 1"
+        )
+        self._story.events.append(Event(at, "entra_token_fetched", text, {"number": number}))
+
+    def _offset(self, unix_time: float) -> float:
+        return self._story.now() + unix_time - time.time()
+
+
+def _fate(token: HeldToken, revoked_at: float | None, now: float) -> str:
+    if revoked_at is not None and revoked_at > token.at:
+        return "; the one before was revoked"
+    return f"; the one before had {token.expires_at - now:.1f} s left"

@@ -1,0 +1,103 @@
+"""The two users of the demonstration: how each comes to an access token."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from anyio import Event, create_task_group, sleep
+
+from .. import CommunicationTokenCredential
+from ._story import SignIn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from httpx import AsyncClient
+
+    from .. import CommunicationIdentityClient
+    from ..emulator import Emulator
+    from ._report import Report
+    from ._story import Story
+
+    MakeCredential: TypeAlias = Callable[..., CommunicationTokenCredential]
+    """Makes a user's credential; it takes what every credential takes, such as a policy."""
+
+__all__ = ("PERSON", "Stage", "entra_user", "resource_user")
+
+PERSON = "alice"
+"""Who signs in to Entra."""
+
+_SCOPE = "https://auth.msft.communication.azure.com/TeamsExtension.ManageCalls"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a user finds.
+
+    Attributes:
+        story: The run.
+        report: What writes it.
+        emulator: Service and Entra.
+        http: A client that trusts them.
+        identities: What whoever holds the resource's access key can do.
+    """
+
+    story: Story
+    report: Report
+    emulator: Emulator
+    http: AsyncClient
+    identities: CommunicationIdentityClient
+
+
+@asynccontextmanager
+async def resource_user(stage: Stage) -> AsyncGenerator[MakeCredential]:
+    """A user of the resource alone, whose tokens come from whoever holds its access key."""
+    user = await stage.identities.create_user()
+    yield partial(CommunicationTokenCredential, token_refresher=partial(stage.identities.get_token, user, ["chat"]))
+
+
+@asynccontextmanager
+async def entra_user(stage: Stage) -> AsyncGenerator[MakeCredential]:
+    """A person who signs in to Entra with a device code; those tokens are exchanged for Teams Phone Extensibility."""
+    from ..entra import DeviceCodeCredential
+
+    emulator, person = stage.emulator, _Person(stage)
+    async with DeviceCodeCredential(
+        emulator.client_id, authority=emulator.authority, verify=emulator.ssl_context, prompt_callback=person.read
+    ) as entra:
+        async with create_task_group() as group:
+            group.start_soon(person.enter)
+            await entra.sign_in(_SCOPE)
+        yield partial(
+            CommunicationTokenCredential,
+            resource_endpoint=emulator.endpoint,
+            token_credential=entra,
+            scopes=(_SCOPE,),
+            http_client=stage.http,
+        )
+
+
+class _Person:
+    """Reads a code off this screen and, after a moment, enters it on another device."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._has_read = Event()
+        self._code = ""
+
+    def read(self, page: str, code: str, _expires_on: int) -> None:
+        story, report = self._stage.story, self._stage.report
+        story.sign_in, self._code = SignIn(story.now(), page, code), code
+        text = f"sign in: enter {code} at {page}"
+        report.note("sign_in_asked", text, verification_uri=page, user_code=code)
+        self._has_read.set()
+
+    async def enter(self) -> None:
+        await self._has_read.wait()
+        await sleep(0.08 * self._stage.story.seconds)
+        self._stage.report.note("code_entered", f"{PERSON} enters the code (the demonstration plays her part)")
+        with suppress(ValueError):  # somebody at this machine was faster, on the page itself
+            self._stage.emulator.approve(self._code, PERSON)

@@ -11,25 +11,28 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from entra_users import skip_pauses
 
+from anyio_acs_credential import CommunicationIdentityClient, SignInRequiredError
 from anyio_acs_credential.cli import main
-from anyio_acs_credential.cli._story import Event, HeldToken, Span, Story, TokenRequest
+from anyio_acs_credential.cli._story import Event, HeldToken, SignIn, Span, Story, TokenRequest
 
 pytest.importorskip("click", reason="the command line is an extra")
 rich_console = pytest.importorskip("rich.console", reason="the live view is an extra")
 
-from anyio_acs_credential.cli import _run  # noqa: E402 - it needs click
+from anyio_acs_credential.cli import _run, _users  # noqa: E402 - they need what the extras bring
 from anyio_acs_credential.cli._demo import _http_client, _Scenario, run_demo  # noqa: E402
 from anyio_acs_credential.cli._live import LEAST_HEIGHT, LEAST_WIDTH, headline, picture, result  # noqa: E402
+from anyio_acs_credential.cli._report import Report  # noqa: E402
 from anyio_acs_credential.emulator import open_emulator  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
 SECONDS = 10
 COMMAND = [sys.executable, "-m", "anyio_acs_credential", "demo", "--seconds", str(SECONDS)]
@@ -48,20 +51,38 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 # The scenario
 
 
+NEWS = {"token_fetched", "entra_token_fetched", "token_request_failed"}
+OUTAGE = ["outage_began", "outage_changed", "outage_changed", "outage_ended"]
+SIGN_IN = ["sign_in_asked", "code_entered"]
+
+
 async def test_no_request_fails_through_an_outage_and_a_revocation() -> None:
-    """Tokens end, the endpoint that issues them breaks in three ways, all are revoked, and each request succeeds."""
-    story = Story(SECONDS)
-    await run_demo(story)
-    kinds = [event.kind for event in story.events]
+    """Tokens end, what issues them breaks in three ways, all are revoked, and each request of both users succeeds."""
+    alone, entra = Story(SECONDS), Story(SECONDS, entra=True)
+    async with anyio.create_task_group() as group:
+        group.start_soon(run_demo, alone)
+        group.start_soon(run_demo, entra)
+    for story in (alone, entra):
+        check_the_story(story)
+    assert kinds(alone) == ["started", *OUTAGE, "tokens_revoked", "token_rejected"]
+    assert kinds(entra) == ["started", *SIGN_IN, *OUTAGE, "tokens_revoked", "token_rejected", "claims_challenged"]
+    assert (len(alone.entra_tokens), alone.challenges) == (0, 0)
+    assert len(entra.entra_tokens) >= 3
+    assert entra.challenges == 1
+
+
+def kinds(story: Story) -> list[str]:
+    return [event.kind for event in story.events if event.kind not in NEWS]
+
+
+def check_the_story(story: Story) -> None:
+    fetched = sum(event.kind == "token_fetched" for event in story.events)
     assert story.over
     assert story.failed == 0
     assert story.sent > 100
     assert story.turned_down >= 1
     assert story.refused >= 1
-    assert len(story.tokens) == len(story.token_requests) - story.refused == kinds.count("token_fetched") >= 5
-    told = [kind for kind in kinds if kind not in {"token_fetched", "token_request_failed"}]
-    outage = ["outage_began", "outage_changed", "outage_changed", "outage_ended"]
-    assert told == ["started", *outage, "tokens_revoked", "token_rejected"]
+    assert len(story.tokens) == len(story.token_requests) - story.refused - story.challenges == fetched >= 5
     assert SECONDS - 0.5 < story.answers[-1] < SECONDS + 2
 
 
@@ -81,6 +102,76 @@ async def test_a_request_that_fails_is_counted() -> None:
     assert len(failures) == story.failed == story.sent  # the others had no token
 
 
+@asynccontextmanager
+async def a_stage() -> AsyncGenerator[_users.Stage]:
+    """Where a user signs in; nothing is called."""
+    story = Story(SECONDS, entra=True)
+    async with (
+        open_emulator() as emulator,
+        _http_client(emulator) as http,
+        CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http) as identities,
+    ):
+        yield _users.Stage(story, Report(story, emulator), emulator, http, identities)
+
+
+def in_that_moment(monkeypatch: pytest.MonkeyPatch, what: Callable[[], None]) -> list[float]:
+    """What happens between the code on the screen and its being entered; gives how long that is to take."""
+    moments: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        moments.append(seconds)
+        what()
+        await anyio.lowlevel.checkpoint()
+
+    skip_pauses(monkeypatch)
+    monkeypatch.setattr(_users, "sleep", sleep)
+    return moments
+
+
+async def test_a_person_signs_in_with_the_code_that_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code that a person is to see is shown and entered; the device code, a secret, is told to nobody."""
+    moments = in_that_moment(monkeypatch, lambda: None)
+    async with a_stage() as stage, _users.entra_user(stage) as make_credential, make_credential() as credential:
+        token = await credential.get_token()
+        assert credential.identity == f"8:{token.claims['skypeid']}"
+    asked, entered, *_ = stage.story.events
+    assert stage.story.sign_in
+    code, page = stage.story.sign_in.code, stage.story.sign_in.page
+    assert asked.text == f"sign in: enter {code} at {page}"
+    assert asked.details == {"verification_uri": page, "user_code": code}
+    assert entered.text == "alice enters the code (the demonstration plays her part)"
+    assert list(stage.emulator._entra.users) == ["alice"]
+    assert moments == [0.08 * SECONDS]
+    (device_code,) = stage.emulator._entra.devices._devices
+    assert device_code not in repr(stage.story)
+
+
+async def test_somebody_who_watches_may_enter_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens the page that is shown and is faster than the demonstration has signed in."""
+
+    def be_faster() -> None:
+        assert stage.story.sign_in
+        stage.emulator.approve(stage.story.sign_in.code, "bob")
+
+    in_that_moment(monkeypatch, be_faster)
+    async with a_stage() as stage, _users.entra_user(stage):
+        assert list(stage.emulator._entra.users) == ["bob"]
+
+
+async def test_somebody_who_watches_may_decline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That ends the demonstration, with what can be told in a line."""
+
+    def decline() -> None:
+        assert stage.story.sign_in
+        stage.emulator.decline(stage.story.sign_in.code)
+
+    in_that_moment(monkeypatch, decline)
+    async with a_stage() as stage:
+        with pytest.RaisesGroup(SignInRequiredError):
+            async with _users.entra_user(stage):
+                pytest.fail("nobody has signed in")
+
+
 # What it shows
 
 
@@ -91,11 +182,21 @@ def a_story(**changes: object) -> Story:
         answers=[n / 50 for n in range(500)],
         turned_down=2,
         tokens=[HeldToken(0, 3.5, 7), HeldToken(3.5, 7, 10.5)],
-        token_requests=[TokenRequest(0, True), TokenRequest(3.5, True), TokenRequest(7.1, False)],
+        token_requests=[TokenRequest(0, 200), TokenRequest(3.5, 200), TokenRequest(7.1, None)],
         events=[Event(n / 2, "token_fetched", f"event {n}", {"number": n}) for n in range(20)],
     )
     for name, value in changes.items():
         setattr(story, name, value)
+    return story
+
+
+PAGE = "https://127.0.0.1:65535/device"
+
+
+def an_entra_story(**changes: object) -> Story:
+    """The same, with a sign-in that took three seconds; the service has a challenge for the last request."""
+    story = a_story(entra=True, sign_in=SignIn(0.5, PAGE, "ABCDEFGHJ"), entra_tokens=[3.5, 8.0], **changes)
+    story.token_requests.append(TokenRequest(9, 401))
     return story
 
 
@@ -118,6 +219,9 @@ def test_the_picture_fits_the_terminal(size: tuple[int, int], now: float, outage
         Story(20),
         a_story(outage=outage, trouble="cuts its connections", revoked_at=9.5, failed=1234),
         a_story(outage=outage, revoked_at=19.9, answers=[]),
+        Story(117, entra=True),
+        Story(117, entra=True, sign_in=SignIn(0.5, PAGE, "ABCDEFGHJ")),
+        an_entra_story(outage=outage, revoked_at=19.9, trouble="cuts its connections"),
     ):
         lines = shown(picture(story, now, width, height), width)
         assert len(lines) <= height
@@ -142,6 +246,23 @@ def test_the_headline_says_what_goes_on(changes: dict[str, object], now: float, 
     assert said in headline(a_story(**changes), now)[0]
 
 
+@pytest.mark.parametrize(
+    ("changes", "now", "said"),
+    [
+        ({"tokens": [], "sign_in": None}, 0, "starting"),
+        ({"tokens": []}, 2, f"To sign in, open {PAGE} and enter ABCDEFGHJ"),
+        ({}, 5, "renewed long before it ends"),
+        ({"trouble": "answers 503"}, 8, "OUTAGE: the exchange answers 503"),
+        ({"outage": Span(7, 9)}, 10, "The exchange is back"),
+    ],
+)
+def test_the_headline_of_a_person_who_signs_in(changes: dict[str, object], now: float, said: str) -> None:
+    story = an_entra_story()
+    for name, value in changes.items():
+        setattr(story, name, value)
+    assert said in headline(story, now)[0]
+
+
 def test_the_bar_shrinks_with_the_life_of_the_token() -> None:
     bars = [shown(picture(a_story(), now, 80, 24))[7] for now in (3.5, 7, 8.75, 10.5, 12)]
     assert [bar.count("█") for bar in bars] == [76, 38, 19, 0, 0]
@@ -151,11 +272,31 @@ def test_the_bar_shrinks_with_the_life_of_the_token() -> None:
 def test_the_chart_shows_what_happened_when() -> None:
     """Five rows over one axis: a column is a third of a second at 80 columns."""
     lines = shown(picture(a_story(outage=Span(7, 9), revoked_at=9.9), 10.0, 80, 24))
-    rows = {line[2:18].strip(): line[18:] for line in lines if line.startswith(("  t", "  requests"))}
+    rows = {line[2:18].strip(): line[18:] for line in lines[12:17]}
     assert rows["requests"] == "▇" * 30
     assert rows["tokens"] == f"1{'━' * 9}2{'━' * 20}"
     assert rows["token requests"] == f"✓{' ' * 9}✓{' ' * 10}✗"
     assert rows["trouble"].split() == ["outage▒", "▼", "revoked"]
+
+
+def test_the_chart_shows_whose_tokens_were_exchanged() -> None:
+    """A row more: the sign-in, and the Entra tokens that came of it."""
+    lines = shown(picture(an_entra_story(answers=[5.0]), 10.0, 80, 24))
+    rows = {line[2:18].strip(): line[18:] for line in lines[12:18]}
+    assert list(rows) == ["requests", "tokens", "exchanges", "Entra tokens", "trouble", ""]
+    assert rows["requests"].split() == ["▇"]
+    assert rows["exchanges"] == f"✓{' ' * 9}✓{' ' * 10}✗{' ' * 5}✗"
+    assert rows["Entra tokens"] == f" {'·' * 9}1{'━' * 13}2{'━' * 6}"
+
+
+def test_the_sums_of_a_person_who_signs_in() -> None:
+    """A challenge is no failure."""
+    lines = shown(result(an_entra_story(), 20, 80))
+    assert "    1 sign-in, and 2 Entra tokens from it; 1 claims challenge met." in lines
+    assert "    4 exchanges made; 1 failed while the held token went on." in lines
+    sums = an_entra_story().summary()
+    assert (sums["entra_tokens"], sums["claims_challenges"], sums["token_requests_failed"]) == (2, 1, 1)
+    assert "entra_tokens" not in a_story().summary()
 
 
 def test_a_failure_is_in_the_sums() -> None:
@@ -213,6 +354,51 @@ def test_json(a_scenario: Callable[..., None], capsys: pytest.CaptureFixture[str
     first, summary = map(json.loads, capsys.readouterr().out.splitlines())
     assert first == {"event": "started", "at": 0.5, "text": "it began", "number": 1}
     assert (summary["event"], summary["requests_sent"], summary["requests_failed"]) == ("summary", 3, 0)
+
+
+def test_a_sign_in_that_is_declined(a_scenario: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    def decline(story: Story) -> None:
+        raise SignInRequiredError("whatever")
+
+    a_scenario(decline)
+    assert main(["demo", "--entra"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch("acs-credential: the sign-in was declined .*: start again, .*\n", err)
+
+
+@pytest.mark.parametrize(("arguments", "entra"), [([], False), (["--entra"], True)])
+def test_whose_tokens_they_are(a_scenario: Callable[..., None], arguments: list[str], entra: bool) -> None:
+    seen = []
+
+    def look(story: Story) -> None:
+        seen.append(story.entra)
+        story.over = True
+
+    a_scenario(look)
+    assert main(["demo", *arguments]) == 0
+    assert seen == [entra]
+
+
+@pytest.mark.parametrize("before", [None, "example.com"])
+def test_no_proxy_is_asked_for_the_loopback(
+    a_scenario: Callable[..., None], monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    """What the environment says of proxies is as it was when the demonstration is over."""
+
+    def look(story: Story) -> None:
+        seen.append(os.environ["no_proxy"])
+        story.over = True
+
+    seen: list[str] = []
+    if before is None:
+        monkeypatch.delenv("no_proxy", raising=False)
+    else:
+        monkeypatch.setenv("no_proxy", before)
+    a_scenario(look)
+    assert main(["demo"]) == 0
+    assert seen == ["127.0.0.1"]
+    assert os.environ.get("no_proxy") == before
 
 
 class Terminal(io.StringIO):
@@ -357,7 +543,14 @@ def test_nonsense_is_answered_with_the_fix(arguments: list[str], fix: str, capsy
     assert fix in err
 
 
-@pytest.mark.parametrize(("arguments", "taught"), [([], "acs-credential demo"), (["demo", "--help"], "--json | tail")])
+@pytest.mark.parametrize(
+    ("arguments", "taught"),
+    [
+        ([], "acs-credential demo --entra"),
+        (["demo", "--help"], "--json | tail"),
+        (["demo", "--help"], "signs in with a device code"),
+    ],
+)
 def test_help_teaches_by_example(arguments: list[str], taught: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     assert taught in capsys.readouterr().out
@@ -441,7 +634,7 @@ def start(*arguments: str, **options: object) -> subprocess.Popen[str]:
 class PseudoTerminal:
     """A terminal of 80 by 24, and the demonstration in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
         import fcntl
         import pty
         import struct
@@ -452,7 +645,13 @@ class PseudoTerminal:
         environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
         environment |= {"TERM": "xterm-256color", "NO_COLOR": "1", "PYTHONUTF8": "1"}
         self.process = start(
-            stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True, preexec_fn=_own_terminal
+            *arguments,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=_own_terminal,
         )
         os.close(slave)
         self.seen = ""
@@ -484,8 +683,8 @@ def _own_terminal() -> None:
 
 
 @pytest.fixture
-def pseudo_terminal() -> Iterator[PseudoTerminal]:
-    terminal = PseudoTerminal()
+def pseudo_terminal(request: pytest.FixtureRequest) -> Iterator[PseudoTerminal]:
+    terminal = PseudoTerminal(*getattr(request, "param", ()))
     yield terminal
     with suppress(ProcessLookupError):
         terminal.process.kill()
@@ -504,18 +703,19 @@ def restored(seen: str) -> bool:
 def test_the_whole(pseudo_terminal: PseudoTerminal) -> None:
     """As a picture, as lines and as JSON: it ends by itself, no request has failed, and no token is shown."""
     pytest.importorskip("trio")
-    plain, as_json = start(), start("--json", "--backend", "trio")
+    plain, as_json, entra = start(), start("--json", "--backend", "trio"), start("--entra")
     pseudo_terminal.read()
-    outputs = pseudo_terminal.seen, *plain.communicate(timeout=40), *as_json.communicate(timeout=40)
-    assert (pseudo_terminal.process.wait(5), plain.returncode, as_json.returncode) == (0, 0, 0)
-    assert not any("eyJ" in output for output in outputs)
-    picture, lines, plain_errors, objects, json_errors = outputs
-    assert (plain_errors, json_errors) == ("", "")
+    picture, processes = pseudo_terminal.seen, (plain, as_json, entra)
+    outputs, errors = zip(*(process.communicate(timeout=40) for process in processes), strict=True)
+    assert [pseudo_terminal.process.wait(5), *(process.returncode for process in processes)] == [0] * 4
+    assert errors == ("",) * 3
+    assert not any("eyJ" in output for output in (picture, *outputs))
     check_the_picture(picture)
-    assert "no request failed: " in lines
-    assert lines.isascii()
-    assert ESCAPE not in lines
-    check_the_objects([json.loads(line) for line in objects.splitlines()])
+    for lines in (outputs[0], outputs[2]):
+        assert "no request failed: " in lines
+        assert lines.isascii()
+        assert ESCAPE not in lines
+    check_the_objects([json.loads(line) for line in outputs[1].splitlines()])
 
 
 def check_the_picture(seen: str) -> None:
@@ -536,7 +736,11 @@ def check_the_objects(objects: list[dict[str, object]]) -> None:
 
 
 @ON_POSIX
-@pytest.mark.parametrize("moment", ["starting", "a second", "OUTAGE"])
+@pytest.mark.parametrize(
+    ("pseudo_terminal", "moment"),
+    [((), "starting"), ((), "a second"), ((), "OUTAGE"), (("--entra",), "To sign in, open")],
+    indirect=["pseudo_terminal"],
+)
 def test_ctrl_c_in_a_terminal(pseudo_terminal: PseudoTerminal, moment: str) -> None:
     """It ends within a second, and leaves the terminal as it was."""
     pseudo_terminal.read(moment)
@@ -551,18 +755,22 @@ def test_ctrl_c_in_a_terminal(pseudo_terminal: PseudoTerminal, moment: str) -> N
 
 @ON_POSIX
 @pytest.mark.parametrize(
-    ("moment", "number", "backend"),
+    ("moment", "number", "arguments"),
     [
-        ("emulated service", signal.SIGINT, "asyncio"),
-        ("token 2", signal.SIGTERM, "asyncio"),
-        ("token 1", signal.SIGINT, "trio"),
-        ("does not answer", signal.SIGTERM, "trio"),
+        ("emulated service", signal.SIGINT, ["--backend=asyncio"]),
+        ("token 2", signal.SIGTERM, ["--backend=asyncio"]),
+        ("token 1", signal.SIGINT, ["--backend=trio"]),
+        ("does not answer", signal.SIGTERM, ["--backend=trio"]),
+        ("emulated service", signal.SIGINT, ["--backend=asyncio", "--entra"]),
+        ("sign in: enter", signal.SIGINT, ["--backend=asyncio", "--entra"]),
+        ("sign in: enter", signal.SIGINT, ["--backend=trio", "--entra"]),
     ],
 )
-def test_a_signal_in_a_pipe(moment: str, number: int, backend: str) -> None:
-    """It ends within a second without a word."""
-    pytest.importorskip(backend)
-    with start("--backend", backend) as process:
+def test_a_signal_in_a_pipe(moment: str, number: int, arguments: list[str]) -> None:
+    """It ends within a second without a word, while somebody is to sign in as well."""
+    if "--backend=trio" in arguments:
+        pytest.importorskip("trio")
+    with start(*arguments) as process:
         assert process.stdout
         assert any(moment in line for line in process.stdout)
         process.send_signal(number)

@@ -68,7 +68,7 @@ def _requests(story: Story, now: float, columns: int) -> Text:
     most = 1.3 * max(counts) or 1.0
     for column in range(row.column(now)):  # the last is not full yet
         height = round(counts[column] / most * len(_HEIGHTS))
-        row.put((column + 0.5) * story.seconds / columns, _HEIGHTS[height], "cyan")
+        row.put((column + 0.5) * story.seconds / columns, _HEIGHTS[height] if counts[column] else " ", "cyan")
     return row.text()
 
 

@@ -54,7 +54,8 @@ def _group(context: click.Context) -> None:
 
     \b
     Begin with:
-      acs-credential demo     see it at work; no account and no settings needed
+      acs-credential demo           see it at work; no account and no settings needed
+      acs-credential demo --entra   the same for a person who signs in to Entra
     """  # noqa: D301 - click's mark is the character, not its escape
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -77,8 +77,9 @@ def _mood(story: Story) -> str:
 def _top(story: Story, now: float, width: int) -> list[Text]:
     title, clock = "Access tokens that renew themselves", f"{min(now, story.seconds):.1f} of {story.seconds:g} s"
     hint = f"{clock}   Ctrl-C ends"
-    whom = "the service for a person of Teams" if story.entra else "a chat service"
-    about = f"{WORKERS} workers call {whom}; its access tokens live {story.lifetime:g} seconds."
+    about = f"{WORKERS} workers call a chat service; its access tokens live {story.lifetime:g} seconds."
+    if story.entra:
+        about = f"{WORKERS} workers call the service for alice; her access tokens live {story.lifetime:g} seconds."
     return [
         Text.assemble((title, "bold"), (f"{hint:>{width - len(title)}}", "dim")),
         Text(about, "dim"),

@@ -47,7 +47,10 @@ def sums(story: Story) -> tuple[str, ...]:
         f"{asked} made; {story.refused} failed while the held token went on",
         f"{_count(story.turned_down, 'request')} met a 401 and succeeded with the next token",
     )
-    return (f"1 sign-in, and {_count(len(story.entra_tokens), 'Entra token')} from it", *said) if story.entra else said
+    if not story.entra:
+        return said
+    tokens, challenges = _count(len(story.entra_tokens), "Entra token"), _count(story.challenges, "claims challenge")
+    return (f"1 sign-in, and {tokens} from it; {challenges} met", *said)
 
 
 def _count(number: int, noun: str) -> str:

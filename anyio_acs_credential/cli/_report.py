@@ -67,9 +67,8 @@ class Report:
         story = self._story
         if re.search(ISSUER, record.path):
             self._count_token_request(TokenRequest(at, record.status))
-        elif record.path.endswith(_ENTRA_TOKENS):
-            if record.status == 200:  # else the person has not entered the code yet
-                self._count_entra_token(at)
+        elif record.path.endswith(_ENTRA_TOKENS) and record.status == 200:  # before the code is entered, it is 400
+            self._count_entra_token(at)
         elif record.status == 401:
             story.turned_down += 1
 

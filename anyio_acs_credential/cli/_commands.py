@@ -92,7 +92,8 @@ def demo(entra: bool, seconds: int, backend: str, as_json: bool) -> int:
     \b
     Exit status:
       0  no request failed        130  ended by Ctrl-C
-      1  a request failed         143  ended by SIGTERM
+      1  a request failed, or     143  ended by SIGTERM
+         nobody signed in
       2  it could not be run      141  nobody reads the output any more
     """  # noqa: D301 - as above
     from ._run import show

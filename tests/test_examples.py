@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from math import inf
 from pathlib import Path
@@ -14,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
+import msal_extensions  # type: ignore[import-untyped]
 import pytest
+from anyio.streams.text import TextReceiveStream
+from cryptography.fernet import Fernet
+from entra_users import skip_pauses
+from scripted_browser import follow_sign_in
 from servers import Server, answer, serve
 
 from anyio_acs_credential import CommunicationIdentityClient, TokenRefreshError, TokenSourceError
@@ -25,15 +32,27 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from anyio.abc import ByteStream
+    from anyio.streams.memory import MemoryObjectReceiveStream
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+SCRIPTED_BROWSER = Path(__file__).with_name("scripted_browser.py")
 THREAD = r"19:acsV1_[0-9a-f]{32}@thread\.v2"
-ARGUMENTS_AND_OUTPUT = {
-    "static_token.py": (["Lunch"], rf"8:acs:\S+ opened {THREAD}\n"),
-    "long_session.py": (["0.1"], r"the call goes on with AccessToken\(<hidden>, expires_on=\d+\)\n0 renewals\n"),
-    "injected_bot.py": (["Lunch", "Friday"], rf"Lunch: {THREAD}\nFriday: {THREAD}\n"),
-    "shared_by_tasks.py": ([], r"(worker \d+ sees 0 threads\n){20}tokens fetched: 1\n"),
+HIDDEN = r"\w+Token\(<hidden>, expires_on=\d+\)"
+TOKEN = rf"8:acs:\S+ has {HIDDEN}\n"
+CODE = r"To sign in, open .*enter the code \w+.*\n"
+COMMANDS_AND_OUTPUT = {
+    "static_token.py Lunch": rf"8:acs:\S+ opened {THREAD}\n",
+    "long_session.py 0.1": r"the call goes on with AccessToken\(<hidden>, expires_on=\d+\)\n0 renewals\n",
+    "injected_bot.py Lunch Friday": rf"Lunch: {THREAD}\nFriday: {THREAD}\n",
+    "shared_by_tasks.py": r"(worker \d+ sees 0 threads\n){20}tokens fetched: 1\n",
+    "teams_phone_bot.py 1": rf"{CODE}8:acs:\S+ goes on with {HIDDEN}\n",
+    "desktop_chat.py Lunch Friday": (rf"Sign in with the browser that opens now.\nLunch: {THREAD}\nFriday: {THREAD}\n"),
+    "from_azure_identity.py before": CODE + TOKEN,
+    "from_azure_identity.py after": CODE + TOKEN,
+    "remembered_sign_in.py": rf"You will have to .*\nTo change that, install .*\n{CODE}{TOKEN}",
 }
+EXAMPLES_RUN = {command.partition(" ")[0] for command in COMMANDS_AND_OUTPUT}
+BOTH = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # for those that take seconds
 
 
 @asynccontextmanager
@@ -58,14 +77,70 @@ async def running(**settings: Any) -> AsyncGenerator[tuple[Emulator, dict[str, s
                     "ACS_ENDPOINT": emulator.endpoint,
                     "ACS_TOKEN": token.token,
                     "TOKEN_SERVER": f"{token_server.url}/token",
+                    "ENTRA_AUTHORITY": f"{emulator.authority}/v2.0",
+                    "ENTRA_CLIENT_ID": emulator.client_id,
+                    "AZURE_AUTHORITY_HOST": emulator.endpoint,
+                    "AZURE_CLIENT_ID": emulator.client_id,
+                    "AZURE_TENANT_ID": emulator.tenant_id,
                     "SSL_CERT_FILE": emulator.ca_file,
+                    "REQUESTS_CA_BUNDLE": emulator.ca_file,  # as SSL_CERT_FILE, for azure-identity
                 },
             )
+
+
+class Person:
+    """Reads what a program prints, and enters the codes on another device at once.
+
+    Attributes:
+        lines: What was read.
+        codes: How many codes were entered.
+    """
+
+    def __init__(self, emulator: Emulator, *, declining: bool = False) -> None:
+        self._emulator = emulator
+        self._declining = declining
+        self.lines: list[str] = []
+        self.codes = 0
+
+    def read(self, *parts: object, **_options: object) -> None:
+        """Take the place of `print`."""
+        self.lines.append(" ".join(map(str, parts)))
+        for code in re.findall(r"enter the code (\w+)(?!\w)", self.lines[-1]):
+            self.codes += 1
+            if self._declining and self.codes > 1:
+                self._emulator.decline(code)
+            else:
+                self._emulator.approve(code, "alice")
+
+
+async def run_program(command: str, environment: dict[str, str], person: Person) -> tuple[str, int | None]:
+    """Run an example as a process of its own, with somebody who reads its output; what it printed, and how it ended."""
+    name, *arguments = command.split()
+    process = await anyio.open_process(
+        [sys.executable, "-u", "-W", "error", str(EXAMPLES / name), *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    output, line = "", ""
+    async with process:
+        assert process.stdout is not None
+        async for text in TextReceiveStream(process.stdout):
+            output += text
+            *lines, line = (line + text).split("\n")
+            for each in lines:
+                person.read(each)
+        await process.wait()
+    return output, process.returncode
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+
+
+def written_in(folder: Path) -> list[Path]:
+    return list(folder.rglob("*"))
 
 
 def load(name: str) -> ModuleType:
@@ -83,40 +158,50 @@ def issued(emulator: Emulator) -> int:
 
 
 def test_every_example_is_run() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(ARGUMENTS_AND_OUTPUT)
+    assert {path.name for path in EXAMPLES.glob("*.py")} == EXAMPLES_RUN
 
 
-@pytest.mark.parametrize("name", sorted(ARGUMENTS_AND_OUTPUT))
+@pytest.mark.parametrize("name", sorted(EXAMPLES_RUN))
 def test_an_example_is_short_and_says_how_to_run_it(name: str) -> None:
-    """Under 60 lines, with a docstring that ends in the command."""
+    """Of a screen or two, with a docstring that ends in the command."""
     text = (EXAMPLES / name).read_text("utf-8")
-    assert text.count("\n") < 60
+    assert text.count("\n") < (150 if name == "web_app.py" else 90)
     assert f"\n    python {name}" in (load(name).__doc__ or "")
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("name", sorted(ARGUMENTS_AND_OUTPUT))
-async def test_an_example_runs_with_what_its_docstring_exports(name: str) -> None:
+@pytest.mark.parametrize("command", COMMANDS_AND_OUTPUT)
+async def test_an_example_runs_with_what_its_docstring_exports(command: str, tmp_path: Path) -> None:
     """As a process of its own, which sees the variables that its docstring names, and warns of nothing."""
-    arguments, output = ARGUMENTS_AND_OUTPUT[name]
-    wanted = {"SSL_CERT_FILE", *re.findall(r"^    export (\w+)=", load(name).__doc__ or "", re.MULTILINE)}
-    async with running() as (_, environment):
+    name = command.partition(" ")[0]
+    if name == "remembered_sign_in.py" and sys.platform != "linux":
+        pytest.skip("it would write into this machine's keyring")
+    exported = re.findall(r"^    export (\w+)=", load(name).__doc__ or "", re.MULTILINE)
+    async with running(device_code_interval=1) as (emulator, environment):
+        emulator.sign_in_as = "alice"
         inherited = {key: value for key, value in os.environ.items() if key not in environment}
-        done = await anyio.run_process(
-            [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
-            env=inherited | {key: environment[key] for key in wanted},
-            stderr=subprocess.STDOUT,
-            check=False,
+        person = Person(emulator)
+        output, status = await run_program(
+            command,
+            {
+                **inherited,
+                **{key: environment[key] for key in {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", *exported}},
+                "BROWSER": f"{sys.executable} {SCRIPTED_BROWSER} %s",
+                "DBUS_SESSION_BUS_ADDRESS": "disabled:",  # a session without a keyring
+                "HOME": str(tmp_path),
+            },
+            person,
         )
-    assert re.fullmatch(output, done.stdout.decode()), done.stdout.decode()
-    assert done.returncode == 0
+    assert re.fullmatch(COMMANDS_AND_OUTPUT[command], output), output
+    assert status == 0
+    assert written_in(tmp_path) == []
 
 
 async def test_static_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     async with running() as (_, environment):
         set_environment(monkeypatch, environment)
         await load("static_token.py").main("Lunch")
-    assert re.fullmatch(ARGUMENTS_AND_OUTPUT["static_token.py"][1], capsys.readouterr().out)
+    assert re.fullmatch(COMMANDS_AND_OUTPUT["static_token.py Lunch"], capsys.readouterr().out)
 
 
 async def test_injected_bot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +210,7 @@ async def test_injected_bot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         set_environment(monkeypatch, environment)
         await load("injected_bot.py").main("Lunch", "Friday")
         assert issued(emulator) == 1
-    assert re.fullmatch(ARGUMENTS_AND_OUTPUT["injected_bot.py"][1], capsys.readouterr().out)
+    assert re.fullmatch(COMMANDS_AND_OUTPUT["injected_bot.py Lunch Friday"], capsys.readouterr().out)
 
 
 async def test_injected_bot_that_is_not_registered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,4 +264,150 @@ async def test_shared_by_tasks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         set_environment(monkeypatch, environment)
         await load("shared_by_tasks.py").main()
         assert issued(emulator) == 1
-    assert re.fullmatch(ARGUMENTS_AND_OUTPUT["shared_by_tasks.py"][1], capsys.readouterr().out)
+    assert re.fullmatch(COMMANDS_AND_OUTPUT["shared_by_tasks.py"], capsys.readouterr().out)
+
+
+@BOTH
+async def test_teams_phone_bot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through several lives of both its tokens, and a sign-in that ends and is made again."""
+    async with bot(monkeypatch) as (emulator, person, lines):
+        renewed = [await lines.receive() for _ in range(2)]
+        assert person.codes == 1
+        emulator.revoke_refresh_tokens("alice")
+        while person.codes == 1:
+            renewed.append(await lines.receive())
+        renewed.append(await lines.receive())
+    assert person.codes == 2
+    assert len(set(renewed)) >= 3
+    assert all(re.fullmatch(rf"8:acs:\S+ goes on with {HIDDEN}", line) for line in renewed)
+
+
+@BOTH
+async def test_teams_phone_bot_whose_person_declines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, and lives on."""
+    async with bot(monkeypatch, declining=True) as (emulator, person, lines):
+        await lines.receive()
+        emulator.revoke_refresh_tokens("alice")
+        while " goes on with " in (line := await lines.receive()):
+            pass
+        assert line.startswith("not signed in yet: ")
+    assert person.codes == 2
+
+
+@asynccontextmanager
+async def bot(
+    monkeypatch: pytest.MonkeyPatch, *, declining: bool = False
+) -> AsyncGenerator[tuple[Emulator, Person, MemoryObjectReceiveStream[str]]]:
+    """The bot at work with tokens that live 2 seconds, the person at its terminal, and what it prints itself."""
+    skip_pauses(monkeypatch)
+    program = load("teams_phone_bot.py")
+    printed, lines = anyio.create_memory_object_stream[str](inf)
+    monkeypatch.setattr(program, "print", lambda text, **_: printed.send_nowait(text), raising=False)
+    with printed, lines:
+        async with (
+            running(token_lifetime=2, entra_token_lifetime=2) as (emulator, environment),
+            anyio.create_task_group() as group,
+        ):
+            person = Person(emulator, declining=declining)
+            monkeypatch.setattr("builtins.print", person.read)
+            set_environment(monkeypatch, environment)
+            group.start_soon(program.main, inf)
+            yield emulator, person, lines
+            group.cancel_scope.cancel()
+
+
+@BOTH
+async def test_desktop_chat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The browser follows the sign-in page to the program's own port, and the threads are opened."""
+    async with running() as (emulator, environment):
+        emulator.sign_in_as = "alice"
+        set_environment(monkeypatch, environment)
+        await load("desktop_chat.py").main("Lunch", "Friday", open_browser=follow_sign_in)
+    assert re.fullmatch(COMMANDS_AND_OUTPUT["desktop_chat.py Lunch Friday"], capsys.readouterr().out)
+
+
+@BOTH
+async def test_desktop_chat_whose_person_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as (_, environment):
+        set_environment(monkeypatch, environment)
+        with pytest.raises(SystemExit, match=r"^Nobody signed in"):
+            await load("desktop_chat.py").main("Lunch", open_browser=partial(follow_sign_in, decision="cancel"))
+
+
+@BOTH
+async def test_desktop_chat_without_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as (_, environment):
+        set_environment(monkeypatch, environment)
+        with pytest.raises(SystemExit, match="no browser could be opened"):
+            await load("desktop_chat.py").main("Lunch", open_browser=lambda _: False)
+
+
+@BOTH
+@pytest.mark.parametrize("form", ["before", "after"])
+async def test_from_azure_identity(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One code and one exchange, whoever signs in."""
+    async with running(device_code_interval=1) as (emulator, environment):
+        person = Person(emulator)
+        monkeypatch.setattr("builtins.print", person.read)
+        set_environment(monkeypatch, environment)
+        await load("from_azure_identity.py").main(form)
+        assert sum("exchangeAccessToken" in request.path for request in emulator.requests) == 1
+    assert re.fullmatch(CODE + TOKEN, "".join(f"{line}\n" for line in person.lines))
+
+
+def test_from_azure_identity_shows_the_lines_that_run() -> None:
+    """The five lines of each form in the docstring are those of its function."""
+    program = load("from_azure_identity.py")
+    shown = re.findall(r"(?:^    .*\n)+", program.__doc__ or "", re.MULTILINE)
+    for form, lines in zip((program.before, program.after), shown, strict=False):
+        assert len(lines.splitlines()) == 5
+        assert inspect.getsource(form).partition('"""\n')[2].replace("\n\n", "\n") == lines
+
+
+class Keyring(msal_extensions.FilePersistence):  # type: ignore[misc]  # has neither annotations nor stubs
+    """What a keyring is to the program: a place that encrypts."""
+
+    is_encrypted = True
+    key = Fernet(Fernet.generate_key())
+
+    def save(self, content: str) -> None:
+        super().save(self.key.encrypt(content.encode()).decode())
+
+    def load(self) -> str:
+        return self.key.decrypt(super().load()).decode()
+
+
+@BOTH
+async def test_remembered_sign_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With a keyring, the second run needs nobody, and no token can be read on the disk."""
+    skip_pauses(monkeypatch)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(msal_extensions, "build_encrypted_persistence", Keyring)
+    async with running() as (emulator, environment):
+        person = Person(emulator)
+        monkeypatch.setattr("builtins.print", person.read)
+        set_environment(monkeypatch, environment)
+        for _ in range(2):
+            await load("remembered_sign_in.py").main()
+        assert re.fullmatch(CODE + 2 * TOKEN, "".join(f"{line}\n" for line in person.lines))
+    kept = (tmp_path / ".acs-example" / "tokens").read_text("utf-8")
+    assert "RefreshToken" in Keyring.key.decrypt(kept).decode()
+    assert "RefreshToken" not in kept
+
+
+@BOTH
+@pytest.mark.skipif(sys.platform != "linux", reason="Windows and macOS always have a keyring")
+async def test_remembered_sign_in_without_a_keyring(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It says so, with the fix, writes nothing, and signs the person in each time."""
+    skip_pauses(monkeypatch)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setitem(sys.modules, "gi", None)  # as where PyGObject is not installed
+    async with running() as (emulator, environment):
+        person = Person(emulator)
+        monkeypatch.setattr("builtins.print", person.read)
+        set_environment(monkeypatch, environment)
+        for _ in range(2):
+            await load("remembered_sign_in.py").main()
+    output = "".join(f"{line}\n" for line in person.lines)
+    assert re.fullmatch(2 * COMMANDS_AND_OUTPUT["remembered_sign_in.py"], output), output
+    assert written_in(tmp_path) == []

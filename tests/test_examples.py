@@ -51,7 +51,7 @@ COMMANDS_AND_OUTPUT = {
     "from_azure_identity.py after": CODE + TOKEN,
     "remembered_sign_in.py": rf"You will have to .*\nTo change that, install .*\n{CODE}{TOKEN}",
 }
-EXAMPLES_RUN = {command.partition(" ")[0] for command in COMMANDS_AND_OUTPUT}
+EXAMPLES_RUN = {"web_app.py", *(command.partition(" ")[0] for command in COMMANDS_AND_OUTPUT)}
 BOTH = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # for those that take seconds
 
 
@@ -79,6 +79,7 @@ async def running(**settings: Any) -> AsyncGenerator[tuple[Emulator, dict[str, s
                     "TOKEN_SERVER": f"{token_server.url}/token",
                     "ENTRA_AUTHORITY": f"{emulator.authority}/v2.0",
                     "ENTRA_CLIENT_ID": emulator.client_id,
+                    "ENTRA_CLIENT_SECRET": emulator.client_secret,
                     "AZURE_AUTHORITY_HOST": emulator.endpoint,
                     "AZURE_CLIENT_ID": emulator.client_id,
                     "AZURE_TENANT_ID": emulator.tenant_id,
@@ -165,7 +166,7 @@ def test_every_example_is_run() -> None:
 def test_an_example_is_short_and_says_how_to_run_it(name: str) -> None:
     """Of a screen or two, with a docstring that ends in the command."""
     text = (EXAMPLES / name).read_text("utf-8")
-    assert text.count("\n") < (150 if name == "web_app.py" else 90)
+    assert text.count("\n") < (260 if name == "web_app.py" else 90)  # a web app has more than one idea
     assert f"\n    python {name}" in (load(name).__doc__ or "")
 
 

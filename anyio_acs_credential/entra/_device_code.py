@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anyio import CapacityLimiter, move_on_after, sleep, to_thread
@@ -115,4 +116,4 @@ class DeviceCodeCredential(EntraCredential):
 
 async def _print(verification_uri: str, user_code: str, _expires_on: int) -> None:
     text = f"To sign in, open {verification_uri} and enter the code {user_code}"
-    await to_thread.run_sync(print, text, limiter=CapacityLimiter(1))
+    await to_thread.run_sync(partial(print, text, flush=True), limiter=CapacityLimiter(1))

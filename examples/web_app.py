@@ -200,7 +200,11 @@ class Site:
             self.client_id, user_assertion=token, client_secret=self.secret, authority=self.authority
         )
         credential = self.users.find(user) or await self.users.open(user, person)
-        thread = await self.chat("POST", user, credential, json={"topic": (await request.json())["topic"]})
+        try:
+            topic = str((await request.json())["topic"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise HTTPException(400, 'Send an object such as {"topic": "Lunch"}.') from error
+        thread = await self.chat("POST", user, credential, json={"topic": topic})
         return JSONResponse(thread["chatThread"], 201)
 
     def user_of(self, token: str) -> str:

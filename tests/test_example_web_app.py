@@ -195,6 +195,13 @@ async def test_the_api_believes_no_token_before_it_was_checked(monkeypatch: pyte
         assert world.count("/token") == 1
 
 
+@pytest.mark.parametrize("body", [b"", b"Lunch", b"[]", b"{}", b'"topic"'])
+async def test_the_api_says_what_it_takes(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving_app(monkeypatch) as world, world.browser() as program:
+        answer = await program.post("/api/threads", headers=world.token("carol"), content=body)
+        assert (answer.status_code, "Send an object such as" in answer.text) == (400, True)
+
+
 async def test_a_user_whom_entra_wants_again_signs_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page says so once the held token has ended; other users are not touched, and afterwards all is well."""
     async with serving_app(monkeypatch, token_lifetime=2) as world, world.browser() as alice, world.browser() as bob:

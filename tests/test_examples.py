@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCRIPTED_BROWSER = Path(__file__).with_name("scripted_browser.py")
 THREAD = r"19:acsV1_[0-9a-f]{32}@thread\.v2"
-HIDDEN = r"\w+Token\(<hidden>, expires_on=\d+\)"
+HIDDEN = r"AccessToken\(<hidden>, expires_on=\d+\)"
 TOKEN = rf"8:acs:\S+ has {HIDDEN}\n"
 CODE = r"To sign in, open .*enter the code \w+.*\n"
 COMMANDS_AND_OUTPUT = {

@@ -184,7 +184,7 @@ def read_expiry(value: object) -> float:
     if isinstance(value, str):
         value = _read_iso(value)
     if isinstance(value, datetime):
-        if value.tzinfo is None or value.utcoffset() is None:
+        if value.utcoffset() is None:
             raise InvalidTokenError("expires_on has no time zone; give an aware datetime, such as datetime.now(UTC)")
         value = value.timestamp()
     return _check_seconds(value)

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import pickle
 import time
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyio_acs_credential import AccessToken, AccessTokenInfo, InvalidTokenError
-from anyio_acs_credential._token import accept, read_expiry
+from anyio_acs_credential._exchange import ExchangedToken
+from anyio_acs_credential._token import accept, identity_of, read_expiry
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text())
 
@@ -138,18 +139,44 @@ def test_an_encrypted_token_needs_its_expiry() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        (jwt_of(b"{}"), "the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)"),
+        ("a.b.c.d.e", "the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)"),
+        (
+            "opaque",
+            "the token is not a JWT: three base64url segments with dots between them are wanted. "
+            "If it is an opaque token, say when it ends: AccessToken(token, expires_on)",
+        ),
+        (jwt_of(b"[]"), "the token's payload is not a JSON object in UTF-8; it was cut or changed on its way"),
+    ],
+)
+def test_what_is_said_of_a_text_that_is_refused(text: str, fix: str) -> None:
+    """What is wrong with it, and what helps, in the spelling that is to be typed."""
+    with pytest.raises(InvalidTokenError) as caught:
+        AccessToken.from_jwt(text)
+    assert str(caught.value) == fix
+
+
+BLANK = r"^the access token is blank$"
+BEARER = r'^leave out the "Bearer " prefix: the token alone is wanted$'
+NO_HEADER = r"^the access token contains white space or a character that no HTTP header can carry$"
+NO_TEXT = r"^an access token is text \(str\), not {}$"
+
+
+@pytest.mark.parametrize(
     ("token", "fix"),
     [
-        ("", "blank"),
-        ("  ", "blank"),
-        (" a", "white space"),
-        ("a\n", "white space"),
-        ("a b", "white space"),
-        ("Bearer abc", "Bearer"),
-        ("bearer abc", "Bearer"),
-        ("é", "no HTTP header can carry"),
-        (b"abc", "text"),
-        (None, "text"),
+        ("", BLANK),
+        ("  ", BLANK),
+        (" a", NO_HEADER),
+        ("a\n", NO_HEADER),
+        ("a b", NO_HEADER),
+        ("Bearer abc", BEARER),
+        ("bearer abc", BEARER),
+        ("é", NO_HEADER),
+        (b"abc", NO_TEXT.format("bytes")),
+        (None, NO_TEXT.format("NoneType")),
     ],
 )
 def test_texts_that_no_header_can_carry(token: Any, fix: str) -> None:
@@ -192,13 +219,15 @@ def test_a_token_is_never_shown(token: AccessToken) -> None:
     """No way of turning a token into text shows it, nor how long it is."""
     shown = f"{token!r} {token!s} {token} {token:>80} %r" % token
     assert "canary" not in shown
+    assert repr(token) == f"{type(token).__name__}(<hidden>, expires_on=1)"
+    assert f"{token:>80}" == repr(token).rjust(80)
     assert repr(AccessToken("a" * 99, 1)) == repr(AccessToken("a", 1))
     with pytest.raises(TypeError):
         vars(token)
     with pytest.raises(TypeError):
         dataclasses.asdict(token)  # type: ignore[call-overload]  # that it is no dataclass is the point
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        with pytest.raises(TypeError, match="secret"):
+        with pytest.raises(TypeError, match=r"^an access token is a secret .* mean to$"):
             pickle.dumps(token, protocol)
     assert copy.copy(token) is token
     assert copy.deepcopy([token])[0] is token
@@ -207,7 +236,9 @@ def test_a_token_is_never_shown(token: AccessToken) -> None:
 def test_tokens_are_equal_by_value() -> None:
     """Equal text and expiry make equal tokens, which hash alike."""
     assert AccessToken("a", 1) == AccessToken("a", 1.5)
-    assert hash(AccessToken("a", 1)) == hash(AccessToken("a", 1))
+    assert hash(AccessToken("a", 1)) == hash(AccessToken("a", 1.5))
+    assert len({hash(AccessToken("a", seconds)) for seconds in range(9)}) > 1
+    assert len({hash(AccessToken("a" * length, 1)) for length in range(1, 9)}) > 1
     assert AccessToken("a", 1) != AccessToken("a", 2)
     assert AccessToken("a", 1) != AccessToken("b", 1)
     assert AccessToken("a", 1) != ("a", 1)
@@ -261,26 +292,49 @@ def test_expiries_that_are_read(value: object, seconds: float) -> None:
     assert read_expiry(value) == pytest.approx(seconds, abs=1e-6)
 
 
+class Nowhere(tzinfo):
+    """A time zone that does not know how far it is from UTC."""
+
+    def utcoffset(self, dt: datetime | None) -> None:
+        """Give no answer, whatever the time."""
+
+    dst = tzname = utcoffset
+
+
+NO_ZONE = r"^expires_on has no time zone; give an aware datetime, such as datetime\.now\(UTC\)$"
+NO_ISO = "^expires_on is text that is not an ISO 8601 time; give Unix seconds$"
+NO_NUMBER = "^an expiry is a number of Unix seconds, not {}$"
+NO_DATE = "^an expiry is a time in Unix seconds between the years 1 and 9999$"
+
+
 @pytest.mark.promise("R27")
 @pytest.mark.parametrize(
-    "value",
+    ("value", "fix"),
     [
-        "2034-10-04T10:21:29",
-        datetime(2034, 10, 4),
-        "soon",
-        "",
-        "2034-13-01T00:00:00Z",
-        "10000-01-01T00:00:00Z",
-        datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-1))),
-        None,
-        True,
-        b"2034-10-04T10:21:29Z",
+        ("2034-10-04T10:21:29", NO_ZONE),
+        (datetime(2034, 10, 4), NO_ZONE),
+        (datetime(2034, 10, 4, tzinfo=Nowhere()), NO_ZONE),
+        ("soon", NO_ISO),
+        ("", NO_ISO),
+        ("2034-13-01T00:00:00Z", NO_ISO),
+        ("10000-01-01T00:00:00Z", NO_ISO),
+        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-1))), NO_DATE),
+        (None, NO_NUMBER.format("NoneType")),
+        (True, NO_NUMBER.format("bool")),
+        (b"2034-10-04T10:21:29Z", NO_NUMBER.format("bytes")),
     ],
 )
-def test_expiries_that_are_not_read(value: object) -> None:
+def test_expiries_that_are_not_read(value: object, fix: str) -> None:
     """A time without a zone could be hours off, so it is refused like one that is no time at all."""
-    with pytest.raises(InvalidTokenError):
+    with pytest.raises(InvalidTokenError, match=fix):
         read_expiry(value)
+
+
+def test_whose_token_it_is() -> None:
+    """What the exchange has named goes before what the token's own claims say."""
+    text = jwt_of(b'{"exp":4102444800,"skypeid":"acs:1"}')
+    assert identity_of(AccessToken.from_jwt(text)) == "8:acs:1"
+    assert identity_of(ExchangedToken(text, 4102444800, "8:acs:2")) == "8:acs:2"
 
 
 def test_info_makes_an_azure_client_ask_each_time() -> None:

@@ -454,9 +454,15 @@ async def test_what_callers_are_told() -> None:
     ]
 
 
+OTHER_LOOP = (
+    "the credential was entered in another event loop; from other threads use get_token_from_thread(), "
+    "and in a second event loop enter a credential of its own"
+)
+
+
 async def test_what_misuse_is_told() -> None:
     """The message of each names the fix, to the letter."""
-    credential = CommunicationTokenCredential(token_refresher=hour)
+    credential = CommunicationTokenCredential(token_refresher=hour, proactive_refresh=False)
     with pytest.raises(CredentialNotEnteredError) as early:
         credential.get_token_nowait()
     async with credential:
@@ -464,14 +470,59 @@ async def test_what_misuse_is_told() -> None:
             await credential.__aenter__()
         with pytest.raises(CredentialUsageError) as own_thread:
             credential.get_token_from_thread()
+        with pytest.raises(CredentialUsageError) as other_loop:
+            await to_thread.run_sync(anyio.run, credential.get_token)
+        with pytest.raises(TokenUnavailableError) as empty:
+            credential.get_token_nowait()
+        with pytest.raises(TypeError) as mistyped:
+            await credential.refresh(rejected=b"held")  # type: ignore[arg-type]  # the wrong type is the point
     with pytest.raises(CredentialClosedError) as late:
         credential.get_token_nowait()
-    assert [str(caught.value) for caught in (early, twice, own_thread, late)] == [
+    with pytest.raises(CredentialUsageError) as left:
+        await credential.__aexit__(None, None, None)
+    assert [str(caught.value) for caught in (early, twice, own_thread, other_loop, empty, mistyped, late, left)] == [
         "the credential renews its token only inside its block: use `async with credential:` first",
         "the credential is open already: enter it once, where the program starts, and inject it",
         "this is the event loop's own thread, which would wait for itself: await get_token()",
+        OTHER_LOOP,
+        "no valid access token is held at this moment: await get_token() for one",
+        "rejected is the token that was turned down, or its text, not bytes",
         "the credential is closed; use it inside its `async with` block, or enter it again",
+        "the credential was left without having been entered",
     ]
+
+
+async def test_what_a_static_credential_tells() -> None:
+    """That nothing renews its token, and what would."""
+    credential = CommunicationTokenCredential(AccessToken("ended", 5))
+    with pytest.raises(TokenUnavailableError) as ended:
+        await credential.get_token()
+    with pytest.raises(TokenUnavailableError) as refreshed:
+        await credential.refresh()
+    assert [str(caught.value) for caught in (ended, refreshed)] == [
+        "the static access token has expired: make a credential with a newer one, or with a token_refresher",
+        "a static credential cannot refresh its token: give it a token_refresher",
+    ]
+
+
+NEEDY = (
+    "token_refresher is called without arguments, but needs some (missing a required argument: 'scope'); "
+    "bind them with functools.partial"
+)
+
+
+@pytest.mark.parametrize(
+    ("refresher", "told"),
+    [
+        ("a", "token_refresher is str, which cannot be called; give the async function itself, not what it returns"),
+        (lambda scope: scope, NEEDY),
+    ],
+)
+def test_what_is_told_of_a_refresher_that_cannot_be_called(refresher: Any, told: str) -> None:
+    """What it is or what it misses, and what to give instead."""
+    with pytest.raises(TypeError) as caught:
+        CommunicationTokenCredential(token_refresher=refresher)
+    assert str(caught.value) == told
 
 
 # nowait
@@ -616,13 +667,6 @@ def test_identity_without_a_token() -> None:
     """Nothing is known before the first token, nor from an opaque one."""
     assert CommunicationTokenCredential(token_refresher=hour).identity is None
     assert CommunicationTokenCredential(valid()).identity is None
-
-
-async def test_rejected_is_a_token_or_its_text() -> None:
-    """Anything else is a mistake worth hearing of."""
-    async with CommunicationTokenCredential(token_refresher=hour) as credential:
-        with pytest.raises(TypeError, match="turned down"):
-            await credential.refresh(rejected=b"held")  # type: ignore[arg-type]  # the wrong type is the point
 
 
 # What it says

@@ -138,16 +138,18 @@ def test_an_encrypted_token_needs_its_expiry() -> None:
     assert token.claims == {}
 
 
+NO_JWT = (
+    "the token is not a JWT: three base64url segments with dots between them are wanted. "
+    "If it is an opaque token, say when it ends: AccessToken(token, expires_on)"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "fix"),
     [
         (jwt_of(b"{}"), "the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)"),
         ("a.b.c.d.e", "the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)"),
-        (
-            "opaque",
-            "the token is not a JWT: three base64url segments with dots between them are wanted. "
-            "If it is an opaque token, say when it ends: AccessToken(token, expires_on)",
-        ),
+        ("opaque", NO_JWT),
         (jwt_of(b"[]"), "the token's payload is not a JSON object in UTF-8; it was cut or changed on its way"),
     ],
 )

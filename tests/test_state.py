@@ -162,6 +162,26 @@ def test_a_wait_ends_with_the_token_unless_it_is_a_latch(clock: HandClock) -> No
         assert state.until_scheduled() == left
 
 
+def test_a_wait_that_begins_in_the_last_second_ends_with_the_token(clock: HandClock) -> None:
+    """However little is left of the token when the source fails."""
+    state = state_of(clock)
+    state.hold(token(clock, 600))
+    clock.go(599.5)
+    state.fail(TokenSourceError("busy", retry_after=100))
+    assert state.until_retry() == 0.5
+    clock.wall += 3600
+    assert state.until_retry() == 0
+
+
+def test_half_a_second_is_no_progress(clock: HandClock) -> None:
+    """So much may lie between the two clocks: a token that seems to live that much longer is none that does."""
+    state = state_of(clock)
+    state.hold(token(clock, 600))
+    clock.mono += 0.5
+    take(state, token(clock, 600, "other"))
+    assert state.until_retry() == 599.5 / 2
+
+
 def test_no_progress_ends_with_the_token(clock: HandClock) -> None:
     """So does the wait after a source gave nothing newer."""
     state = state_of(clock)

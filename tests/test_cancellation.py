@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import sys
 import threading
 from contextlib import AsyncExitStack, suppress
@@ -230,6 +231,23 @@ async def test_left_while_a_thousand_wait() -> None:
             await anyio.wait_all_tasks_blocked()
             assert credential.statistics().waiting == 1_000
     assert len({id(error) for error in errors}) == 1_000
+
+
+async def test_a_source_is_told_why_it_is_cancelled() -> None:
+    """The cancellation that ends its call says that the credential is closing."""
+    told: list[str] = []
+
+    async def source() -> AccessToken:
+        try:
+            return await hanging()
+        except anyio.get_cancelled_exc_class() as cancellation:
+            told.append(str(cancellation))
+            raise
+
+    async with CommunicationTokenCredential(token_refresher=source):
+        await anyio.wait_all_tasks_blocked()
+    assert len(told) == 1
+    assert re.search(r"\bthe credential is closing\b", told[0])
 
 
 BODY_ERRORS = [

@@ -57,6 +57,15 @@ def test_states_at_their_edges(clock: HandClock, passed: float, expected: str) -
     assert state.valid() is (None if expected == "EXPIRED" else held)
 
 
+def test_until_when_a_token_is_handed_out(clock: HandClock) -> None:
+    """At once up to two minutes before its end, and at all up to its last millisecond, on each of both clocks."""
+    held = state_of(clock).hold(token(clock, 3600))
+    assert held.fresh_until == clock.wall + 3600 - 120
+    assert held.fresh_until_monotonic == clock.mono + 3600 - 120
+    assert held.valid_until == clock.wall + 3600 - 0.001
+    assert held.valid_until_monotonic == clock.mono + 3600 - 0.001
+
+
 @pytest.mark.promise("R23")
 def test_the_earlier_of_both_clocks_wins(clock: HandClock) -> None:
     """A wall clock that is set back does not keep a token alive, and one that is set ahead ends it."""

@@ -134,7 +134,7 @@ class RefreshState:
         if not self.proactive:
             return math.inf
         due = self.remaining() - self.held.due if self.held is not None else 0.0
-        return max(due, self.until_retry(), 0.0)
+        return max(due, self.until_retry())
 
     def until_retry(self) -> float:
         """Seconds until the wait after the last round is over."""

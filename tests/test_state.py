@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
@@ -59,11 +61,18 @@ def test_states_at_their_edges(clock: HandClock, passed: float, expected: str) -
 
 def test_until_when_a_token_is_handed_out(clock: HandClock) -> None:
     """At once up to two minutes before its end, and at all up to its last millisecond, on each of both clocks."""
-    held = state_of(clock).hold(token(clock, 3600))
+    state = state_of(clock)
+    held = state.hold(token(clock, 3600))
     assert held.fresh_until == clock.wall + 3600 - 120
     assert held.fresh_until_monotonic == clock.mono + 3600 - 120
     assert held.valid_until == clock.wall + 3600 - 0.001
     assert held.valid_until_monotonic == clock.mono + 3600 - 0.001
+    clock.wall, clock.mono = held.valid_until, held.valid_until_monotonic
+    assert state.valid() is held.token
+    clock.mono = math.nextafter(held.valid_until_monotonic, math.inf)
+    assert state.valid() is None
+    clock.wall, clock.mono = math.nextafter(held.valid_until, math.inf), held.valid_until_monotonic
+    assert state.valid() is None
 
 
 @pytest.mark.promise("R23")

@@ -616,6 +616,17 @@ async def test_a_round_with_equal_claims_in_flight_is_joined() -> None:
     assert signed.asked == [CLAIMS]
 
 
+async def test_callers_with_equal_claims_at_once_make_one_round() -> None:
+    """Also where a token has just been fetched: the first who asks for another is the only one to be counted."""
+    signed = Signed()
+    async with served(exchanged()) as server, credential_for(server, signed) as credential:
+        await credential.get_token()
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(ask_with, credential, CLAIMS)
+    assert signed.asked == [None, CLAIMS]
+
+
 async def test_claims_respect_the_back_off() -> None:
     """A source that fails is not asked once a challenge."""
     signed = Signed(OSError("down"))

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -213,9 +214,10 @@ def test_links() -> None:
 
 
 def test_try_it() -> None:
-    """The first commands under "Try it" leave the system's Python alone and name a command that exists."""
-    block = next(block for block in blocks("sh") if block.heading == "Try it")
-    install, *starts = (shlex.split(line) for line in block.code.splitlines())
+    """The commands under "Try it" leave the system's Python alone and name a command that exists."""
+    main, *further = (block.code.splitlines() for block in blocks("sh") if block.heading == "Try it")
+    assert len(main) == 2
+    install, *starts = map(shlex.split, chain(main, *further))
     assert install[:5] == ["python3", "-m", "venv", ".venv", "&&"]
     assert install[5:9] == [".venv/bin/python", "-m", "pip", "install"]
     extras = re.fullmatch(r"\.\[(.+)\]", install[-1])

@@ -106,6 +106,13 @@ def campaign(session: nox.Session) -> None:
 
 
 @nox.session(python=LOWEST, default=False)
+def fuzz(session: nox.Session) -> None:
+    """A million broken answers for each parser, or for those that are named: `nox -s fuzz -- exchange`."""
+    install(session, "test")
+    session.run("python", "tests/fuzz.py", *session.posargs)
+
+
+@nox.session(python=LOWEST, default=False)
 def mutation(session: nox.Session) -> None:
     """Change the code a little at a time: each change must fail a test, or tests/mutants.txt says why it does not."""
     install(session, "test", "mutation")

@@ -160,6 +160,8 @@ FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
         (b"GET /?code=stolen&state=guessed HTTP/1.1\r\n\r\n", 400),
         (b"GET /?state={state} HTTP/1.1\r\n\r\n", 400),
         (b"GET /?code=x&state=%C3%A9 HTTP/1.1\r\n\r\n", 400),
+        (b"GET /?error=%C3%A9&state={state} HTTP/1.1\r\n\r\n", 400),
+        (b"GET /?error=two%0Alines&state={state} HTTP/1.1\r\n\r\n", 400),
         (b"PUT / HTTP/1.1\r\n\r\n", 405),
         (b"POST / HTTP/1.1\r\nContent-Type: text/plain\r\n\r\n", 405),
         (b"POST / HTTP/1.1\r\n" + FORM + b"\r\n", 411),

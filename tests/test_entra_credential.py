@@ -259,6 +259,29 @@ async def test_a_refusal_is_not_repeated_after_its_cause_is_gone(clock: Clock) -
         assert (await credential.get_token(SCOPE)).token == "opaque-access-token"
 
 
+ODD_TOKENS: list[Any] = [5, None, [], "\ud800", "\u00e9"]
+
+
+@pytest.mark.promise("R35")
+@pytest.mark.parametrize(
+    ("odd", "name"),
+    [
+        *((answer(400, {"error": error}), "error") for error in (["x"], None, "\u00e9", "two\nlines")),
+        *((tokens(refresh_token=token), "refresh_token") for token in ODD_TOKENS),
+        (tokens(client_info={}), "client_info"),
+    ],
+)
+async def test_a_malformed_answer_is_a_failed_round_and_nothing_else(odd: Behaviour, name: str, clock: Clock) -> None:
+    """MSAL would keep what is in it, and fail with it at each request that comes after."""
+    async with serve(discovery(), device_code(), tokens(), odd, tokens(), tls=server_context()) as server:
+        credential = await signed_in_at(server)
+        clock.ahead += 3700
+        with pytest.raises(TokenExchangeError, match=f"malformed: its {name} is not text") as raised:
+            await credential.get_token(SCOPE)
+        assert not raised.value.permanent
+        assert (await credential.get_token(SCOPE)).token == "opaque-access-token"
+
+
 async def test_a_throttled_service_says_for_how_long(clock: Clock) -> None:
     throttled = answer(429, None, ("Retry-After", "17"))
     async with serve(discovery(), device_code(), tokens(), throttled, tls=server_context()) as server:

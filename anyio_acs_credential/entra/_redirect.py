@@ -19,6 +19,7 @@ __all__ = ("BadRequestError", "RedirectAddress", "read_answer")
 _MAX_HEAD = 32 * 1024
 _MAX_BODY = 64 * 1024
 _REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.[01]")
+_ERROR = re.compile(r"[ -~]*")  # RFC 6749, section 4.1.2.1
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -80,6 +81,8 @@ async def read_answer(stream: ByteReceiveStream, path: str, state: str) -> dict[
         raise BadRequestError(400, "This is not the answer to the sign-in that is waited for.")
     if not ("code" in params or "error" in params):
         raise BadRequestError(400, "The sign-in's answer has neither a code nor an error.")
+    if not _ERROR.fullmatch(params.get("error", "")):  # MSAL would put it into a header of its next request
+        raise BadRequestError(400, "The sign-in's error is none that OAuth knows.")
     return params
 
 

@@ -6,6 +6,7 @@ and refusals that OAuth knows; everything else is an error of ours, with what `R
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from urllib.parse import urlencode
 
 from anyio import from_thread, move_on_after
 
-from .._answer import error_from, is_transient, read_object
+from .._answer import error_from, is_transient, malformed, read_object
 from .._attempt import Call
 from .._errors import TokenExchangeError
 from .._http import Limits, send
@@ -30,6 +31,8 @@ __all__ = ("CURRENT", "Relay", "Transport")
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _LIMITS = Limits(timeout=30.0, tries=1)  # MSAL's caller tries again: what a lost answer has spent cannot be sent twice
 _CLOSE_TIMEOUT = 1.0
+_KEPT = {"access_token", "client_info", "device_code", "error", "id_token", "refresh_token", "scope"}
+_TEXT = re.compile(r"[ -~]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +132,17 @@ def _read(answer: Answer) -> Response:
     answer = replace(answer, secrets=(*answer.secrets, *KNOWN.get()))
     if 300 <= answer.status < 400 or is_transient(answer.status):
         raise error_from(answer)
-    note(read_object(answer))
+    content = read_object(answer)
+    note(content)
+    if (odd := _odd_field(content)) is not None:
+        malformed(answer, f"its {odd} is not text as OAuth has it")
     return Response(answer.status, answer.body.decode(), dict(answer.headers))
+
+
+def _odd_field(content: Mapping[str, Any]) -> str | None:
+    """A field that MSAL would keep, and fail with at each request that comes after (RFC 6749, appendix A)."""
+    for name in sorted(_KEPT & content.keys()):
+        value = content[name]
+        if not isinstance(value, str) or not _TEXT.fullmatch(value):
+            return name
+    return None

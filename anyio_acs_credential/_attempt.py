@@ -89,10 +89,14 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
         TokenExchangeError: when the address is not one that secrets are sent to. What `authorize` raises passes.
     """
     request = _build(client, call)
+    request.extensions["trace"] = connecting = _Connecting()
     await authorize(request)
     secrets = _secrets_of(request)
     try:
-        response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+        try:
+            response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+        finally:
+            connecting.end()
         try:
             body, problem = await _read(response)
         finally:
@@ -103,6 +107,35 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
         return _read_failure(error, request.url.host, secrets)
     headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
     return Answer(response.status_code, headers, body, problem, secrets)
+
+
+class _Connecting:
+    """Sees a new connection through to its first byte, as httpx's "trace" extension.
+
+    httpcore leaves a connection whose TLS handshake is cancelled to the garbage collector, and one that is cancelled
+    between the handshake and the first byte in its pool, where nobody uses it again and it counts for ever.
+    """
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+        self._shield: anyio.CancelScope | None = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """What has begun, is complete or has failed."""
+        self.end()
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self._connection = info["return_value"]
+            self._shield = anyio.CancelScope(shield=True)
+            self._shield.__enter__()
+        elif event.endswith(".start_tls.failed"):
+            with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+                await self._connection.aclose()
+
+    def end(self) -> None:
+        """Let a cancellation come through again."""
+        shield, self._shield = self._shield, None
+        if shield is not None:
+            shield.__exit__(None, None, None)
 
 
 def _build(client: HttpClient, call: Call) -> Any:

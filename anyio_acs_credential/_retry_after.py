@@ -51,6 +51,6 @@ def _read_date(value: str) -> float | None:
     """Unix seconds of an HTTP date in any of its three forms (RFC 9110, section 5.6.7)."""
     try:
         fields = email.utils.parsedate_tz(value)
-        return None if fields is None else calendar.timegm(fields[:6]) - (fields[9] or 0)
+        return None if fields is None else float(calendar.timegm(fields[:6]) - (fields[9] or 0))
     except (ArithmeticError, LookupError, TypeError, ValueError):  # the parser of e-mail dates trusts its input
         return None

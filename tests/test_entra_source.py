@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import gzip
 import logging
 import random
@@ -33,6 +34,7 @@ from anyio_acs_credential import (
     TokenExchangeError,
     TokenRefreshError,
     TokenSourceError,
+    _attempt,
 )
 from anyio_acs_credential._entra_source import EntraSource
 from anyio_acs_credential.emulator import open_emulator
@@ -509,6 +511,59 @@ async def test_exchanges_cancelled_anywhere_leave_the_source_usable() -> None:
             while server.open > 2:  # noqa: ASYNC110 - the server learns of a closed connection when it reads
                 await anyio.sleep(0.001)
         await source.aclose()
+
+
+@pytest.mark.promise("R38")
+@pytest.mark.parametrize("package", [httpx, httpx2])
+async def test_a_cancelled_handshake_leaves_no_connection(package: Any) -> None:
+    """Not even until the garbage collector comes by."""
+    async with served(silence()) as server, package.AsyncClient() as client:
+        source = EntraSource(f"https://127.0.0.1:{server.port}", Signed(), (DEFAULT_SCOPE,), client)
+        gc.disable()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(source)
+                with anyio.fail_after(5):
+                    while not server.open:  # noqa: ASYNC110 - a server tells
+                        await anyio.sleep(0.001)
+                await anyio.wait_all_tasks_blocked()
+                group.cancel_scope.cancel()
+            with anyio.fail_after(5):
+                while server.open:  # noqa: ASYNC110 - likewise
+                    await anyio.sleep(0.001)
+        finally:
+            gc.enable()
+
+
+@pytest.mark.promise("R38")
+@pytest.mark.parametrize("step", ["connect_tcp.complete", "start_tls.complete", "send_request_headers.started"])
+@pytest.mark.parametrize("package", [httpx, httpx2])
+async def test_a_connection_that_is_cancelled_before_its_first_byte_takes_no_place_in_the_pool(
+    package: Any, step: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only place in this pool is free for the next exchange."""
+    scope = anyio.CancelScope()
+
+    class Watched(_attempt._Connecting):
+        async def __call__(self, event: str, info: Any) -> None:
+            await super().__call__(event, info)
+            if event.endswith(step):
+                scope.cancel()
+
+    monkeypatch.setattr(_attempt, "_Connecting", Watched)
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+    limits, timeout = package.Limits(max_connections=1), package.Timeout(5, pool=0.5)
+    async with (
+        served(exchanged("acs-token"), tls=server_context(authority)) as server,
+        package.AsyncClient(verify=trusted, limits=limits, timeout=timeout) as client,
+    ):
+        source = EntraSource(server.url, Signed(), (DEFAULT_SCOPE,), client)
+        with scope:
+            await source()
+        assert scope.cancelled_caught
+        monkeypatch.undo()
+        assert (await source()).token == "acs-token"
 
 
 @pytest.mark.promise("R38", "R41")

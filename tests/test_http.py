@@ -442,6 +442,7 @@ NOW = datetime(1994, 11, 6, 8, 49, 0, tzinfo=UTC).timestamp()
         ([("Retry-After", "Sun, 06 Nov 2094 08:48:00 GMT")], 300),
         ([("Retry-After", "Sun, 06 Foo 1994 08:48:00 GMT")], None),
         ([("Retry-After", "Sun, 06 Nov 99999999999999 08:48:00 GMT")], None),
+        ([("Retry-After", f"Sun, 06 Nov 1994 08:{'4' * 400}:37 GMT")], None),
         ([("Retry-After", "inf")], None),
         ([("Retry-After", "nan")], None),
         ([("Retry-After", "1e3")], None),

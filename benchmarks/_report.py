@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 README = Path(__file__).with_name("README.md")
 _PACKAGES = (
-    "anyio-acs-credential", "anyio", "trio", "azure-communication-chat", "azure-core", "azure-identity", "Authlib",
+    "anyio-acs-credential", "anyio", "trio", "msal",
+    "azure-communication-chat", "azure-core", "azure-identity", "Authlib",
 )  # fmt: skip
 HEAD = "| figure | target | measured | floor | others | reached |\n|---|---|---|---|---|---|\n"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+import anyio
+import httpx
 import msal  # type: ignore[import-untyped]
 import pytest
 import trustme
@@ -23,7 +25,13 @@ from entra_users import (
 )
 from servers import answer, serve
 
-from anyio_acs_credential import SignInRequiredError, TokenExchangeError, TokenSourceError
+from anyio_acs_credential import (
+    AccessToken,
+    CommunicationTokenCredential,
+    SignInRequiredError,
+    TokenExchangeError,
+    TokenSourceError,
+)
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import OnBehalfOfCredential
 
@@ -204,3 +212,27 @@ async def test_a_certificate_that_cannot_be_used_is_told() -> None:
         with pytest.raises(TokenSourceError, match="MSAL cannot work with the credential's arguments") as raised:
             await at(server, broken).get_token(SCOPE)
         assert raised.value.permanent
+
+
+@pytest.mark.promise("R8")
+async def test_a_crowd_without_a_token_costs_one_request_and_one_exchange() -> None:
+    async with (
+        open_emulator() as emulator,
+        httpx.AsyncClient(verify=emulator.ssl_context) as client,
+        CommunicationTokenCredential(
+            resource_endpoint=emulator.endpoint,
+            token_credential=credential_of(emulator, assertion_of(emulator)),
+            http_client=client,
+        ) as credential,
+    ):
+        tokens: list[AccessToken] = []
+
+        async def ask() -> None:
+            tokens.append(await credential.get_token())
+
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(ask)
+        assert (len(tokens), len({id(token) for token in tokens})) == (50, 1)
+        assert token_requests(emulator) == 1
+        assert [request.path for request in emulator.requests].count("/access/entra/:exchangeAccessToken") == 1

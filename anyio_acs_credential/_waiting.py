@@ -38,14 +38,11 @@ async def wait_for_token(task: RefreshTask) -> AccessToken:
     """
     task.check_loop()
     state = task.state
-    yielded = False
     while True:
         asked = task.round
         patience = _patience(state, asked)
         if patience is None:
-            if not yielded:
-                await checkpoint()
-                yielded = True
+            await checkpoint()
             if (token := state.valid()) is not None:
                 return token
         elif patience == inf and asked.began is None and state.cause is not None and state.until_callers() > 0:
@@ -53,7 +50,6 @@ async def wait_for_token(task: RefreshTask) -> AccessToken:
             raise _error(state.cause)
         else:
             await join(task, asked, patience)
-            yielded = True
             if (token := state.valid()) is not None and asked.is_answered:
                 return token
             if asked.cause is not None and (task.closed or token is None):

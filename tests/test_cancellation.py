@@ -7,6 +7,7 @@ import gc
 import re
 import sys
 import threading
+import traceback
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -284,6 +285,18 @@ async def test_the_bodys_exception_leaves_as_it_is(error: BaseException, source:
     assert (error.__context__, error.__cause__, getattr(error, "__notes__", None)) == (None, None, None)
     with pytest.raises(CredentialClosedError):
         await credential.get_token()
+
+
+async def test_the_traceback_of_the_bodys_exception_shows_the_body() -> None:
+    """What led to it can be read, though it has passed through the block."""
+
+    def body() -> None:
+        raise ValueError("here")
+
+    with pytest.raises(ValueError, match="here") as caught:
+        async with CommunicationTokenCredential(TOKEN, token_refresher=quick):
+            body()
+    assert "body" in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
 
 
 async def leaked() -> AccessToken:

@@ -543,6 +543,19 @@ async def test_nowait_never_waits() -> None:
         assert await credential.get_token() is credential.get_token_nowait()
 
 
+@pytest.mark.parametrize("ahead", ["wall", "monotonic"])
+async def test_nowait_gives_a_token_up_to_its_last_millisecond(ahead: str) -> None:
+    """And no longer, whichever of the two clocks says so."""
+    now = {"wall": 1_000_000.0, "monotonic": 500.0}
+    clock = SimpleNamespace(time=lambda: now["wall"], monotonic=lambda: now["monotonic"])
+    credential = CommunicationTokenCredential(AccessToken("held", 1_000_100), clock=clock)
+    now.update(wall=1_000_100 - 0.001, monotonic=600 - 0.001)
+    assert credential.get_token_nowait().token == "held"
+    now[ahead] += 1e-6
+    with pytest.raises(TokenUnavailableError):
+        credential.get_token_nowait()
+
+
 # updates()
 
 

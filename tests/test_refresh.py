@@ -112,6 +112,34 @@ async def test_an_on_demand_credential_asks_only_when_it_is_asked(clock: Virtual
         assert source.calls == 2
 
 
+@pytest.mark.parametrize("by", ["the wall clock", "the monotonic clock"])
+async def test_a_token_is_fresh_no_longer_than_each_clock_says(clock: VirtualClock, by: str) -> None:
+    """Two minutes before its end by either clock, to the instant, callers get a newer one."""
+    held = a_token(clock, HOUR)
+    async with credential_of(
+        ScriptedSource(HOUR, clock=clock), clock, token=held, proactive_refresh=False
+    ) as credential:
+        if by == "the wall clock":
+            clock.jump(HOUR - 121)
+            assert await credential.get_token() is held
+            clock.jump(1)
+        else:
+            await anyio.sleep(HOUR - 120)
+            clock.jump(-60)
+        assert await credential.get_token() is not held
+
+
+async def test_an_expiry_is_told_when_it_comes(clock: VirtualClock) -> None:
+    """Though nobody asks, and the refresh task has nothing else to do until then."""
+    events: list[object] = []
+    held = a_token(clock, 61)
+    async with credential_of(ScriptedSource(HOUR), clock, token=held, proactive_refresh=False, observer=events.append):
+        await anyio.sleep(60.5)
+        assert events == []
+        await anyio.sleep(1)
+        assert events == [TokenExpired(held.expires_on)]
+
+
 @pytest.mark.promise("R4")
 async def test_short_tokens_do_not_make_a_storm(clock: VirtualClock) -> None:
     """A source of 30 s tokens is asked four times a minute at most, and twice a token by a thousand calls."""
@@ -852,15 +880,18 @@ async def test_a_thousand_rejections_make_one_round(clock: VirtualClock) -> None
 @pytest.mark.promise("R50")
 async def test_a_rejection_respects_the_backoff(clock: VirtualClock) -> None:
     """A dead source is not asked once a rejection: the last error is raised at once, and the held token stays."""
-    source = ScriptedSource(TokenSourceError("busy", retry_after=100), HOUR, clock=clock)
+    busy = TokenSourceError("busy", retry_after=100)
+    source = ScriptedSource(busy, HOUR, clock=clock)
     held = a_token(clock, HOUR)
     async with credential_of(source, clock, token=held) as credential:
-        for _ in range(50):
-            with pytest.raises(TokenRefreshError):
+        for wait in (*[0] * 50, 99.5):
+            await anyio.sleep(wait)
+            with pytest.raises(TokenRefreshError) as caught:
                 await credential.refresh(rejected=held)
+            assert caught.value.__cause__ is busy
         assert source.calls == 1
         assert await credential.get_token() is held
-        await anyio.sleep(101)
+        await anyio.sleep(1)
         assert await credential.refresh(rejected=held) is not held
         assert source.calls == 2
 

@@ -129,9 +129,9 @@ class CommunicationTokenCredential:
         if token is not None:
             self._state.hold(initial_token(token))
         self._held: Held | None = self._state.held if self._refresher is None else None
-        self._thread = -1
+        self._thread: int | None = None
         self._reads = 0
-        self._check_cancelled: Callable[[], Awaitable[None]] = checkpoint_if_cancelled
+        self._check_cancelled: Callable[[], Awaitable[None]]  # for fresh reads, which only an entered one has
         self._task: RefreshTask | None = None
         self._closed = False
         self._block: AbstractAsyncContextManager[None] | None = None

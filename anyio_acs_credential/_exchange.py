@@ -37,6 +37,9 @@ class ExchangedToken(AccessToken):
         super().__init__(token, expires_on)
         object.__setattr__(self, "identity", identity)
 
+    def __repr__(self) -> str:
+        return f"AccessToken(<hidden>, expires_on={self.expires_on})"  # the name under which users know it
+
 
 def exchange_url(endpoint: str, scopes: tuple[str, ...]) -> str:
     """The address to POST to.

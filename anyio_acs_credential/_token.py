@@ -90,7 +90,7 @@ class AccessToken:
         return hash((self.token, self.expires_on))
 
     def __repr__(self) -> str:
-        return f"AccessToken(<hidden>, expires_on={self.expires_on})"
+        return f"{type(self).__name__}(<hidden>, expires_on={self.expires_on})"
 
     def __format__(self, spec: str) -> str:
         return format(repr(self), spec)

@@ -59,6 +59,7 @@ def test_the_reference_vectors(case: dict[str, Any]) -> None:
     assert token.token == case["expect"]["token"]
     assert token.expires_on == int(case["expect"]["expires_on_epoch"])
     assert token.identity == case["body"]["identity"]["id"]
+    assert repr(token) == f"AccessToken(<hidden>, expires_on={token.expires_on})"
 
 
 @pytest.mark.promise("R27", "R35")

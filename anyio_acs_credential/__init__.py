@@ -9,6 +9,7 @@ from ._errors import (
     CredentialError,
     CredentialNotEnteredError,
     CredentialUsageError,
+    InvalidIdentifierError,
     InvalidTokenError,
     SignInRequiredError,
     TokenExchangeError,
@@ -34,7 +35,17 @@ if TYPE_CHECKING:
         TokenExpired,
     )
     from ._httpx_auth import BearerAuth
-    from .identifiers import CommunicationUserIdentifier
+    from .identifiers import (
+        CommunicationIdentifier,
+        CommunicationUserIdentifier,
+        MicrosoftTeamsAppIdentifier,
+        MicrosoftTeamsUserIdentifier,
+        PhoneNumberIdentifier,
+        TeamsExtensionUserIdentifier,
+        UnknownIdentifier,
+        identifier_from_raw_id,
+        identifier_from_wire,
+    )
     from .identity import AccessKeyCredential, CommunicationIdentityClient, ConnectionString, parse_connection_string
 
 __all__ = (  # noqa: RUF022 - sorted as Python sorts
@@ -44,6 +55,7 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "AccessTokenInfo",
     "BearerAuth",
     "Clock",
+    "CommunicationIdentifier",
     "CommunicationIdentityClient",
     "CommunicationTokenCredential",
     "CommunicationUserIdentifier",
@@ -56,12 +68,17 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "CredentialStatistics",
     "CredentialUsageError",
     "DEFAULT_SCOPE",
+    "InvalidIdentifierError",
     "InvalidTokenError",
+    "MicrosoftTeamsAppIdentifier",
+    "MicrosoftTeamsUserIdentifier",
+    "PhoneNumberIdentifier",
     "RefreshFailed",
     "RefreshPolicy",
     "RefreshStarted",
     "RefreshSucceeded",
     "SignInRequiredError",
+    "TeamsExtensionUserIdentifier",
     "TokenExchangeError",
     "TokenExpired",
     "TokenRefreshError",
@@ -69,6 +86,9 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "TokenState",
     "TokenUnavailableError",
     "TokenUpdates",
+    "UnknownIdentifier",
+    "identifier_from_raw_id",
+    "identifier_from_wire",
     "parse_connection_string",
 )
 
@@ -78,16 +98,24 @@ _LAZY = {
     "AccessKeyCredential": ".identity",
     "BearerAuth": "._httpx_auth",
     "Clock": "._clock",
+    "CommunicationIdentifier": ".identifiers",
     "CommunicationIdentityClient": ".identity",
     "CommunicationUserIdentifier": ".identifiers",
     "ConnectionString": ".identity",
     "CredentialClosed": "._events",
     "CredentialEvent": "._events",
     "CredentialStatistics": "._events",
+    "MicrosoftTeamsAppIdentifier": ".identifiers",
+    "MicrosoftTeamsUserIdentifier": ".identifiers",
+    "PhoneNumberIdentifier": ".identifiers",
     "RefreshFailed": "._events",
     "RefreshStarted": "._events",
     "RefreshSucceeded": "._events",
+    "TeamsExtensionUserIdentifier": ".identifiers",
     "TokenExpired": "._events",
+    "UnknownIdentifier": ".identifiers",
+    "identifier_from_raw_id": ".identifiers",
+    "identifier_from_wire": ".identifiers",
     "parse_connection_string": ".identity",
 }
 

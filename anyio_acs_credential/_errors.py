@@ -10,6 +10,7 @@ __all__ = (
     "CredentialError",
     "CredentialNotEnteredError",
     "CredentialUsageError",
+    "InvalidIdentifierError",
     "InvalidTokenError",
     "SignInRequiredError",
     "TokenExchangeError",
@@ -21,6 +22,10 @@ __all__ = (
 
 class CredentialError(Exception):
     """Base of every error that this package raises on its own account."""
+
+
+class InvalidIdentifierError(CredentialError, ValueError):
+    """A value that was given as a communication identifier, or as a part of one, is not one."""
 
 
 class InvalidTokenError(CredentialError, ValueError):

@@ -1,0 +1,58 @@
+"""Raw ids: the prefix that each kind of identifier has in each cloud, and what may stand in one."""
+
+from __future__ import annotations
+
+from ._errors import InvalidIdentifierError
+
+__all__ = (
+    "ACS_USER",
+    "PHONE_NUMBER",
+    "SPOOL_USER",
+    "TEAMS_APP",
+    "TEAMS_USER",
+    "TEAMS_VISITOR",
+    "check_cloud",
+    "check_flag",
+    "check_text",
+    "number_in",
+)
+
+PHONE_NUMBER = "4:"
+TEAMS_VISITOR = "8:teamsvisitor:"
+SPOOL_USER = "8:spool:"
+ACS_USER = {"public": "8:acs:", "dod": "8:dod-acs:", "gcch": "8:gcch-acs:"}
+TEAMS_USER = {"public": "8:orgid:", "dod": "8:dod:", "gcch": "8:gcch:"}
+TEAMS_APP = {"public": "28:orgid:", "dod": "28:dod:", "gcch": "28:gcch:"}
+
+_HELP = "give it as the service wrote it"
+
+
+def check_text(name: str, value: object) -> str:
+    """The value, if it is text."""
+    if not isinstance(value, str):
+        raise InvalidIdentifierError(f"{name} is text (str), not {type(value).__name__}: {_HELP}")
+    return value
+
+
+def check_flag(name: str, value: object) -> bool:
+    """The value, if it is True or False."""
+    if not isinstance(value, bool):
+        raise InvalidIdentifierError(f"{name} is True or False, not {type(value).__name__}: {_HELP}")
+    return value
+
+
+def check_cloud(cloud: object) -> str:
+    """The name of a cloud as the service writes it; one that is not known stays as it is.
+
+    The official Python package writes "DOD" where the service and all others write "dod".
+    """
+    name = check_text("cloud", cloud)
+    lower = name.lower()
+    return lower if lower in TEAMS_USER else name
+
+
+def number_in(raw_id: str) -> tuple[bool, str | None]:
+    """Whether a phone number's raw id says that the number is hidden, and the asserted id behind its last "_"."""
+    number = raw_id.removeprefix(PHONE_NUMBER)
+    _, underscore, asserted_id = number.rpartition("_")
+    return number == "anonymous", (asserted_id or None) if underscore else None

@@ -14,7 +14,7 @@ __all__ = (
     "check_cloud",
     "check_flag",
     "check_text",
-    "number_in",
+    "number_says",
 )
 
 PHONE_NUMBER = "4:"
@@ -51,8 +51,8 @@ def check_cloud(cloud: object) -> str:
     return lower if lower in TEAMS_USER else name
 
 
-def number_in(raw_id: str) -> tuple[bool, str | None]:
-    """Whether a phone number's raw id says that the number is hidden, and the asserted id behind its last "_"."""
-    number = raw_id.removeprefix(PHONE_NUMBER)
-    _, underscore, asserted_id = number.rpartition("_")
-    return number == "anonymous", (asserted_id or None) if underscore else None
+def number_says(number: str) -> tuple[bool, str | None]:
+    """Whether a phone number is hidden, and the asserted id behind its last "_"."""
+    if "_" not in number:
+        return number == "anonymous", None
+    return False, number.rpartition("_")[2] or None

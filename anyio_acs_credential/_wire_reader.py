@@ -1,19 +1,79 @@
-"""Wire models of identifiers: which of the nested models is there, and its members, with errors that name them."""
+"""From wire models to identifiers, with errors that name the member at fault."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ._errors import InvalidIdentifierError
+from ._identifiers import (
+    CommunicationUserIdentifier,
+    MicrosoftTeamsAppIdentifier,
+    MicrosoftTeamsUserIdentifier,
+    PhoneNumberIdentifier,
+    TeamsExtensionUserIdentifier,
+    UnknownIdentifier,
+)
 from ._raw_ids import check_flag, check_text
 
-__all__ = ("Model", "read_model")
+if TYPE_CHECKING:
+    from ._identifiers import CommunicationIdentifier
+
+__all__ = ("identifier_from_wire",)
 
 _NESTED = ("communicationUser", "phoneNumber", "microsoftTeamsUser", "microsoftTeamsApp", "teamsExtensionUser")
 _HELP = "pass the model as the service sent it"
 
 
-class Model:
+def identifier_from_wire(mapping: Mapping[str, object]) -> CommunicationIdentifier:
+    """The identifier in a wire model: what the service, and the official packages, send as JSON.
+
+    Members that are not known are ignored, and a kind that is not known makes an `UnknownIdentifier`.
+
+    Args:
+        mapping: The JSON object, decoded.
+
+    Returns:
+        An identifier of one of the six kinds.
+
+    Raises:
+        InvalidIdentifierError: when it is no mapping, a member is missing or of a wrong type, or there are the models
+            of more than one kind. The message names the member.
+    """
+    kind, model, nested = _read(mapping)
+    if kind == "communicationUser":
+        return CommunicationUserIdentifier(nested.text("id"), raw_id=model.text_or_none("rawId"))
+    raw_id = model.text("rawId")
+    match kind:
+        case "phoneNumber":
+            return PhoneNumberIdentifier(
+                nested.text("value"),
+                is_anonymous=nested.flag_or_none("isAnonymous"),
+                asserted_id=nested.text_or_none("assertedId"),
+                raw_id=raw_id,
+            )
+        case "microsoftTeamsUser":
+            return MicrosoftTeamsUserIdentifier(
+                nested.text("userId"),
+                is_anonymous=nested.flag("isAnonymous"),
+                cloud=nested.text("cloud"),
+                raw_id=raw_id,
+            )
+        case "microsoftTeamsApp":
+            return MicrosoftTeamsAppIdentifier(nested.text("appId"), cloud=nested.text("cloud"), raw_id=raw_id)
+        case "teamsExtensionUser":
+            return TeamsExtensionUserIdentifier(
+                nested.text("userId"),
+                nested.text("tenantId"),
+                nested.text("resourceId"),
+                cloud=nested.text("cloud"),
+                raw_id=raw_id,
+            )
+        case _:
+            return UnknownIdentifier(raw_id)
+
+
+class _Model:
     """A JSON object whose members are read by name. One that is null counts as missing.
 
     Args:
@@ -57,7 +117,7 @@ class Model:
         return value
 
 
-def read_model(mapping: object) -> tuple[str, Model, Model]:
+def _read(mapping: object) -> tuple[str, _Model, _Model]:
     """Which kind of identifier a wire model holds.
 
     Args:
@@ -70,11 +130,11 @@ def read_model(mapping: object) -> tuple[str, Model, Model]:
     Raises:
         InvalidIdentifierError: when it is no object, has more than one nested model, or one that is no object.
     """
-    model = Model(mapping)
+    model = _Model(mapping)
     present = [name for name in _NESTED if model.get(name) is not None]
     if len(present) > 1:
         raise InvalidIdentifierError(f"the identifier has {' and '.join(present)}: leave the one that is meant")
     kind = model.text_or_none("kind") or next(iter(present), "unknown")
     if kind not in present:
         return "unknown", model, model
-    return kind, model, Model(model.get(kind), kind)
+    return kind, model, _Model(model.get(kind), kind)

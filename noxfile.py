@@ -18,6 +18,7 @@ nox.options.error_on_missing_interpreters = True
 PROJECT = load_toml("pyproject.toml")
 LOWEST, *LATER = python_versions(PROJECT)
 CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "noxfile.py")
+JAVASCRIPT_CLIENT = "@azure/communication-common@2"
 EACH_CORE = ("--numprocesses", "auto")
 NOT_OURS = (
     "ASYNC114",  # it wants a list of the names of startable functions, which would be one more thing to keep right
@@ -118,6 +119,16 @@ def mutation(session: nox.Session) -> None:
     install(session, "test", "mutation")
     session.run("mutmut", "run", *session.posargs)
     session.run("python", "tests/mutants.py")
+
+
+@nox.session(python=LOWEST, default=False)
+def wire(session: nox.Session) -> None:
+    """Identifiers against the published Python and JavaScript packages, each reading what the other writes."""
+    install(session, "test", "wire")
+    folder = session.create_tmp()
+    session.run("npm", "install", "--no-save", "--silent", f"--prefix={folder}", JAVASCRIPT_CLIENT, external=True)
+    session.run("python", "tests/published_identifiers.py", folder)
+    session.run("pytest", "tests/test_identifiers.py", *session.posargs)
 
 
 @nox.session(python=LOWEST, default=False)

@@ -1,4 +1,4 @@
-"""The identity client, connection strings and the user identifier."""
+"""The identity client and connection strings."""
 
 from __future__ import annotations
 
@@ -361,22 +361,3 @@ def test_a_connection_string_never_shows_its_key() -> None:
     assert copy.copy(parsed) is copy.deepcopy(parsed) is parsed
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(parsed)
-
-
-# The user identifier
-
-
-def test_users_are_equal_by_raw_id() -> None:
-    user = CommunicationUserIdentifier(USER)
-    assert (user.id, user.raw_id, user.kind) == (USER, USER, "communication_user")
-    assert user == CommunicationUserIdentifier("other", raw_id=USER)
-    assert len({user, CommunicationUserIdentifier("other", raw_id=USER), CommunicationUserIdentifier("other")}) == 2
-    assert pickle.loads(pickle.dumps(user)) == user  # noqa: S301 - our own
-    with pytest.raises(AttributeError):
-        user.id = "x"  # type: ignore[misc]
-
-
-def test_users_match() -> None:
-    match CommunicationUserIdentifier(USER):
-        case CommunicationUserIdentifier(found):
-            assert found == USER

@@ -2,10 +2,10 @@
 // standard input. Run by published_identifiers.py.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 const NAME = "@azure/communication-common";
-const folder = process.argv[2];
+const folder = resolve(process.argv[2]);
 const official = createRequire(join(folder, "package.json"))(NAME);
 const { version } = JSON.parse(readFileSync(join(folder, "node_modules", NAME, "package.json"), "utf8"));
 

@@ -76,7 +76,7 @@ def _python() -> dict[str, Any]:
 
 def _javascript(folder: str) -> dict[str, Any]:
     asked = json.dumps({"raw_ids": RAW_IDS, "models": [each.to_wire() for each in ours()]})
-    done = subprocess.run(["node", JAVASCRIPT, folder], input=asked, check=True, capture_output=True, text=True)
+    done = subprocess.run(["node", JAVASCRIPT, folder], input=asked, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -297,6 +297,16 @@ def test_vectors_of_equality(case: dict[str, Any]) -> None:
     assert len({a, b}) == 2 - case["equal"]
 
 
+@pytest.mark.parametrize("identifier", EACH_KIND, ids=lambda identifier: identifier.kind)
+def test_only_the_raw_id_counts(identifier: CommunicationIdentifier) -> None:
+    """Two of one kind with one raw id are equal, whatever else they say of themselves."""
+    others = {name: True if name == "is_anonymous" else "dod" for name in attributes(identifier)}
+    other = made({"kind": identifier.kind, **others, "raw_id": identifier.raw_id})
+    assert attributes(other) != attributes(identifier)
+    assert other == identifier
+    assert hash(other) == hash(identifier)
+
+
 def test_kinds_are_never_equal() -> None:
     """The same raw id in six kinds makes six identifiers, none of which is its raw id."""
     same = [made({"kind": each.kind, **attributes(each), "raw_id": "8:acs:x"}) for each in EACH_KIND]

@@ -34,6 +34,7 @@ class Answer:
         body: The content. Empty where it was not read, for the reason in `problem`.
         problem: Why the body was not read, or "".
         secrets: What the request carried and no message may repeat.
+        repeated: Whether the service may have received the request before, and done what it asked.
     """
 
     status: int
@@ -41,6 +42,7 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     problem: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    repeated: bool = False
 
     @property
     def is_success(self) -> bool:

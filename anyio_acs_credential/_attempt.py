@@ -61,12 +61,14 @@ class Call:
         body: JSON, or None for a request without a body.
         repeatable: Whether doing it twice is as good as doing it once. If not, it is repeated only after a 429 or
             where nothing was sent.
+        secrets: What the body carries and no message may repeat.
     """
 
     method: str
     url: str
     body: bytes | None = field(default=None, repr=False)
     repeatable: bool = True
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
     request = _build(client, call)
     request.extensions["trace"] = connecting = _Connecting()
     await authorize(request)
-    secrets = _secrets_of(request)
+    secrets = (*_secrets_of(request), *call.secrets)
     try:
         try:
             response = await client.send(request, stream=True, auth=None, follow_redirects=False)

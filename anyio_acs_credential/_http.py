@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -87,6 +87,7 @@ async def send(client: HttpClient, call: Call, authorize: Authorize, limits: Lim
 async def _try_repeatedly(
     client: HttpClient, call: Call, authorize: Authorize, limits: Limits, scope: anyio.CancelScope
 ) -> Answer:
+    repeated = False
     for pause in _pauses(limits):
         outcome = await try_once(client, call, authorize)
         if not _may_repeat(call, outcome):
@@ -95,12 +96,13 @@ async def _try_repeatedly(
         wait = pause if wait is None else wait
         if anyio.current_time() + wait >= scope.deadline:
             break
+        repeated = repeated or _may_be_done(outcome)
         await anyio.sleep(wait)
     else:
         outcome = await try_once(client, call, authorize)
     if isinstance(outcome, Failure):
         raise outcome.error
-    return outcome
+    return replace(outcome, repeated=repeated)
 
 
 def _pauses(limits: Limits) -> Iterator[float]:
@@ -113,3 +115,7 @@ def _may_repeat(call: Call, outcome: Answer | Failure) -> bool:
     if isinstance(outcome, Failure):
         return not outcome.error.permanent and (call.repeatable or not outcome.sent)
     return outcome.status == 429 or (call.repeatable and outcome.status in _REPEATABLE)
+
+
+def _may_be_done(outcome: Answer | Failure) -> bool:
+    return outcome.sent if isinstance(outcome, Failure) else outcome.status != 429

@@ -40,7 +40,7 @@ from anyio_acs_credential import (
 )
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
-from anyio_acs_credential.entra._flights import Flights
+from anyio_acs_credential._flights import Flights
 from anyio_acs_credential.testing import make_jwt
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""Who may call: requests signed with the access key, and requests with a user's access token.
+"""Who may call: requests signed with the access key, with a user's access token, or with an Entra token.
 
-Written from Microsoft's description of the HMAC-SHA256 scheme, and apart from what this package signs with, so that
-each checks the other.
+The check of signatures is written from Microsoft's description of the HMAC-SHA256 scheme, and apart from what this
+package signs with, so that each checks the other.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from base64 import b64encode
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from ._answers import entra_of, service_of
+from ._entra_scopes import MANAGEMENT
+from ._entra_tokens import encode
 from ._service_error import ServiceError
 from ._state import refused
 
@@ -20,24 +23,60 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from ._entra_scopes import Api
     from ._state import Service
 
-__all__ = ("bearer_token", "check_signature", "check_user")
+__all__ = ("check_entra", "check_manager", "check_user")
 
 _CLOCK_SKEW = 300
 _SIGNED = "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature="
 
 
-async def check_signature(request: Request, service: Service) -> None:
-    """Let a request pass that is signed with the access key, over exactly the bytes that arrived.
+async def check_manager(request: Request) -> None:
+    """Let a request pass that may manage the resource.
+
+    It is signed with the access key, over exactly the bytes that arrived, or carries an Entra token for it.
 
     Args:
         request: What arrived. Its body is read.
-        service: Whose access key, and whose time.
 
     Raises:
         ServiceError: 401, in every other case.
     """
+    if _has_bearer(request):
+        check_entra(request, MANAGEMENT)
+    else:
+        await _check_signature(request, service_of(request))
+
+
+def check_entra(request: Request, api: Api) -> Mapping[str, Any]:
+    """Let a request pass that carries a good Entra token.
+
+    Args:
+        request: What arrived.
+        api: What the token is for.
+
+    Returns:
+        The claims of the token.
+
+    Raises:
+        ServiceError: 401, in every other case; with a challenge where claims are missing.
+    """
+    entra = entra_of(request)
+    try:
+        claims = entra.tokens.check_for(_bearer_token(request), api)
+    except ValueError as error:
+        raise refused(str(error)) from error
+    missing = entra.claims_missing(claims)
+    if missing is not None:
+        where = f'authorization_uri="{entra.authority}/oauth2/v2.0/authorize"'
+        challenge = f'Bearer realm="", {where}, error="insufficient_claims", claims="{encode(missing)}"'
+        message = "The access token is not accepted: further claims are required."
+        raise ServiceError(401, "Unauthorized", message, {"WWW-Authenticate": challenge})
+    return claims
+
+
+async def _check_signature(request: Request, service: Service) -> None:
     date = request.headers.get("x-ms-date", "")
     if abs(_unix_time(date) - service.clock.time()) > _CLOCK_SKEW:
         raise _denied("x-ms-date is missing, malformed or more than 5 minutes from the service's time")
@@ -50,21 +89,6 @@ async def check_signature(request: Request, service: Service) -> None:
     given = request.headers.get("authorization", "")
     if not hmac.compare_digest(given.encode(), f"{_SIGNED}{signature}".encode()):
         raise _denied("the signature is missing or wrong")
-
-
-def bearer_token(request: Request) -> str:
-    """The token that a request carries, unchecked.
-
-    Raises:
-        ServiceError: 401, when it carries none.
-    """
-    header = request.headers.get("authorization")
-    if header is None:
-        raise ServiceError(401, "Unauthorized", "The access token is missing.", {"WWW-Authenticate": "Bearer"})
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer":
-        raise refused("the authorization scheme is not Bearer")
-    return token
 
 
 def check_user(request: Request, service: Service, scopes: frozenset[str]) -> Mapping[str, Any]:
@@ -81,11 +105,23 @@ def check_user(request: Request, service: Service, scopes: frozenset[str]) -> Ma
     Raises:
         ServiceError: 401 without a good token; 403 when it has none of the scopes.
     """
-    claims = service.check_token(bearer_token(request))
+    claims = service.check_token(_bearer_token(request))
     if scopes.isdisjoint(claims["acsScope"].split(",")):
         challenge = f'Bearer error="insufficient_scope", scope="{" ".join(sorted(scopes))}"'
         raise ServiceError(403, "Forbidden", "The access token lacks the scope.", {"WWW-Authenticate": challenge})
     return claims
+
+
+def _has_bearer(request: Request) -> bool:
+    return request.headers.get("authorization", "").partition(" ")[0].lower() == "bearer"
+
+
+def _bearer_token(request: Request) -> str:
+    if "authorization" not in request.headers:
+        raise ServiceError(401, "Unauthorized", "The access token is missing.", {"WWW-Authenticate": "Bearer"})
+    if not _has_bearer(request):
+        raise refused("the authorization scheme is not Bearer")
+    return request.headers["authorization"].partition(" ")[2]
 
 
 def _target(scope: Mapping[str, Any]) -> str:

@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from ._entra_state import Entra
     from ._state import Service
 
-__all__ = ("EXCEPTION_HANDLERS", "check_version", "error_answer", "json_object", "service_of")
+__all__ = ("EXCEPTION_HANDLERS", "check_version", "entra_of", "error_answer", "json_object", "service_of")
 
 
 def service_of(request: Request) -> Service:
     """The emulated resource that a request is for."""
     return cast("Service", request.app.state.service)
+
+
+def entra_of(request: Request) -> Entra:
+    """The tenant whose tokens the resource takes."""
+    return cast("Entra", request.app.state.entra)
 
 
 def check_version(request: Request, versions: frozenset[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from starlette.responses import JSONResponse
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ("ROUTES", "entra_of", "form_of")
 
 _ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_CLIENT_CREDENTIALS = "client_credentials"
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -94,12 +95,13 @@ async def _token(request: Request) -> Response:
     form = read_client(request.headers.get("authorization", ""), await form_of(request))
     entra.check_client(form.get("client_id"))
     grant_type = _field(form, "grant_type")
-    entra.secrets.check(form, required=grant_type == _ON_BEHALF_OF)
+    entra.secrets.check(form, required=grant_type in {_ON_BEHALF_OF, _CLIENT_CREDENTIALS})
+    if grant_type == _CLIENT_CREDENTIALS:
+        return JSONResponse(_for_itself(entra, form), headers=_NO_STORE)
     find = _GRANTS.get(grant_type)
     if find is None:
         raise OAuthError("unsupported_grant_type", 70003, f"The grant type {grant_type} is not supported.")
-    answer = entra.redeem(find(entra, form), form)
-    return JSONResponse(answer, headers=_NO_STORE)
+    return JSONResponse(entra.redeem(find(entra, form), form), headers=_NO_STORE)
 
 
 def _field(form: Mapping[str, str], name: str) -> str:
@@ -107,6 +109,14 @@ def _field(form: Mapping[str, str], name: str) -> str:
     if not value:
         raise OAuthError("invalid_request", 900144, f"The request body must contain the parameter '{name}'.")
     return value
+
+
+def _for_itself(entra: Entra, form: Mapping[str, str]) -> dict[str, Any]:
+    """A token of the application, without a user (RFC 6749, section 4.4)."""
+    scope = _field(form, "scope")
+    if not scope.endswith("/.default"):
+        raise OAuthError("invalid_scope", 1002012, "The scope of client credentials ends with /.default.")
+    return entra.tokens.application_answer(read_scopes(scope, entra.client_id), read_claims(form))
 
 
 def _by_device_code(entra: Entra, form: Mapping[str, str]) -> Grant:

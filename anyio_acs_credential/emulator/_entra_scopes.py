@@ -6,15 +6,36 @@ from typing import NamedTuple
 
 from ._oauth_error import OAuthError
 
-__all__ = ("CLIENTS", "TEAMS_EXTENSION", "Permission", "read_scopes")
+__all__ = ("CLIENTS", "MANAGEMENT", "TEAMS_EXTENSION", "TEAMS_USERS", "Api", "Permission", "read_scopes")
 
 _OPENID = frozenset({"openid", "profile", "email", "offline_access"})
 _GRAPH = "00000003-0000-0000-c000-000000000000"
-_TEAMS_NAMES = frozenset({"TeamsExtension.ManageCalls"})
-TEAMS_EXTENSION = frozenset({"https://auth.msft.communication.azure.com", "https://auth.msft.communication.azure.us"})
-"""Audiences of the tokens of Teams Phone Extensibility, the second for the US government's cloud."""
-CLIENTS = frozenset({"https://communication.azure.com"})
-"""Audiences of the tokens that every resource exchanges."""
+_RESOURCE = frozenset({"https://communication.azure.com"})
+_TEAMS = frozenset({"https://auth.msft.communication.azure.com", "https://auth.msft.communication.azure.us"})
+
+
+class Api(NamedTuple):
+    """What takes Entra tokens.
+
+    Attributes:
+        audiences: For whom its tokens are; the second of two is the US government cloud's.
+        names: What they may do there; each has one of these.
+        applications: Whether it takes an application's own tokens as well, which name nothing.
+    """
+
+    audiences: frozenset[str]
+    names: frozenset[str]
+    applications: bool = False
+
+
+MANAGEMENT = Api(_RESOURCE, frozenset({"user_impersonation"}), applications=True)
+"""The Identity API, in place of the access key."""
+CLIENTS = Api(_RESOURCE, frozenset({"Chat", "VoIP"}))
+"""The exchange that every resource has."""
+TEAMS_EXTENSION = Api(_TEAMS, frozenset({"TeamsExtension.ManageCalls"}))
+"""The exchange of Teams Phone Extensibility."""
+TEAMS_USERS = Api(_TEAMS, frozenset({"Teams.ManageCalls", "Teams.ManageChats"}))
+"""The exchange of a Teams user's token."""
 
 
 class Permission(NamedTuple):
@@ -60,10 +81,12 @@ def _find(scope: str, client_id: str) -> tuple[str, str]:
         return client_id, "access_as_user" if name == ".default" else name
     if resource in {"", "https://graph.microsoft.com"}:
         return _GRAPH, "User.Read" if name == ".default" else name
-    if resource in TEAMS_EXTENSION:
-        return resource, _known(name, _TEAMS_NAMES)
+    if resource in _TEAMS:
+        return resource, _known(name, TEAMS_EXTENSION.names | TEAMS_USERS.names)
     if resource == "https://communication.azure.com/clients":
-        return resource.removesuffix("/clients"), _known(name, frozenset({"Chat", "VoIP"}))
+        return resource.removesuffix("/clients"), _known(name, CLIENTS.names)
+    if resource.removesuffix("/") in _RESOURCE:  # the official clients ask for it with a slash at its end
+        return resource.removesuffix("/"), _known(name, MANAGEMENT.names)
     raise OAuthError("invalid_resource", 500011, f"The resource principal named {resource} was not found.")
 
 

@@ -95,6 +95,8 @@ class Entra:
             claims = self.tokens.check(assertion, frozenset({self.client_id}))
         except ValueError as error:
             raise OAuthError("invalid_grant", 500131, f"The assertion is not accepted: {error}.") from error
+        if "name" not in claims:
+            raise OAuthError("invalid_grant", 50000, "The assertion is an application's own token, not a user's.")
         return self.grant(claims["name"], form.get("scope", ""), read_claims(form))
 
     def check_client(self, client_id: str | None) -> None:
@@ -122,7 +124,7 @@ class Entra:
 
     def claims_missing(self, token_claims: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The claims that a token should have been asked for with; a token that was ends the requirement."""
-        user = token_claims["name"]
+        user = token_claims.get("name", self.client_id)
         required = self._required.get(user)
         if required is None or not _covers(token_claims["asked"], required):
             return required

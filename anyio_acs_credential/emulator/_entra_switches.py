@@ -95,12 +95,13 @@ class EntraSwitches:
         self._entra.refresh_tokens.revoke(user)
 
     def require_claims(self, user: str, claims: str) -> None:
-        """Exchange no token of a user any more until one comes that was asked for with these claims.
+        """Take no token of a user any more until one comes that was asked for with these claims.
 
-        Until then the exchange answers 401 with a claims challenge (continuous access evaluation).
+        Until then the exchange, and the Identity API, answer 401 with a claims challenge (continuous access
+        evaluation); the exchange of a Teams user's token answers 401 without one.
 
         Args:
-            user: The user's name.
+            user: The user's name; `client_id` for the application's own tokens.
             claims: A JSON object, as an application passes it on to Entra.
 
         Raises:

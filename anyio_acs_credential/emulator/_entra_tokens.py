@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ._entra_grants import Grant
-    from ._entra_scopes import Permission
+    from ._entra_scopes import Api, Permission
     from ._signing import SigningKey
     from ._state import Clock
 
@@ -49,30 +49,25 @@ class EntraTokens:
 
     def access_token(self, user: str, permission: Permission, claims: Mapping[str, Any]) -> str:
         """A token for the service of the permission, which says which claims it was asked for with."""
-        return self._sign(
-            user,
-            aud=permission.audience,
-            azp=self._client_id,
-            scp=" ".join(permission.names),
-            uti=token_urlsafe(16),
-            asked=claims,
-        )
+        names = " ".join(permission.names)
+        return self._sign(self._person(user), **self._access(permission, claims), scp=names)
+
+    def application_token(self, permission: Permission, claims: Mapping[str, Any]) -> str:
+        """A token of the application itself, for nobody."""
+        object_id = self.object_id(self._client_id)
+        return self._sign({"oid": object_id, "sub": object_id}, **self._access(permission, claims), idtyp="app")
 
     def answer(self, grant: Grant, permission: Permission, claims: Mapping[str, Any]) -> dict[str, Any]:
         """Tokens, as the body of an answer (RFC 6749, section 5.1)."""
         granted = (*permission.scopes, *sorted(permission.openid - {"offline_access"}))
-        answer: dict[str, Any] = {
-            "token_type": "Bearer",
-            "scope": " ".join(granted),
-            "expires_in": int(self.lifetime),
-            "ext_expires_in": int(self.lifetime),
-            "access_token": self.access_token(grant.user, permission, claims),
-        }
-        if (refresh_in := self._refresh_in()) is not None:
-            answer["refresh_in"] = int(refresh_in)
+        answer = self._answer(self.access_token(grant.user, permission, claims)) | {"scope": " ".join(granted)}
         if "openid" in permission.openid:
             answer["id_token"] = self._id_token(grant)
         return answer
+
+    def application_answer(self, permission: Permission, claims: Mapping[str, Any]) -> dict[str, Any]:
+        """A token of the application itself, as the body of an answer (RFC 6749, section 4.4.3)."""
+        return self._answer(self.application_token(permission, claims))
 
     def client_info(self, user: str) -> str:
         """Who signed in, as MSAL reads it."""
@@ -93,6 +88,35 @@ class EntraTokens:
             raise ValueError("the token has expired")
         return claims
 
+    def check_for(self, token: str, api: Api) -> dict[str, Any]:
+        """The claims of an access token that is good now, and allows what an API does.
+
+        Raises:
+            ValueError: as for `check`, or when it allows nothing that the API does.
+        """
+        claims = self.check(token, api.audiences)
+        if claims.get("idtyp") == "app":
+            if not api.applications:
+                raise ValueError("the token is an application's own, not a user's")
+        elif api.names.isdisjoint(claims["scp"].split()):
+            raise ValueError(f"the token has none of the scopes {', '.join(sorted(api.names))}")
+        return claims
+
+    def _answer(self, token: str) -> dict[str, Any]:
+        lifetime = int(self.lifetime)
+        answer: dict[str, Any] = {
+            "token_type": "Bearer",
+            "expires_in": lifetime,
+            "ext_expires_in": lifetime,
+            "access_token": token,
+        }
+        if (refresh_in := self._refresh_in()) is not None:
+            answer["refresh_in"] = int(refresh_in)
+        return answer
+
+    def _access(self, permission: Permission, claims: Mapping[str, Any]) -> dict[str, Any]:
+        return {"aud": permission.audience, "azp": self._client_id, "uti": token_urlsafe(16), "asked": claims}
+
     def _refresh_in(self) -> float | None:
         if self.refresh_in is None and self.lifetime >= 7200:
             return self.lifetime / 2
@@ -100,19 +124,22 @@ class EntraTokens:
 
     def _id_token(self, grant: Grant) -> str:
         nonce = {} if grant.nonce is None else {"nonce": grant.nonce}
-        return self._sign(grant.user, aud=self._client_id, auth_time=int(grant.signed_in_at), **nonce)
+        about = {"aud": self._client_id, "auth_time": int(grant.signed_in_at), **nonce}
+        return self._sign(self._person(grant.user), **about)
 
-    def _sign(self, user: str, **claims: object) -> str:
-        now = int(self._clock.time())
-        person = {
+    def _person(self, user: str) -> dict[str, str]:
+        return {
             "oid": self.object_id(user),
             "sub": str(uuid5(NAMESPACE_URL, f"{self._client_id}/{user}")),
-            "tid": self.tenant_id,
             "name": user,
             "preferred_username": user if "@" in user else f"{user}@contoso.example",
         }
+
+    def _sign(self, subject: Mapping[str, str], **claims: object) -> str:
+        now = int(self._clock.time())
         times = {"iat": now, "nbf": now, "exp": int(self._clock.time() + self.lifetime)}
-        return self._key.sign({"iss": self.issuer, "ver": "2.0", **times, **person, **claims})
+        issuer = {"iss": self.issuer, "tid": self.tenant_id, "ver": "2.0"}
+        return self._key.sign({**issuer, **times, **subject, **claims})
 
 
 def encode(value: object) -> str:

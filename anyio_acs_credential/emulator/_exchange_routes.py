@@ -1,66 +1,99 @@
-"""The exchange of an Entra token for an access token."""
+"""The exchange of an Entra token for an access token: of its bearer, and of a Teams user whom somebody else names."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ._access import bearer_token
-from ._answers import check_version, json_object, service_of
-from ._entra_scopes import CLIENTS, TEAMS_EXTENSION
-from ._entra_tokens import encode
+from ._access import check_entra, check_manager
+from ._answers import check_version, entra_of, json_object, service_of
+from ._entra_scopes import CLIENTS, TEAMS_EXTENSION, TEAMS_USERS
 from ._service_error import ServiceError
-from ._state import refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
 
-    from ._entra_state import Entra
+    from ._entra_scopes import Api
 
 __all__ = ("ROUTES",)
 
 _DAY = 86400
-_SCOPES = {"Chat": "chat", "VoIP": "voip"}
+_SCOPES = {"Chat": "chat", "VoIP": "voip", "Teams.ManageCalls": "voip", "Teams.ManageChats": "chat"}
+_TEAMS_USER_VERSIONS = frozenset(
+    {
+        "2022-06-01",
+        "2022-10-01",
+        "2023-08-01",
+        "2023-10-01",
+        "2025-03-02-preview",
+        "2025-06-30",
+        "2026-07-22",
+        "2026-09-23",
+    }
+)
 
 
-async def _exchange(request: Request, *, audiences: frozenset[str], versions: frozenset[str]) -> Response:
+async def _exchange(request: Request, *, api: Api, versions: frozenset[str]) -> Response:
     service = service_of(request)
-    entra = cast("Entra", request.app.state.entra)
-    claims = _check_token(bearer_token(request), entra, audiences)
+    claims = check_entra(request, api)
     check_version(request, versions)
     await json_object(request)
     identity = f"8:acs:{service.resource_id}_{claims['tid']}_{claims['oid']}"
     service.register_identity(identity)
-    scopes = [_SCOPES[name] for name in claims["scp"].split() if name in _SCOPES] or ["chat", "voip"]
+    scopes = _granted(claims, api) or ["chat", "voip"]
     return JSONResponse({"identity": {"id": identity}, "accessToken": service.issue_token(identity, scopes, _DAY)})
 
 
-def _check_token(token: str, entra: Entra, audiences: frozenset[str]) -> Mapping[str, Any]:
+async def _exchange_teams_user(request: Request) -> Response:
+    service = service_of(request)
+    await check_manager(request)
+    check_version(request, _TEAMS_USER_VERSIONS)
+    body = await json_object(request)
+    claims = _teams_claims(request, body.get("token"))
+    for name, claim in (("appId", "azp"), ("userId", "oid")):
+        if not body.get(name):
+            raise ServiceError(400, "ValidationError", f"{name} is required.")
+        if body[name] != claims[claim]:
+            raise ServiceError(400, "ValidationError", f"{name} is not the {claim} of the Entra token.")
+    identity = f"8:orgid:{claims['oid']}"
+    service.register_identity(identity)
+    # The token ends when the Entra token does; the service offers no other lifetime.
+    return JSONResponse(service.issue_token(identity, _granted(claims, TEAMS_USERS), _DAY, until=claims["exp"]))
+
+
+def _teams_claims(request: Request, token: object) -> Mapping[str, Any]:
+    """The claims of a Teams user's token. The service does not say what is wrong with one."""
+    entra = entra_of(request)
     try:
-        claims = entra.tokens.check(token, audiences)
+        claims = entra.tokens.check_for(token if isinstance(token, str) else "", TEAMS_USERS)
     except ValueError as error:
-        raise refused(str(error)) from error
-    missing = entra.claims_missing(claims)
-    if missing is not None:
-        where = f'authorization_uri="{entra.authority}/oauth2/v2.0/authorize"'
-        challenge = f'Bearer realm="", {where}, error="insufficient_claims", claims="{encode(missing)}"'
-        message = "The access token is not accepted: further claims are required."
-        raise ServiceError(401, "Unauthorized", message, {"WWW-Authenticate": challenge})
+        raise _invalid_token() from error
+    if entra.claims_missing(claims) is not None:
+        raise _invalid_token()
     return claims
 
 
-def _route(family: str, audiences: frozenset[str], *versions: str) -> Route:
-    endpoint = partial(_exchange, audiences=audiences, versions=frozenset(versions))
+def _invalid_token() -> ServiceError:
+    return ServiceError(401, "InvalidAccessToken", "The Entra token of the Teams user is not valid.")
+
+
+def _granted(claims: Mapping[str, Any], api: Api) -> list[str]:
+    return sorted(_SCOPES[name] for name in claims["scp"].split() if name in api.names & _SCOPES.keys())
+
+
+def _route(family: str, api: Api, *versions: str) -> Route:
+    endpoint = partial(_exchange, api=api, versions=frozenset(versions))
     return Route(f"/access/{family}/:exchangeAccessToken", endpoint, methods=["POST"])
 
 
 ROUTES = (
     _route("entra", CLIENTS, "2025-03-02-preview"),
     _route("teamsExtension", TEAMS_EXTENSION, "2025-06-30"),
+    Route("/teamsUser/:exchangeAccessToken", _exchange_teams_user, methods=["POST"]),
 )
 """The routes, for the application."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ._access import check_signature
+from ._access import check_manager
 from ._answers import check_version, json_object, service_of
 from ._service_error import ServiceError
 from ._state import SCOPES
@@ -54,26 +54,33 @@ async def _issue(request: Request) -> Response:
     scopes = _scopes(body.get("scopes"))
     if not scopes:
         raise ServiceError(400, "InvalidRequest", "At least one scope is required.")
-    return JSONResponse(service.issue_token(request.path_params["identity"], scopes, _lifetime(body, service)))
+    return JSONResponse(service.issue_token(_user(request), scopes, _lifetime(body, service)))
 
 
 async def _revoke(request: Request) -> Response:
     service = await _authorized(request)
-    service.revoke_tokens(request.path_params["identity"])
+    service.revoke_tokens(_user(request))
     return Response(status_code=204)
 
 
 async def _delete(request: Request) -> Response:
     service = await _authorized(request)
-    service.delete_identity(request.path_params["identity"])
+    service.delete_identity(_user(request))
     return Response(status_code=204)
 
 
 async def _authorized(request: Request) -> Service:
-    service = service_of(request)
-    await check_signature(request, service)
+    await check_manager(request)
     check_version(request, _VERSIONS)
-    return service
+    return service_of(request)
+
+
+def _user(request: Request) -> str:
+    """The user in the path, if the resource made it: a Teams user is Entra's."""
+    identity: str = request.path_params["identity"]
+    if identity.startswith("8:orgid:"):
+        raise ServiceError(404, "IdentityNotFound", "The identity is not one of this resource.")
+    return identity
 
 
 def _scopes(value: object) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
 from datetime import UTC, datetime
 from secrets import token_bytes, token_hex
@@ -83,19 +84,22 @@ class Service:
         self._generation(identity)
         self._generations[identity] = token_hex(8)
 
-    def issue_token(self, identity: str, scopes: Iterable[str], lifetime: float) -> dict[str, str]:
+    def issue_token(
+        self, identity: str, scopes: Iterable[str], lifetime: float, *, until: float = math.inf
+    ) -> dict[str, str]:
         """An access token, as the body of an answer.
 
         Args:
             identity: The user's raw id.
             scopes: What the token is good for.
             lifetime: Seconds, unless the service has a `token_lifetime`.
+            until: When it ends at the latest, in Unix seconds.
 
         Raises:
             ServiceError: 404, when there is no such user.
         """
         now = self.clock.time()
-        expires = now + (lifetime if self.token_lifetime is None else self.token_lifetime)
+        expires = min(until, now + (lifetime if self.token_lifetime is None else self.token_lifetime))
         claims = {
             "skypeid": identity.removeprefix("8:"),
             "scp": 1792,

@@ -9,7 +9,7 @@ from anyio import AsyncContextManagerMixin
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._errors import SignInRequiredError, TokenSourceError
-from ._flights import Flights
+from .._flights import Flights
 from ._grant import Grant, take
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import current_token
 
 from .._errors import TokenSourceError
-from ._per_loop import PerLoop
+from .._per_loop import PerLoop
 from ._secrets import KNOWN, guard_loggers, hide
 from ._transport import CURRENT, Transport
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
 
 from anyio import AsyncContextManagerMixin
 
@@ -13,35 +12,40 @@ from .._answer import error_from, read_object
 from .._attempt import Call
 from .._endpoint import check_endpoint
 from .._errors import CredentialUsageError
-from .._http import Limits, client_factory, send
+from .._http import Limits, client_factory
+from ._authorization import authorization_of
 from ._connection import parse_connection_string
-from ._keys import AccessKeyCredential, Signer
-from ._wire import check_scopes, expiry, path_of, read_token, read_user
+from ._keys import AccessKeyCredential
+from ._wire import check_id, check_scopes, expiry, path_of, query_of, read_token, read_user, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
     from datetime import timedelta
 
     from .._answer import Answer
-    from .._attempt import Authorize, HttpClient
+    from .._attempt import HttpClient
+    from .._entra_token import SupportsGetToken
     from .._token import AccessToken
     from ..identifiers import CommunicationUserIdentifier
     from ._keys import SupportsKey
-    from ._wire import SupportsRawId
+    from ._wire import SupportsRawId, SupportsToken
 
 __all__ = ("CommunicationIdentityClient",)
 
 
 class CommunicationIdentityClient(AsyncContextManagerMixin):
-    """Makes users of a Communication Services resource, and issues and revokes their access tokens.
+    """Makes and deletes users of a Communication Services resource, and issues and revokes their access tokens.
 
-    Use it in an `async with` block. Every method waits for the network, for 30 seconds at most; cancelling one closes
-    its connection. A call is tried three times where that is safe: what may have made a user is repeated only after
-    a 429, or where nothing was sent.
+    Use it in an `async with` block, and in as many tasks at once as you like: they share its connections. Every method
+    waits for the network, and for the credential where that gives Entra tokens, for 30 seconds at most; cancelling one
+    closes its connection. A call is tried three times where that is safe: what may have made a user is repeated only
+    after a 429, or where nothing was sent.
 
     Args:
         endpoint: The resource's address, "https://<resource>.communication.azure.com".
-        credential: An `AccessKeyCredential`, or anything with a `.key`, which is read at each request.
+        credential: An `AccessKeyCredential`; anything with a `.key`, which is read at each request; or an Entra token
+            credential, async or plain, whose identity may manage the resource. A plain one is called in a worker
+            thread. Its tokens are held until 5 minutes before their end, and a claims challenge is met once.
         http_client: An `httpx.AsyncClient` or `httpx2.AsyncClient` to use. It is not closed here. By default the
             block opens one of its own, which honours the environment's proxies and certificates.
         api_version: The version of the REST API.
@@ -56,15 +60,15 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
     def __init__(
         self,
         endpoint: str,
-        credential: SupportsKey,
+        credential: SupportsKey | SupportsGetToken,
         *,
         http_client: HttpClient | None = None,
         api_version: str = "2023-10-01",
     ) -> None:
         self._endpoint = check_endpoint(endpoint)
-        self._authorize = _authorizer(credential)
+        self._authorization = authorization_of(credential)
         self._make_client = client_factory(http_client)
-        self._query = f"?api-version={quote(api_version, safe='')}"
+        self._query = query_of(api_version)
         self._open: HttpClient | None = None
 
     @classmethod
@@ -104,10 +108,10 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
         Raises:
             TokenExchangeError: when the service refuses, cannot be reached or answers nonsense. It may have made the
                 user all the same unless the status says otherwise.
+            TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block.
         """
-        answer = await self._call("POST", "/identities", {}, repeatable=False)
-        return read_user(answer)
+        return read_user(_check(await self._send("POST", "/identities", {}, repeatable=False)))
 
     async def create_user_and_token(
         self, scopes: Iterable[str], *, token_expires_in: timedelta | None = None
@@ -123,12 +127,13 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
 
         Raises:
             TypeError: when an argument is of a wrong type.
-            ValueError: when there are no scopes, or the time is not positive.
+            ValueError: when there are no scopes, or the time is out of bounds.
             TokenExchangeError: as for `create_user`.
+            TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block.
         """
         body = {"createTokenWithScopes": check_scopes(scopes), **expiry(token_expires_in)}
-        answer = await self._call("POST", "/identities", body, repeatable=False)
+        answer = _check(await self._send("POST", "/identities", body, repeatable=False))
         return read_user(answer), read_token(answer, read_object(answer).get("accessToken"))
 
     async def get_token(
@@ -141,20 +146,21 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
         Args:
             user: An identifier, or its raw id.
             scopes: What the token is good for, such as "chat" and "voip".
-            token_expires_in: How long it lives; None for the service's 24 hours. The service counts in whole minutes,
-                from 60 to 1440: seconds beyond a minute are dropped, and less than a minute is sent as one.
+            token_expires_in: How long it lives, from 60 to 1440 minutes; None for the service's 24 hours. The service
+                counts in whole minutes: seconds beyond one are dropped.
 
         Returns:
             The token.
 
         Raises:
             TypeError: when an argument is of a wrong type.
-            ValueError: when there are no scopes, or the time is not positive.
+            ValueError: when there are no scopes, or the time is out of bounds.
             TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
+            TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block.
         """
         body = {"scopes": check_scopes(scopes), **expiry(token_expires_in)}
-        answer = await self._call("POST", f"{path_of(user)}/:issueAccessToken", body)
+        answer = _check(await self._send("POST", f"{path_of(user)}/:issueAccessToken", body))
         return read_token(answer, read_object(answer))
 
     async def revoke_tokens(self, user: SupportsRawId | str) -> None:
@@ -166,32 +172,81 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
         Raises:
             TypeError: when the user is neither.
             TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
+            TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block.
         """
-        await self._call("POST", f"{path_of(user)}/:revokeAccessTokens")
+        _check(await self._send("POST", f"{path_of(user)}/:revokeAccessTokens"))
 
-    async def _call(
-        self, method: str, path: str, content: Mapping[str, Any] | None = None, *, repeatable: bool = True
+    async def delete_user(self, user: SupportsRawId | str) -> None:
+        """Delete a user with all its data, and revoke its access tokens.
+
+        Where an answer was lost, the request is repeated, and "there is no such user" is then what was wanted.
+
+        Args:
+            user: An identifier, or its raw id.
+
+        Raises:
+            TypeError: when the user is neither.
+            TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
+            TokenSourceError: when the Entra token credential gives no token.
+            CredentialUsageError: outside the `async with` block.
+        """
+        answer = await self._send("DELETE", path_of(user))
+        if not (answer.status == 404 and answer.repeated):
+            _check(answer)
+
+    async def get_token_for_teams_user(
+        self,
+        aad_token: str | SupportsToken | Callable[[], Awaitable[str | SupportsToken]],
+        client_id: str,
+        user_object_id: str,
+    ) -> AccessToken:
+        """Exchange an Entra token of a Teams user for an access token, which ends when the Entra token does.
+
+        With an async function in place of the token, it makes a token refresher:
+        `functools.partial(client.get_token_for_teams_user, get_entra_token, client_id, user_object_id)`.
+
+        Args:
+            aad_token: The user's Entra token, with the scopes
+                "https://auth.msft.communication.azure.com/Teams.ManageCalls" and ".../Teams.ManageChats": its text,
+                an object with a `.token`, or an async function without arguments that gives either. That is waited
+                for without a limit here.
+            client_id: The application that the token was issued to; the service compares.
+            user_object_id: The user's object id in Entra; the service compares.
+
+        Returns:
+            The token.
+
+        Raises:
+            TypeError: when an argument is of a wrong type.
+            ValueError: when an id is empty.
+            InvalidTokenError: when the Entra token is none.
+            TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
+            TokenSourceError: when the client's own Entra token credential gives no token.
+            CredentialUsageError: outside the `async with` block.
+        """
+        ids = {"appId": check_id("client_id", client_id), "userId": check_id("user_object_id", user_object_id)}
+        token = await text_of(aad_token)
+        answer = await self._send("POST", "/teamsUser/:exchangeAccessToken", {"token": token, **ids}, secret=token)
+        return read_token(answer, read_object(_check(answer)))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        content: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool = True,
+        secret: str = "",
     ) -> Answer:
         if self._open is None:
             raise CredentialUsageError("the identity client is not open: use it inside `async with client:`")
         body = None if content is None else json.dumps(content).encode()
-        call = Call(method, f"{self._endpoint}{path}{self._query}", body, repeatable)
-        answer = await send(self._open, call, self._authorize, self._limits)
-        if not answer.is_success:
-            raise error_from(answer)
-        return answer
+        call = Call(method, f"{self._endpoint}{path}{self._query}", body, repeatable, (secret,))
+        return await self._authorization.send(self._open, call, self._limits)
 
 
-def _authorizer(credential: SupportsKey) -> Authorize:
-    """How a credential authorizes a request. An Entra token credential needs another answer here."""
-    if not hasattr(credential, "key"):
-        raise TypeError(
-            f"credential is {type(credential).__name__}: give AccessKeyCredential(key), or another object with a `.key`"
-        )
-    signer = Signer(credential)
-
-    async def authorize(request: Any) -> None:
-        signer(request)
-
-    return authorize
+def _check(answer: Answer) -> Answer:
+    if not answer.is_success:
+        raise error_from(answer)
+    return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -9,17 +10,30 @@ from urllib.parse import quote
 
 from .._answer import malformed, read_object
 from .._errors import InvalidTokenError
+from .._jwt import check_text
 from .._token import AccessToken, read_expiry
 from ..identifiers import CommunicationUserIdentifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from .._answer import Answer
 
-__all__ = ("SupportsRawId", "check_scopes", "expiry", "path_of", "read_token", "read_user")
+__all__ = (
+    "SupportsRawId",
+    "SupportsToken",
+    "check_id",
+    "check_scopes",
+    "expiry",
+    "path_of",
+    "query_of",
+    "read_token",
+    "read_user",
+    "text_of",
+)
 
 _MINUTE = timedelta(minutes=1)
+_LEAST, _MOST = timedelta(minutes=60), timedelta(minutes=1440)
 
 
 class SupportsRawId(Protocol):
@@ -29,6 +43,23 @@ class SupportsRawId(Protocol):
     def raw_id(self) -> str:
         """The raw id, such as "8:acs:<resource>_<user>"."""
         ...
+
+
+class SupportsToken(Protocol):
+    """An Entra token, as token credentials give it."""
+
+    @property
+    def token(self) -> str:
+        """The text of the token."""
+        ...
+
+
+def query_of(api_version: str) -> str:
+    if not isinstance(api_version, str):
+        raise TypeError(f'api_version is text such as "2023-10-01", not {type(api_version).__name__}')
+    if not api_version:
+        raise ValueError('api_version is empty: name one, such as "2023-10-01", or leave it out')
+    return f"?api-version={quote(api_version, safe='')}"
 
 
 def path_of(user: SupportsRawId | str) -> str:
@@ -54,9 +85,32 @@ def expiry(lifetime: timedelta | None) -> dict[str, int]:
         return {}
     if not isinstance(lifetime, timedelta):
         raise TypeError(f"token_expires_in is a timedelta, such as timedelta(hours=2), not {type(lifetime).__name__}")
-    if lifetime <= timedelta():
-        raise ValueError("token_expires_in is not positive: give at least timedelta(minutes=60)")
-    return {"expiresInMinutes": max(1, lifetime // _MINUTE)}
+    if not _LEAST <= lifetime <= _MOST:
+        raise ValueError(
+            "token_expires_in is from timedelta(minutes=60) to timedelta(minutes=1440), as the service has it"
+        )
+    return {"expiresInMinutes": lifetime // _MINUTE}
+
+
+def check_id(name: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is text (str), not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{name} is empty: give the id that Entra shows")
+    return value
+
+
+async def text_of(given: str | SupportsToken | Callable[[], Awaitable[str | SupportsToken]]) -> str:
+    """The text of an Entra token."""
+    if callable(given):
+        made = given()
+        if not inspect.isawaitable(made):
+            raise TypeError(
+                f"aad_token returned {type(made).__name__}: give an async function; what blocks, "
+                "call in anyio.to_thread.run_sync"
+            )
+        given = await made
+    return check_text(given if isinstance(given, str) else getattr(given, "token", None))
 
 
 def read_user(answer: Answer) -> CommunicationUserIdentifier:

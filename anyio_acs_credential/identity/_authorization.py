@@ -1,0 +1,147 @@
+"""What stands in for the resource's owner at the identity API: its access key, or an Entra identity with the right to.
+
+An Entra token is held until it is due and fetched once for all who wait, so that a credential is not asked at each
+request: a plain one costs a worker thread each time.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from anyio import current_effective_deadline, current_time, move_on_after
+
+from .._challenge import claims_wanted
+from .._entra_token import EntraTokenSource
+from .._errors import TokenSourceError
+from .._flights import Flights
+from .._http import send
+from .._redaction import redact
+from .._token import AccessToken
+from ._keys import Signer
+
+if TYPE_CHECKING:
+    from .._answer import Answer
+    from .._attempt import Call, HttpClient
+    from .._entra_token import SupportsGetToken
+    from .._http import Limits
+    from ._keys import SupportsKey
+
+__all__ = ("Authorization", "authorization_of")
+
+_SCOPE = "https://communication.azure.com//.default"
+"""As the official clients ask: the resource is named with a slash at its end."""
+_EARLY = 300.0
+"""Seconds before its end at which a token is replaced, as azure-core has it."""
+_PAUSE = 30.0
+"""Seconds between attempts to replace a token that is still valid, as azure-identity has it."""
+
+
+class Authorization(Protocol):
+    """Sends requests in the name of a credential."""
+
+    async def send(self, client: HttpClient, call: Call, limits: Limits) -> Answer:
+        """The answer to a call, as `_http.send` has it."""
+        ...
+
+
+def authorization_of(credential: Any) -> Authorization:
+    """How a credential authorizes requests.
+
+    Raises:
+        TypeError: when it is neither a key nor gives tokens.
+        ValueError: when its key is none.
+    """
+    if hasattr(credential, "get_token"):
+        return EntraAuthorization(credential)
+    if hasattr(credential, "key"):
+        return KeyAuthorization(credential)
+    raise TypeError(
+        f"credential is {type(credential).__name__}: give AccessKeyCredential(key), another object with a `.key`, "
+        "or an Entra token credential, such as one of azure-identity"
+    )
+
+
+class KeyAuthorization:
+    """Signs each request with the key that the credential holds at that moment."""
+
+    def __init__(self, credential: SupportsKey) -> None:
+        self._sign = Signer(credential)
+
+    async def send(self, client: HttpClient, call: Call, limits: Limits) -> Answer:
+        """The answer to a call."""
+        return await send(client, call, self._authorize, limits)
+
+    async def _authorize(self, request: Any) -> None:
+        self._sign(request)
+
+
+class EntraAuthorization:
+    """Shows a token of an Entra credential with each request, and meets a claims challenge once."""
+
+    def __init__(self, credential: SupportsGetToken) -> None:
+        self._source = EntraTokenSource(credential)
+        self._flights = Flights[AccessToken]()
+        self._held: AccessToken | None = None
+        self._claims: str | None = None
+        self._due = 0.0
+
+    async def send(self, client: HttpClient, call: Call, limits: Limits) -> Answer:
+        """The answer to a call; where it is a claims challenge, to the same with a token that meets it.
+
+        Raises:
+            TokenSourceError: when the credential gives no token.
+            TokenExchangeError: when there is no answer.
+        """
+        deadline = current_time() + limits.timeout
+        answer = await send(client, call, self._authorize, limits)
+        if answer.status == 401 and self._held is not None and self._held.token in answer.secrets:
+            self._held, self._due = None, 0.0
+        if (claims := claims_wanted(answer)) is None:
+            return answer
+        left = replace(limits, timeout=max(0.0, deadline - current_time()))
+        return await send(client, call, partial(self._authorize, claims=claims), left)
+
+    async def _authorize(self, request: Any, claims: str | None = None) -> None:
+        held = self._find(claims)
+        if held is None:
+            held = await self._flights.ask(claims, partial(self._renew, claims))
+        request.headers["Authorization"] = f"Bearer {held.token}"
+
+    def _find(self, claims: str | None) -> AccessToken | None:
+        """The held token, if it is not due and was asked for with the claims."""
+        return self._held if time.time() < self._due and claims in {None, self._claims} else None
+
+    async def _renew(self, claims: str | None) -> AccessToken:
+        if (found := self._find(claims)) is not None:
+            return found
+        held = self._held
+        if claims is None and held is not None and time.time() < held.expires_on:
+            # A credential that fails, or takes half of the time, is done without while its last token is valid.
+            with suppress(Exception), move_on_after(_until_deadline() / 2):
+                return await self._fetch(None)
+            self._due = min(time.time() + _PAUSE, held.expires_on)
+            return held
+        return await self._fetch(claims)
+
+    async def _fetch(self, claims: str | None) -> AccessToken:
+        # It gives up before the request does, and says what it was that took so long.
+        with move_on_after(0.9 * _until_deadline()):
+            try:
+                token = await self._source.get((_SCOPE,), claims)
+            except TokenSourceError:
+                raise
+            except Exception as error:
+                text = redact(f"{type(error).__name__}: {error}")
+                raise TokenSourceError(f"the token credential failed: try again later ({text})") from error
+            self._held, self._claims, self._due = token, claims, token.expires_on - _EARLY
+            return token
+        raise TokenSourceError("the token credential took too long: try again later")
+
+
+def _until_deadline() -> float:
+    """Seconds until the call that needs the token is over."""
+    return current_effective_deadline() - current_time()

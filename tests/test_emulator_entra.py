@@ -622,8 +622,10 @@ async def test_other_grants_are_not_supported() -> None:
         (
             "https://auth.msft.communication.azure.us/.default",
             "https://auth.msft.communication.azure.us",
-            "TeamsExtension.ManageCalls",
+            "Teams.ManageCalls Teams.ManageChats TeamsExtension.ManageCalls",
         ),
+        ("https://communication.azure.com//.default", "https://communication.azure.com", "user_impersonation"),
+        ("https://communication.azure.com/.default", "https://communication.azure.com", "user_impersonation"),
         ("openid", "00000003-0000-0000-c000-000000000000", "User.Read"),
         ("Mail.Read", "00000003-0000-0000-c000-000000000000", "Mail.Read"),
         ("https://graph.microsoft.com/.default", "00000003-0000-0000-c000-000000000000", "User.Read"),
@@ -640,6 +642,7 @@ async def test_wrong_scopes_are_refused() -> None:
         f"{CLIENTS} {TEAMS}": ("invalid_scope", 28000),
         "https://elsewhere.example/.default": ("invalid_resource", 500011),
         "https://communication.azure.com/clients/Fax": ("invalid_scope", 70011),
+        "https://communication.azure.com//Fax": ("invalid_scope", 70011),
         "https://auth.msft.communication.azure.com/Fax": ("invalid_scope", 70011),
     }
     async with open_emulator() as emulator, client_of(emulator) as client:
@@ -715,6 +718,7 @@ async def test_a_token_that_is_not_good_is_not_exchanged() -> None:
             acs: "another authority",
             other.issue_entra_token(CLIENTS): "another authority",
             emulator.issue_entra_token("User.Read"): "another audience",
+            emulator.issue_entra_token("https://communication.azure.com//.default"): "none of the scopes Chat, VoIP",
             emulator.issue_entra_token(TEAMS): "another audience",
         }
         for token, reason in tokens.items():

@@ -38,9 +38,9 @@ from anyio_acs_credential import (
     TokenExchangeError,
     TokenSourceError,
 )
+from anyio_acs_credential._flights import Flights
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
-from anyio_acs_credential._flights import Flights
 from anyio_acs_credential.testing import make_jwt
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from azure.core.credentials import AzureKeyCredential
 from servers import answer, reset, serve, silence
 from test_access_key import KEY, OTHER_KEY, expected
 
-from anyio_acs_credential._errors import CredentialUsageError, TokenExchangeError
+from anyio_acs_credential._errors import CredentialUsageError, InvalidTokenError, TokenExchangeError
 from anyio_acs_credential._http import Limits
 from anyio_acs_credential._token import AccessToken
 from anyio_acs_credential.identifiers import CommunicationUserIdentifier
@@ -94,13 +94,78 @@ async def test_revoke_tokens() -> None:
     assert request.headers["authorization"] == expected(request)
 
 
+async def test_delete_user() -> None:
+    async with serve(answer(204)) as server, client_of(server) as client:
+        await client.delete_user(CommunicationUserIdentifier(USER))
+    (request,) = server.requests
+    assert (request.method, request.target, request.body) == ("DELETE", f"{PATH}{VERSION}", b"")
+    assert request.headers["authorization"] == expected(request)
+
+
+async def _text() -> str:
+    return "entra"
+
+
+async def _object() -> AccessToken:
+    return AccessToken("entra", 1)
+
+
+@pytest.mark.parametrize("given", ["entra", AccessToken("entra", 1), _text, _object])
+async def test_get_token_for_teams_user(given: Any) -> None:
+    """The Entra token is text, an object that holds it, or an async function that gives either."""
+    async with serve(answer(200, TOKEN)) as server, client_of(server) as client:
+        token = await client.get_token_for_teams_user(given, client_id="app", user_object_id="ada")
+    assert token == AccessToken("opaque-token", EXPIRY.timestamp())
+    (request,) = server.requests
+    assert (request.method, request.target) == ("POST", f"/teamsUser/:exchangeAccessToken{VERSION}")
+    assert json.loads(request.body) == {"token": "entra", "appId": "app", "userId": "ada"}
+    assert request.headers["authorization"] == expected(request)
+
+
+async def test_a_teams_users_token_is_a_token_refresher() -> None:
+    """Each round asks for an Entra token of its moment."""
+    given = iter(("first", "second"))
+
+    async def ask() -> str:
+        return next(given)
+
+    async with serve(answer(200, TOKEN)) as server, client_of(server) as client:
+        refresher = functools.partial(client.get_token_for_teams_user, ask, "app", "ada")
+        assert isinstance(await refresher(), AccessToken)
+        await refresher()
+    assert [json.loads(request.body)["token"] for request in server.requests] == ["first", "second"]
+
+
+@pytest.mark.promise("R52")
+async def test_an_entra_token_that_the_service_repeats_is_not_shown() -> None:
+    """Also where nothing about it looks like a token."""
+    body = {"error": {"code": "InvalidAccessToken", "message": "what is hunter2?"}}
+    async with serve(answer(401, body)) as server, client_of(server) as client:
+        with pytest.raises(TokenExchangeError, match="InvalidAccessToken") as caught:
+            await client.get_token_for_teams_user("hunter2", "app", "ada")
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_tasks_share_the_connections_of_the_pool() -> None:
+    """One after the other they use one; many at once use httpx's hundred at most, and all are served."""
+    async with serve(answer(200, TOKEN)) as server, client_of(server) as client:
+        client._limits = Limits()
+        for _ in range(5):
+            await client.get_token(USER, ["chat"])
+        assert server.connections == 1
+        async with anyio.create_task_group() as group:
+            for _ in range(150):
+                group.start_soon(client.get_token, USER, ["chat"])
+    assert len(server.requests) == 155
+    assert server.connections <= 100
+
+
 @pytest.mark.parametrize(
     ("lifetime", "minutes"),
     [
         (timedelta(minutes=60), 60),
         (timedelta(minutes=90, seconds=59), 90),
-        (timedelta(seconds=1), 1),
-        (timedelta(days=30), 43200),
+        (timedelta(hours=24), 1440),
     ],
 )
 async def test_lifetimes_are_sent_in_whole_minutes(lifetime: timedelta, minutes: int) -> None:
@@ -169,6 +234,33 @@ async def test_what_makes_a_user_is_repeated_after_a_429() -> None:
     async with serve(answer(429), answer(201, CREATED)) as server, client_of(server) as client:
         assert (await client.create_user()).id == USER
     assert len(server.requests) == 2
+
+
+@pytest.mark.promise("R31")
+async def test_a_user_who_is_gone_when_a_lost_deletion_is_repeated_is_deleted() -> None:
+    """The first request may have done it, whether its answer was an error or got lost."""
+    for fault in (reset(), answer(503)):
+        async with serve(fault, answer(404)) as server, client_of(server) as client:
+            await client.delete_user(USER)
+        assert len(server.requests) == 2
+
+
+@pytest.mark.promise("R31")
+async def test_deleting_a_user_who_never_was_is_an_error() -> None:
+    """Also after a 429, which says that nothing was done."""
+    for script in ((answer(404),), (answer(429), answer(404)), (answer(429), answer(429), answer(404))):
+        async with serve(*script) as server, client_of(server) as client:
+            with pytest.raises(TokenExchangeError, match="404") as caught:
+                await client.delete_user(USER)
+        assert caught.value.permanent
+        assert len(server.requests) == len(script)
+
+
+async def test_a_deletion_that_fails_to_the_end_is_an_error() -> None:
+    async with serve(answer(503)) as server, client_of(server) as client:
+        with pytest.raises(TokenExchangeError, match="503"):
+            await client.delete_user(USER)
+    assert len(server.requests) == 3
 
 
 @pytest.mark.promise("R37")
@@ -277,8 +369,9 @@ async def test_outside_its_block_it_names_the_fix() -> None:
         ({"user": None}, TypeError, "NoneType"),
         ({"user": object()}, TypeError, "identifier"),
         ({"token_expires_in": 60}, TypeError, "timedelta"),
-        ({"token_expires_in": timedelta()}, ValueError, "positive"),
-        ({"token_expires_in": timedelta(seconds=-1)}, ValueError, "positive"),
+        ({"token_expires_in": timedelta(minutes=60, microseconds=-1)}, ValueError, "minutes=60.* to .*minutes=1440"),
+        ({"token_expires_in": timedelta(minutes=1440, microseconds=1)}, ValueError, "minutes=60.* to .*minutes=1440"),
+        ({"token_expires_in": timedelta(minutes=-90)}, ValueError, "minutes=60.* to .*minutes=1440"),
     ],
 )
 async def test_wrong_arguments_are_refused_before_anything_is_sent(
@@ -291,12 +384,49 @@ async def test_wrong_arguments_are_refused_before_anything_is_sent(
     assert server.connections == 0
 
 
-def test_other_credentials_are_refused_with_what_is_accepted() -> None:
-    class Entra:
-        async def get_token(self, *scopes: str) -> None: ...
+@pytest.mark.parametrize("user", ["", None, object()])
+async def test_each_call_about_a_user_refuses_what_is_none(user: Any) -> None:
+    async with serve(answer(204)) as server, client_of(server) as client:
+        for call in (client.revoke_tokens, client.delete_user):
+            with pytest.raises(TypeError, match="user is an identifier"):
+                await call(user)
+    assert server.connections == 0
 
-    with pytest.raises(TypeError, match=r"Entra: give AccessKeyCredential\(key\)"):
-        CommunicationIdentityClient("https://contoso.example", Entra())  # type: ignore[arg-type]
+
+@pytest.mark.parametrize(
+    ("options", "error", "fix"),
+    [
+        ({"client_id": None}, TypeError, "client_id is text"),
+        ({"client_id": ""}, ValueError, "client_id is empty"),
+        ({"user_object_id": 7}, TypeError, "user_object_id is text"),
+        ({"user_object_id": ""}, ValueError, "user_object_id is empty"),
+        ({"aad_token": ""}, InvalidTokenError, "blank"),
+        ({"aad_token": None}, InvalidTokenError, "NoneType"),
+        ({"aad_token": "Bearer x"}, InvalidTokenError, "prefix"),
+        ({"aad_token": AccessToken("x", 1).__repr__}, TypeError, "aad_token returned str: give an async function"),
+    ],
+)
+async def test_what_is_no_teams_user_is_refused_before_anything_is_sent(
+    options: dict[str, Any], error: type[Exception], fix: str
+) -> None:
+    arguments = {"aad_token": "entra", "client_id": "app", "user_object_id": "ada"} | options
+    async with serve(answer(200, TOKEN)) as server, client_of(server) as client:
+        with pytest.raises(error, match=fix):
+            await client.get_token_for_teams_user(**arguments)
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("credential", [None, KEY, object()])
+def test_other_credentials_are_refused_with_what_is_accepted(credential: Any) -> None:
+    with pytest.raises(TypeError, match=r"give AccessKeyCredential\(key\), .* Entra token credential") as caught:
+        CommunicationIdentityClient("https://contoso.example", credential)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(("version", "error"), [(None, TypeError), (20231001, TypeError), ("", ValueError)])
+def test_the_version_of_the_api_is_checked_at_construction(version: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"api_version is .*2023-10-01"):
+        CommunicationIdentityClient("https://contoso.example", AccessKeyCredential(KEY), api_version=version)
 
 
 @pytest.mark.promise("R33")

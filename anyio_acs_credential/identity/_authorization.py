@@ -102,7 +102,7 @@ class EntraAuthorization:
             self._held, self._due = None, 0.0
         if (claims := claims_wanted(answer)) is None:
             return answer
-        left = replace(limits, timeout=max(0.0, deadline - current_time()))
+        left = replace(limits, timeout=round(max(0.0, deadline - current_time()), 3))
         return await send(client, call, partial(self._authorize, claims=claims), left)
 
     async def _authorize(self, request: Any, claims: str | None = None) -> None:
@@ -121,15 +121,16 @@ class EntraAuthorization:
         held = self._held
         if claims is None and held is not None and time.time() < held.expires_on:
             # A credential that fails, or takes half of the time, is done without while its last token is valid.
-            with suppress(Exception), move_on_after(_until_deadline() / 2):
-                return await self._fetch(None)
+            with suppress(TokenSourceError):
+                return await self._fetch(None, 0.5)
             self._due = min(time.time() + _PAUSE, held.expires_on)
             return held
-        return await self._fetch(claims)
-
-    async def _fetch(self, claims: str | None) -> AccessToken:
         # It gives up before the request does, and says what it was that took so long.
-        with move_on_after(0.9 * _until_deadline()):
+        return await self._fetch(claims, 0.9)
+
+    async def _fetch(self, claims: str | None, share: float) -> AccessToken:
+        """Ask the credential, for no longer than this share of the time that is left to the call."""
+        with move_on_after(share * (current_effective_deadline() - current_time())):
             try:
                 token = await self._source.get((_SCOPE,), claims)
             except TokenSourceError:
@@ -140,8 +141,3 @@ class EntraAuthorization:
             self._held, self._claims, self._due = token, claims, token.expires_on - _EARLY
             return token
         raise TokenSourceError("the token credential took too long: try again later")
-
-
-def _until_deadline() -> float:
-    """Seconds until the call that needs the token is over."""
-    return current_effective_deadline() - current_time()

@@ -315,13 +315,13 @@ async def test_a_token_that_meets_a_challenge_is_waited_for_by_all() -> None:
         await CHALLENGED(server, stream)
 
     entra = Entra()
-    async with serve(challenge, answer(204)) as server, client_of(server, entra) as client:
-        async with anyio.create_task_group() as group:
-            group.start_soon(client.revoke_tokens, USER)
-            await asking.wait()
-            group.start_soon(client.revoke_tokens, USER)
-            await anyio.wait_all_tasks_blocked()
-            go_on.set()
+    script = challenge, answer(204)
+    async with serve(*script) as server, client_of(server, entra) as client, anyio.create_task_group() as group:
+        group.start_soon(client.revoke_tokens, USER)
+        await asking.wait()
+        group.start_soon(client.revoke_tokens, USER)
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
     assert shown(server) == ["1", "2", "2"]
     assert entra.asked == [None, CLAIMS]
 

@@ -24,6 +24,7 @@ from entra_users import skip_pauses
 
 import anyio_acs_credential
 from anyio_acs_credential import (
+    AccessToken,
     CommunicationIdentityClient,
     CommunicationTokenCredential,
     CredentialError,
@@ -112,6 +113,20 @@ class Call:
         await self._credential.close()
 
 
+def entra_token(emulator: Emulator, *scopes: str) -> AccessToken:
+    return AccessToken.from_jwt(emulator.issue_entra_token(*scopes))
+
+
+class Person:
+    """Somebody who has signed in to the emulator's tenant."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    async def get_token(self, *scopes: str) -> AccessToken:
+        return entra_token(self._emulator, *scopes)
+
+
 @asynccontextmanager
 async def stand_ins(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[dict[str, Any]]:
     """The names that the snippets use, and an environment in which their HTTP clients trust the emulator."""
@@ -130,6 +145,9 @@ async def stand_ins(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[dict[str,
                     "authority": emulator.authority,
                     "endpoint": emulator.endpoint,
                     "fetch_token": fetch_token,
+                    "manager": SimpleNamespace(get_token=partial(entra_token, emulator)),
+                    "person": Person(emulator),
+                    "user_object_id": emulator.add_user("user"),
                     "token_credential": SimpleNamespace(get_token=lambda *_scopes: token),
                     "identity": identity,
                     "token": token,

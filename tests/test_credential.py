@@ -326,6 +326,14 @@ async def test_from_a_thread() -> None:
         assert await to_thread.run_sync(credential.get_token_nowait) is token
 
 
+async def test_from_a_thread_a_token_that_has_ended_is_replaced() -> None:
+    """Only a fresh one is given without asking the event loop."""
+    credential = CommunicationTokenCredential(AccessToken("ended", 5), token_refresher=hour, proactive_refresh=False)
+    async with credential:
+        token = await to_thread.run_sync(credential.get_token_from_thread)
+        assert token is await credential.get_token()
+
+
 async def test_from_a_thread_of_somebody_elses() -> None:
     """A thread that anyio did not start gets it as well."""
     got: list[AccessToken] = []

@@ -558,6 +558,21 @@ async def test_a_stale_token_is_handed_out_at_once_within_a_backoff(clock: Virtu
         assert source.calls == 1
 
 
+async def test_a_stale_tokens_callers_wait_for_the_backoff_alone(clock: VirtualClock) -> None:
+    """The pace of a round a second is for those who have nothing valid."""
+    source = ScriptedSource(OSError("down"), HOUR, clock=clock)
+    policy = RefreshPolicy(retry_initial=0.1)
+    async with credential_of(
+        source, clock, token=a_token(clock, 480), proactive_refresh=False, policy=policy
+    ) as credential:
+        await anyio.sleep(361)
+        assert (await credential.get_token()).token == "initial"  # after the round that failed
+        await anyio.sleep(0.25)
+        before = clock.monotonic()
+        assert (await credential.get_token()).token != "initial"
+        assert clock.monotonic() == before
+
+
 async def test_a_token_that_ends_while_its_caller_waits(clock: VirtualClock) -> None:
     """A stale token that runs out during the wait is not handed out: the caller goes on waiting for the round."""
     source = ScriptedSource(HOUR, latency=10, clock=clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from itertools import chain
@@ -117,6 +118,7 @@ def fuzz(session: nox.Session) -> None:
 def mutation(session: nox.Session) -> None:
     """Change the code a little at a time: each change must fail a test, or tests/mutants.txt says why it does not."""
     install(session, "test", "mutation")
+    shutil.rmtree("mutants", ignore_errors=True)  # mutmut keeps what it found, whatever has become of the tests since
     session.run("mutmut", "run", *session.posargs)
     session.run("python", "tests/mutants.py")
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TokenExpired,
     )
     from ._httpx_auth import BearerAuth
+    from ._pool import CredentialPool
     from .identifiers import (
         CommunicationIdentifier,
         CommunicationUserIdentifier,
@@ -65,6 +66,7 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "CredentialError",
     "CredentialEvent",
     "CredentialNotEnteredError",
+    "CredentialPool",
     "CredentialStatistics",
     "CredentialUsageError",
     "DEFAULT_SCOPE",
@@ -104,6 +106,7 @@ _LAZY = {
     "ConnectionString": ".identity",
     "CredentialClosed": "._events",
     "CredentialEvent": "._events",
+    "CredentialPool": "._pool",
     "CredentialStatistics": "._events",
     "MicrosoftTeamsAppIdentifier": ".identifiers",
     "MicrosoftTeamsUserIdentifier": ".identifiers",

@@ -1,14 +1,14 @@
-"""The block of an entered credential: a task group that nobody sees.
+"""The block of an entered credential, or of a pool: a task group that nobody sees.
 
 What the body raises leaves the block as the object that it is. A task group would wrap it into an exception group, and
 which errors are in that group depends on the backend; so it is not the group that is looked at, but what is known
-without it: what the body raised, and what ended the refresh task.
+without it: what the body raised, and what ended the task beside it.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from anyio import create_task_group, get_cancelled_exc_class
 
@@ -18,34 +18,51 @@ from ._source import call
 from ._waiting import join
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+    from typing import Any
 
-__all__ = ("running",)
+__all__ = ("keep_interrupts_out", "running")
+
+
+class Service(Protocol):
+    """What runs beside a block, in a task of its own.
+
+    Attributes:
+        crash: What ended it, where it was not closing.
+    """
+
+    crash: BaseException | None
+
+    async def run(self) -> None:
+        """Work until it is closed."""
+
+    def close(self) -> None:
+        """End `run()`. Doing it again does nothing."""
 
 
 @asynccontextmanager
-async def running(task: RefreshTask) -> AsyncIterator[None]:
-    """Run a refresh task beside the block, and end it with the block."""
+async def running(service: Service, name: str = "access token refresh") -> AsyncIterator[None]:
+    """Run a service in a task beside the block, and end it with the block."""
     raised: BaseException | None = None
-    _keep_interrupts_out()
+    keep_interrupts_out(RefreshTask.run, RefreshTask.publication, join, but_not=call)
     try:
         async with create_task_group() as group:
-            group.start_soon(task.run, name="access token refresh")
+            group.start_soon(service.run, name=name)
             try:
                 yield
             except BaseException as error:
                 raised = error
                 raise
             finally:
-                task.close()
+                service.close()
     except BaseExceptionGroup as group_error:
         # Without either of the two, a signal has struck while the group waited for the task: on trio, it is wrapped.
-        raised = _what_went_wrong(raised, task.crash) or group_error.exceptions[0]
+        raised = _what_went_wrong(raised, service.crash) or group_error.exceptions[0]
     if raised is not None:
         raise raised
 
 
-def _keep_interrupts_out() -> None:
+def keep_interrupts_out(*protected: Callable[..., Any], but_not: Callable[..., Any]) -> None:
     """Let Ctrl-C strike the program and the source, but not what keeps the refresh task and its callers together.
 
     Trio raises `KeyboardInterrupt` between any two instructions, in its own primitives as well. Struck while it enters
@@ -56,9 +73,9 @@ def _keep_interrupts_out() -> None:
     if get_cancelled_exc_class().__module__ == "trio":
         from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
-        for protected in (RefreshTask.run, RefreshTask.publication, join):
-            enable_ki_protection(protected)
-        disable_ki_protection(call)
+        for function in protected:
+            enable_ki_protection(function)
+        disable_ki_protection(but_not)
 
 
 def _what_went_wrong(raised: BaseException | None, crash: BaseException | None) -> BaseException | None:

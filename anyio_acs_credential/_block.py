@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import Any
 
-__all__ = ("keep_interrupts_out", "running")
+__all__ = ("Service", "hosted", "keep_interrupts_out", "running")
 
 
 class Service(Protocol):
@@ -44,7 +44,7 @@ class Service(Protocol):
 async def running(service: Service, name: str = "access token refresh") -> AsyncIterator[None]:
     """Run a service in a task beside the block, and end it with the block."""
     raised: BaseException | None = None
-    keep_interrupts_out(RefreshTask.run, RefreshTask.publication, join, but_not=call)
+    _keep_interrupts_out_of_refreshing()
     try:
         async with create_task_group() as group:
             group.start_soon(service.run, name=name)
@@ -60,6 +60,20 @@ async def running(service: Service, name: str = "access token refresh") -> Async
         raised = _what_went_wrong(raised, service.crash) or group_error.exceptions[0]
     if raised is not None:
         raise raised
+
+
+@asynccontextmanager
+async def hosted(service: Service) -> AsyncIterator[None]:
+    """End a service with the block, whose body runs it: for a task that has nothing else to do."""
+    _keep_interrupts_out_of_refreshing()
+    try:
+        yield
+    finally:
+        service.close()
+
+
+def _keep_interrupts_out_of_refreshing() -> None:
+    keep_interrupts_out(RefreshTask.run, RefreshTask.publication, join, but_not=call)
 
 
 def keep_interrupts_out(*protected: Callable[..., Any], but_not: Callable[..., Any]) -> None:

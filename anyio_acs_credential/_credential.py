@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
-from anyio import RunFinishedError, fail_after
+from anyio import RunFinishedError, fail_after, sleep_forever
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from ._block import running
+from ._block import hosted, running
 from ._errors import CredentialUsageError, TokenUnavailableError
 from ._options import check_options, entra_source, initial_token
 from ._refresh import RefreshTask
@@ -135,6 +135,7 @@ class CommunicationTokenCredential:
         self._task: RefreshTask | None = None
         self._closed = False
         self._block: AbstractAsyncContextManager[None] | None = None
+        self._make_block: Callable[[RefreshTask], AbstractAsyncContextManager[None]] = running
 
     async def get_token(
         self,
@@ -324,9 +325,24 @@ class CommunicationTokenCredential:
         """
         if self._task is not None:
             self._task.check_loop()
+        self._close()
+        await checkpoint()
+
+    def _close(self) -> None:
+        if self._task is not None:
             self._task.close()
         self._publish(None)
-        await checkpoint()
+
+    async def _stay_open(self, opened: Callable[[Self], None]) -> None:
+        """Be open, in a task that has nothing else to do, until closed or cancelled: a block without a task of its own.
+
+        Args:
+            opened: Called as soon as the credential is open.
+        """
+        self._make_block = hosted
+        async with self:
+            opened(self)
+            await (sleep_forever() if self._task is None else self._task.run())
 
     async def __aenter__(self) -> Self:
         if self._block is not None:
@@ -334,7 +350,7 @@ class CommunicationTokenCredential:
                 "the credential is open already: enter it once, where the program starts, and inject it"
             )
         self._held, self._closed = self._state.held, False
-        block = nullcontext() if self._refresher is None else running(self._begin(self._refresher))
+        block = nullcontext() if self._refresher is None else self._make_block(self._begin(self._refresher))
         await block.__aenter__()  # which never yields: no second task comes between
         self._block = block
         return self

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import logging
 from contextvars import copy_context
+from functools import partial
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class, sleep_forever
+from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint, current_token
 
 from ._errors import CredentialClosedError, CredentialUsageError
@@ -231,14 +232,13 @@ class Keepers:
         self._idle.pop(place.key, None)
         self._leaving[place.key] = self._places.pop(place.key)
         place.keeper.cancel()
+        if place.is_open:
+            place.credential._close()  # for the refresh task is shielded
 
     async def _keep(self, place: Place) -> None:
         """Open a place, and leave its credential when this task is cancelled."""
         try:
-            async with self._make(place.key) as credential:
-                place.open(credential)
-                self._rest(place)
-                await sleep_forever()
+            await self._make(place.key)._stay_open(partial(self._open, place))
         except BaseException as error:  # noqa: ASYNC103 - who cancels a keeper closes its credential, and no more
             if ends_program(error):
                 self.crash = error
@@ -247,6 +247,10 @@ class Keepers:
             self._explain(place, error)  # noqa: ASYNC104 - likewise
         finally:
             self._forget(place)
+
+    def _open(self, place: Place, credential: CommunicationTokenCredential) -> None:
+        place.open(credential)
+        self._rest(place)
 
     def _explain(self, place: Place, error: BaseException) -> None:
         """Say why a credential was not opened to those who wait for it, or to the log why it was not left."""

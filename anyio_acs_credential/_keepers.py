@@ -122,14 +122,18 @@ class Keepers:
         try:
             with CancelScope(shield=True):
                 async with create_task_group() as self._group:
-                    self._admit()
-                    while not self.closed:
-                        await self._pause()
-                        self._close_overdue()
+                    try:
+                        await self._tidy()
+                    finally:
+                        self.close()  # the keepers are waited for next
         except get_cancelled_exc_class():  # noqa: ASYNC103 - not a scope's: asyncio's own Task.cancel() ends the task
             _logger.warning("the task of a credential pool was cancelled by Task.cancel(); the pool is closed")
-        finally:
-            self.close()
+
+    async def _tidy(self) -> None:
+        self._admit()
+        while not self.closed:
+            await self._pause()
+            self._close_overdue()
 
     async def _pause(self) -> None:
         self._wake = Event()
@@ -160,7 +164,7 @@ class Keepers:
             if place.failure is not None:
                 error, traceback = place.failure
                 raise error.with_traceback(traceback)
-            if self._places.get(key) is place:
+            if self._is_joined(place):
                 return place
         raise closed_pool_error()
 
@@ -175,6 +179,9 @@ class Keepers:
         self._idle.pop(key, None)
         place.users += 1
         return place
+
+    def _is_joined(self, place: Place) -> bool:
+        return self._places.get(place.key) is place
 
     def release(self, place: Place) -> None:
         """Give a place back."""
@@ -206,7 +213,7 @@ class Keepers:
 
     def _rest(self, place: Place) -> None:
         """Count the time of a credential that nobody uses, and give up its room if somebody waits for it."""
-        if place.users or not place.is_open or self._places.get(place.key) is not place:
+        if place.users or not place.is_open or not self._is_joined(place):
             return
         self._idle[place.key] = end = current_time() + self._idle_timeout
         if end < self._sleeps_until:
@@ -233,12 +240,13 @@ class Keepers:
         self._leaving[place.key] = self._places.pop(place.key)
         place.keeper.cancel()
         if place.is_open:
-            place.credential._close()  # for the refresh task is shielded
+            place.credential._close()  # its refresh task is shielded from the cancellation of its keeper
 
     async def _keep(self, place: Place) -> None:
         """Open a place, and leave its credential when this task is cancelled."""
         try:
-            await self._make(place.key)._stay_open(partial(self._open, place))
+            if self._is_joined(place):  # and was not closed before this task began
+                await self._make(place.key)._stay_open(partial(self._open, place))
         except BaseException as error:  # noqa: ASYNC103 - who cancels a keeper closes its credential, and no more
             if ends_program(error):
                 self.crash = error
@@ -249,12 +257,15 @@ class Keepers:
             self._forget(place)
 
     def _open(self, place: Place, credential: CommunicationTokenCredential) -> None:
-        place.open(credential)
-        self._rest(place)
+        if self._is_joined(place):
+            place.open(credential)
+            self._rest(place)
+        else:
+            credential._close()  # its refresh task is shielded from the cancellation of this one
 
     def _explain(self, place: Place, error: BaseException) -> None:
         """Say why a credential was not opened to those who wait for it, or to the log why it was not left."""
-        if not place.is_open and self._places.get(place.key) is place:
+        if not place.is_open and self._is_joined(place):
             failure = error if isinstance(error, Exception) else _cut_short()
             place.failure = failure, failure.__traceback__
         elif isinstance(error, Exception):
@@ -262,7 +273,7 @@ class Keepers:
 
     def _forget(self, place: Place) -> None:
         self._kept -= 1
-        if self._places.get(place.key) is place:
+        if self._is_joined(place):
             self._idle.pop(place.key, None)
             del self._places[place.key]
         else:

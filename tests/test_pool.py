@@ -174,7 +174,7 @@ class TestOfOneUser:
             return CommunicationTokenCredential(token_refresher=source)
 
         who.set("the pool")
-        async with CredentialPool(make) as pool:
+        async with CredentialPool[Any](make) as pool:
             who.set("the user")
             await touch(pool, "alice", "bob")
         assert seen == ["the pool", "what was made before"] * 2
@@ -189,7 +189,7 @@ class TestOfOneUser:
     async def test_a_static_credential(self) -> None:
         """One that never refreshes is kept open and closed as others are."""
         token = AccessToken("held", NEVER)
-        async with CredentialPool(lambda _: CommunicationTokenCredential(token)) as pool:
+        async with CredentialPool[Any](lambda _: CommunicationTokenCredential(token)) as pool:
             async with pool.use("alice") as credential:
                 assert await credential.get_token() is token
                 await pool.discard("alice")
@@ -213,12 +213,13 @@ class TestOfOneUser:
 
     async def test_cancelled_while_it_opens(self) -> None:
         """Its opening goes on, for the next user."""
-        world = World(let_enter=anyio.Event())
+        let_enter = anyio.Event()
+        world = World(let_enter=let_enter)
         async with opened(world, max_size=1) as pool, anyio.create_task_group() as group:
             [user] = await come(group, pool, "alice")
             user.scope.cancel()
             await anyio.wait_all_tasks_blocked()
-            world.let_enter.set()  # type: ignore[union-attr]
+            let_enter.set()
             await touch(pool, "alice")
             assert (world.made, user.credential) == (["alice"], None)
             await touch(pool, "bob")
@@ -292,7 +293,8 @@ class TestDiscard:
 
     async def test_the_new_one_waits_for_the_end_of_the_old(self) -> None:
         """Two credentials of one user are never open, however long closing takes; others do not wait."""
-        world = World(let_leave=anyio.Event())
+        let_leave = anyio.Event()
+        world = World(let_leave=let_leave)
         async with opened(world, max_size=3) as pool, anyio.create_task_group() as group:
             await touch(pool, "alice")
             for _ in range(2):
@@ -301,7 +303,7 @@ class TestDiscard:
             [user] = await come(group, pool, "alice")
             assert user.credential is None
             await touch(pool, "bob")
-            world.let_leave.set()  # type: ignore[union-attr]
+            let_leave.set()
             await anyio.wait_all_tasks_blocked()
             assert user.credential is world.open["alice"]
             user.let_go.set()
@@ -309,12 +311,13 @@ class TestDiscard:
     @pytest.mark.parametrize("stubborn", [False, True])
     async def test_while_it_opens(self, stubborn: bool) -> None:
         """Those who wait get a new one, made afterwards."""
-        world = World(let_enter=anyio.Event(), stubborn=stubborn)
+        let_enter = anyio.Event()
+        world = World(let_enter=let_enter, stubborn=stubborn)
         async with opened(world) as pool, anyio.create_task_group() as group:
             users = await come(group, pool, "alice", "alice")
             group.start_soon(pool.discard, "alice")
             await anyio.wait_all_tasks_blocked()
-            world.let_enter.set()  # type: ignore[union-attr]
+            let_enter.set()
             await until(lambda: None not in [user.credential for user in users])
             assert {user.credential for user in users} == {world.open["alice"]}
             assert world.made == ["alice", "alice"]
@@ -323,15 +326,21 @@ class TestDiscard:
     async def test_between_opening_and_waking(self) -> None:
         """A user who was woken for a credential that was closed meanwhile gets the next."""
         world = World()
+        got: list[CommunicationTokenCredential] = []
+
+        async def use() -> None:
+            async with pool.use("alice") as credential:
+                got.append(credential)
+                if len(got) == 1:  # both were woken at once, and the other has not run yet
+                    await pool.discard("alice")
+                else:
+                    await credential.get_token()
+
         async with opened(world) as pool, anyio.create_task_group() as group:
-            user = User(pool, "alice")
-            group.start_soon(user.run)
-            while "alice" not in world.open:  # noqa: ASYNC110 - that it is just now open is the point
-                await checkpoint()
-            await pool.discard("alice")
-            await anyio.wait_all_tasks_blocked()
-            assert user.credential is world.open["alice"]
-            user.let_go.set()
+            for _ in range(2):
+                group.start_soon(use)
+        assert got[0] is not got[1]
+        assert world.made == ["alice", "alice"]
 
     async def test_while_it_waits_for_room(self) -> None:
         """There is nothing to close, and the user goes on waiting."""
@@ -421,14 +430,15 @@ class TestMaxSize:
             assert "carol" in world.made
 
     async def test_who_waits_for_an_old_one_to_end_holds_up_nobody(self) -> None:
-        world = World(let_leave=anyio.Event())
+        let_leave = anyio.Event()
+        world = World(let_leave=let_leave)
         async with opened(world, max_size=2) as pool, anyio.create_task_group() as group:
             [alice] = await come(group, pool, "alice")
             group.start_soon(pool.discard, "alice")
             await anyio.wait_all_tasks_blocked()
             users = await come(group, pool, "alice", "bob", "carol")
             assert [user.credential is not None for user in users] == [False, True, False]
-            world.let_leave.set()  # type: ignore[union-attr]
+            let_leave.set()
             await anyio.wait_all_tasks_blocked()
             assert [user.credential is not None for user in users] == [True, True, False]
             for user in (alice, *users):
@@ -439,10 +449,11 @@ class TestFailures:
     @pytest.mark.parametrize("key", ["alice", "alice!"], ids=["making", "entering"])
     async def test_a_failure_is_that_uses_alone(self, key: str) -> None:
         """Those who wait for it get it, made once; others are not touched, and the next use tries again."""
-        world = World(failures={key: LookupError("unknown user")}, let_enter=anyio.Event())
+        let_enter = anyio.Event()
+        world = World(failures={key: LookupError("unknown user")}, let_enter=let_enter)
         async with opened(world, max_size=2) as pool, anyio.create_task_group() as group:
             users = await come(group, pool, "bob", key)
-            world.let_enter.set()  # type: ignore[union-attr]
+            let_enter.set()
             await anyio.wait_all_tasks_blocked()
             assert users[1].error is world.failures[key]
             await touch(pool, "bob")
@@ -456,10 +467,11 @@ class TestFailures:
     async def test_many_wait_for_one_that_fails(self) -> None:
         """It is made once for all of them, and its traceback does not grow with their number."""
         error = LookupError("unknown user")
-        world = World(failures={"alice!": error}, let_enter=anyio.Event())
+        let_enter = anyio.Event()
+        world = World(failures={"alice!": error}, let_enter=let_enter)
         async with opened(world) as pool, anyio.create_task_group() as group:
             users = await come(group, pool, *["alice!"] * 20)
-            world.let_enter.set()  # type: ignore[union-attr]
+            let_enter.set()
             await anyio.wait_all_tasks_blocked()
             assert {user.error for user in users} == {error}
         traceback, length = error.__traceback__, 0
@@ -471,7 +483,7 @@ class TestFailures:
     async def test_one_credential_for_two_users(self) -> None:
         """It is open already, for the second: an error of that use."""
         shared = CommunicationTokenCredential(token_refresher=quick)
-        async with CredentialPool(lambda _: shared) as pool, pool.use("alice"):
+        async with CredentialPool[Any](lambda _: shared) as pool, pool.use("alice"):
             with pytest.raises(CredentialUsageError, match="open already"):
                 await touch(pool, "bob")
             await touch(pool, "alice")
@@ -481,7 +493,7 @@ class TestFailures:
         def make(_: str) -> Any:
             return made() if made is hanging else made
 
-        async with CredentialPool(make) as pool:
+        async with CredentialPool[Any](make) as pool:
             with pytest.raises(TypeError, match="returns a new CommunicationTokenCredential"):
                 await touch(pool, "alice")
 
@@ -506,7 +518,7 @@ class TestFailures:
                 await super().__aexit__(*exc_info)
                 raise OSError("canary")
 
-        async with CredentialPool(lambda _: Careless(token_refresher=quick)) as pool:
+        async with CredentialPool[Any](lambda _: Careless(token_refresher=quick)) as pool:
             await touch(pool, "alice")
             await pool.discard("alice")
             await touch(pool, "alice")
@@ -767,7 +779,7 @@ async def test_two_thousand_users() -> None:
                 raise ConnectionError("down")
             if user == 19:
                 raise SignInRequiredError("signed out")
-            return AccessToken(f"of {user}", NEVER)
+            return AccessToken(f"of-{user}", NEVER)
 
         return CommunicationTokenCredential(token_refresher=source)
 
@@ -781,12 +793,14 @@ async def test_two_thousand_users() -> None:
         times[user] = anyio.current_time() - began
 
     calls = [0] * 2_000
-    outcomes, times = {}, {}
-    expected = {user: f"of {user}" for user in range(2_000)} | {18: "ConnectionError", 19: "SignInRequiredError"}
+    outcomes: dict[int, str] = {}
+    times: dict[int, float] = {}
+    expected = {user: f"of-{user}" for user in range(2_000)} | {18: "ConnectionError", 19: "SignInRequiredError"}
     del expected[17]
-    async with CredentialPool(make) as pool:
+    async with CredentialPool[Any](make) as pool:
         for _ in range(2):
-            outcomes, times = {}, {}
+            outcomes.clear()
+            times.clear()
             began = anyio.current_time()
             async with anyio.create_task_group() as group:
                 for user in range(2_000):
@@ -837,7 +851,7 @@ async def test_a_make_without_a_signature() -> None:
 
 
 async def test_keys_of_any_hashable_kind() -> None:
-    async with CredentialPool(lambda _: CommunicationTokenCredential(AccessToken("held", NEVER))) as pool:
+    async with CredentialPool[Any](lambda _: CommunicationTokenCredential(AccessToken("held", NEVER))) as pool:
         for key in (None, ("tenant", "user"), 7):
             async with pool.use(key) as credential:
                 await credential.get_token()

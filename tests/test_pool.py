@@ -301,7 +301,7 @@ class TestDiscard:
                 group.start_soon(pool.discard, "alice")
             await anyio.wait_all_tasks_blocked()
             [user] = await come(group, pool, "alice")
-            assert user.credential is None
+            assert [user.credential] == [None]
             await touch(pool, "bob")
             let_leave.set()
             await anyio.wait_all_tasks_blocked()
@@ -348,7 +348,7 @@ class TestDiscard:
         async with opened(world, max_size=1) as pool, anyio.create_task_group() as group:
             alice, bob = await come(group, pool, "alice", "bob")
             await pool.discard("bob")
-            assert bob.credential is None
+            assert [bob.credential] == [None]
             alice.let_go.set()
             await anyio.wait_all_tasks_blocked()
             assert bob.credential is world.open["bob"]

@@ -113,7 +113,7 @@ class EntraSwitches:
             raise ValueError("claims are the text of a JSON object") from error
 
     def issue_entra_token(self, *scopes: str, user: str = "user") -> str:
-        """An Entra access token, as if the user had signed in: to exchange, to manage with, or to act for its user.
+        """An Entra access token, as if the user had signed in: to exchange, to manage with, or to show for its user.
 
         Args:
             scopes: As an application asks for them, of one service; `api://{client_id}/access_as_user` for a token

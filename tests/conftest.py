@@ -12,6 +12,7 @@ A module or class that has to block on purpose overrides `no_blocking_calls` wit
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 
 Backend = tuple[str, dict[str, Any]]
 
-BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {"debug": True})}
+
+def _patient_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.slow_callback_duration = math.inf  # a busy machine is no reason for a warning
+    return loop
+
+
+BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {"debug": True, "loop_factory": _patient_loop})}
 
 if sys.version_info >= (3, 12):
 

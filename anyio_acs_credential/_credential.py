@@ -7,9 +7,10 @@ from contextlib import nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
-from anyio import RunFinishedError, fail_after, sleep_forever
+from anyio import sleep_forever
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from . import _waiting
 from ._block import hosted, running
 from ._errors import CredentialUsageError, TokenUnavailableError
 from ._options import check_options, entra_source, initial_token
@@ -19,7 +20,6 @@ from ._scopes import DEFAULT_SCOPE
 from ._state import RefreshState
 from ._token import AccessToken, AccessTokenInfo, identity_of
 from ._updates import TokenUpdates
-from ._waiting import closed_error, unavailable_error, wait_for_claims, wait_for_refresh, wait_for_token
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -183,10 +183,10 @@ class CommunicationTokenCredential:
             await checkpoint_if_cancelled()
             return self.get_token_nowait()
         if claims is not None and self._entra is not None:
-            return await wait_for_claims(self._entered(), claims)
+            return await _waiting.wait_for_claims(self._entered(), claims)
         if claims is not None:
-            return await wait_for_refresh(self._entered(), held.token.token if held is not None else "")
-        return await wait_for_token(self._entered())
+            return await _waiting.wait_for_refresh(self._entered(), held.token.token if held is not None else "")
+        return await _waiting.wait_for_token(self._entered())
 
     def get_token_nowait(self) -> AccessToken:
         """The held token, without waiting and without a checkpoint. Safe from any thread.
@@ -227,21 +227,10 @@ class CommunicationTokenCredential:
             return self.get_token_nowait()
         task = self._entered()
         if get_ident() == self._thread:
-            raise CredentialUsageError(
-                "this is the event loop's own thread, which would wait for itself: await get_token()"
-            )
+            raise CredentialUsageError("the event loop's own thread would wait for itself here: await get_token()")
         if (held := self._held) is not None and self._state.token_state() is TokenState.FRESH:
             return held.token
-        from anyio import from_thread
-
-        try:
-            return from_thread.run(self._get_token_within, timeout, token=task.loop)
-        except RunFinishedError:
-            raise closed_error() from None
-
-    async def _get_token_within(self, timeout: float | None) -> AccessToken:
-        with fail_after(timeout):
-            return await self.get_token()
+        return _waiting.wait_in_thread(task.loop, self.get_token, timeout)
 
     async def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
         """`get_token()` in the form that newer azure-core clients ask for.
@@ -287,10 +276,10 @@ class CommunicationTokenCredential:
         if self._refresher is None:
             await checkpoint_if_cancelled()
             if self._closed:
-                raise closed_error()
+                raise _waiting.closed_error()
             raise TokenUnavailableError("a static credential cannot refresh its token: give it a token_refresher")
         rejected = rejected.token if isinstance(rejected, AccessToken) else rejected
-        return await wait_for_refresh(self._entered(), rejected)
+        return await _waiting.wait_for_refresh(self._entered(), rejected)
 
     def updates(self) -> TokenUpdates:
         """An async iterator of the held token, if there is a valid one, and then of each that replaces it.
@@ -302,7 +291,7 @@ class CommunicationTokenCredential:
             CredentialClosedError: when it is closed.
         """
         if self._closed:
-            raise closed_error()
+            raise _waiting.closed_error()
         return TokenUpdates(self._state, None if self._refresher is None else self._entered())
 
     def statistics(self) -> CredentialStatistics:
@@ -401,6 +390,5 @@ class CommunicationTokenCredential:
         return self._task
 
     def _unavailable(self) -> CredentialError:
-        if self._closed:
-            return closed_error()
-        return unavailable_error(refreshes=self._refresher is not None, entered=self._task is not None)
+        entered = self._task is not None
+        return _waiting.unavailable_error(closed=self._closed, refreshes=self._refresher is not None, entered=entered)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from anyio import move_on_after
+from anyio import RunFinishedError, fail_after, move_on_after
 from anyio.lowlevel import checkpoint
 
 from ._errors import (
@@ -20,12 +20,24 @@ from ._schedule import TokenState
 from ._state import verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from anyio.lowlevel import EventLoopToken
+
     from ._refresh import RefreshTask
     from ._round import Round
     from ._state import RefreshState
     from ._token import AccessToken
 
-__all__ = ("closed_error", "join", "unavailable_error", "wait_for_claims", "wait_for_refresh", "wait_for_token")
+__all__ = (
+    "closed_error",
+    "join",
+    "unavailable_error",
+    "wait_for_claims",
+    "wait_for_refresh",
+    "wait_for_token",
+    "wait_in_thread",
+)
 
 
 async def wait_for_token(task: RefreshTask) -> AccessToken:
@@ -127,6 +139,27 @@ async def _join_forced(task: RefreshTask, asked: Round) -> AccessToken:
     return task.state.valid() or await wait_for_token(task)
 
 
+def wait_in_thread(
+    loop: EventLoopToken, get_token: Callable[[], Awaitable[AccessToken]], timeout: float | None
+) -> AccessToken:
+    """Have the event loop wait for a token, while this thread waits for the event loop.
+
+    Raises:
+        TimeoutError: when the time is up.
+        CredentialClosedError: when the event loop has ended.
+    """
+    from anyio import from_thread
+
+    async def get_within_time() -> AccessToken:
+        with fail_after(timeout):
+            return await get_token()
+
+    try:
+        return from_thread.run(get_within_time, token=loop)
+    except RunFinishedError:
+        raise closed_error() from None
+
+
 def _check_backoff(state: RefreshState) -> None:
     if state.cause is not None and state.until_retry() > 0:
         raise _error(state.cause)
@@ -175,8 +208,10 @@ def closed_error() -> CredentialClosedError:
     return CredentialClosedError("the credential is closed; use it inside its `async with` block, or enter it again")
 
 
-def unavailable_error(*, refreshes: bool, entered: bool) -> CredentialError:
-    """What callers of an open credential get that has no valid token for them."""
+def unavailable_error(*, closed: bool, refreshes: bool, entered: bool) -> CredentialError:
+    """What callers get of a credential that has no valid token for them."""
+    if closed:
+        return closed_error()
     if not refreshes:
         return TokenUnavailableError(
             "the static access token has expired: make a credential with a newer one, or with a token_refresher"

@@ -491,7 +491,7 @@ async def test_what_misuse_is_told() -> None:
     assert [str(caught.value) for caught in (early, twice, own_thread, other_loop, empty, mistyped, late, left)] == [
         "the credential renews its token only inside its block: use `async with credential:` first",
         "the credential is open already: enter it once, where the program starts, and inject it",
-        "this is the event loop's own thread, which would wait for itself: await get_token()",
+        "the event loop's own thread would wait for itself here: await get_token()",
         OTHER_LOOP,
         "no valid access token is held at this moment: await get_token() for one",
         "rejected is the token that was turned down, or its text, not bytes",

@@ -26,7 +26,7 @@ def test_whatever_an_answer_says_it_is_read_or_refused_as_documented(name: str) 
 
 
 def of(read: object, **options: object) -> Found:
-    return fuzz(Parser(lambda chance: chance.random(), read, InvalidTokenError, is_token, **options), 20)  # type: ignore[arg-type]
+    return fuzz(Parser(lambda chance: chance.random(), read, InvalidTokenError, is_token, **options), 50)  # type: ignore[arg-type]
 
 
 def test_what_is_not_documented_is_found() -> None:

@@ -987,6 +987,8 @@ async def test_claims_mean_a_rejection(clock: VirtualClock) -> None:
         newer = await credential.get_token("scope", claims="{}")
         assert newer is not held
         assert (await credential.get_token_info("scope")).token == newer.token
+        with pytest.raises(TokenRefreshError, match="turns tokens down"):
+            await credential.get_token("scope", claims="{}")
         assert source.calls == 1
         await anyio.sleep(61)
         assert (await credential.get_token_info(options={"claims": "{}"})).token != newer.token

@@ -189,6 +189,13 @@ async def test_a_static_credential_closes() -> None:
         assert await credential.get_token() == valid()
 
 
+async def test_a_static_credential_is_no_task() -> None:
+    """There is nothing to renew, in its block as outside."""
+    before = {task.id for task in anyio.get_running_tasks()}
+    async with CommunicationTokenCredential(valid()):
+        assert {task.id for task in anyio.get_running_tasks()} == before
+
+
 async def test_a_static_reads_checkpoint() -> None:
     """A cancelled task gets no further than its next read."""
     credential = CommunicationTokenCredential(valid())

@@ -37,10 +37,9 @@ def read_claims(token: str) -> dict[str, Any]:
     Raises:
         InvalidTokenError: when the text is no JWT.
     """
-    dots = token.count(".")
-    if dots == 4:
+    if token.count(".") == 4:
         raise InvalidTokenError("the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)")
-    if dots != 2 or not re.fullmatch(_SEGMENTS, token):
+    if not re.fullmatch(_SEGMENTS, token):
         raise InvalidTokenError(
             "the token is not a JWT: three base64url segments with dots between them are wanted. "
             "If it is an opaque token, say when it ends: AccessToken(token, expires_on)"

@@ -248,6 +248,17 @@ class TestIdle:
             await touch(pool, "alice")
             assert world.made == ["alice", "bob", "alice"]
 
+    async def test_each_has_a_time_of_its_own(self) -> None:
+        world = World()
+        async with opened(world, idle_timeout=60) as pool:
+            await touch(pool, "alice")
+            await anyio.sleep(10)
+            await touch(pool, "bob")
+            await anyio.sleep(51)
+            assert set(world.open) == {"bob"}
+            await anyio.sleep(10)
+            assert world.open == {}
+
     async def test_the_default_is_half_an_hour(self) -> None:
         world = World()
         async with opened(world) as pool:
@@ -377,6 +388,20 @@ class TestMaxSize:
                 await touch(pool, "dave", "erin")
                 assert set(world.open) == {"alice", "erin"}
             assert world.most == 2
+
+    async def test_no_more_is_closed_than_has_to_be(self) -> None:
+        """Where room is being made already, however long that takes, nothing else is closed for it."""
+        let_leave = anyio.Event()
+        world = World(let_leave=let_leave)
+        async with opened(world, max_size=2) as pool, anyio.create_task_group() as group:
+            await touch(pool, "alice", "bob")
+            [carol] = await come(group, pool, "carol")
+            await touch(pool, "bob")
+            let_leave.set()
+            await until(lambda: carol.credential is not None)
+            await touch(pool, "bob")
+            carol.let_go.set()
+        assert world.made == ["alice", "bob", "carol"]
 
     async def test_with_all_in_use_the_next_waits_in_order(self) -> None:
         """The one who came first; those of one key wait together; who uses an open one does not wait."""

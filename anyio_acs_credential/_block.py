@@ -7,7 +7,7 @@ without it: what the body raised, and what ended the task beside it.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from anyio import create_task_group, get_cancelled_exc_class
@@ -19,9 +19,10 @@ from ._waiting import join
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
     from typing import Any
 
-__all__ = ("Service", "hosted", "keep_interrupts_out", "running")
+__all__ = ("block_of", "keep_interrupts_out", "keep_interrupts_out_of_refreshing", "running")
 
 
 class Service(Protocol):
@@ -40,11 +41,16 @@ class Service(Protocol):
         """End `run()`. Doing it again does nothing."""
 
 
+def block_of(task: RefreshTask | None) -> AbstractAsyncContextManager[None]:
+    """The block of a credential, in which its refresh task runs, if it has one."""
+    return nullcontext() if task is None else running(task, "access token refresh")
+
+
 @asynccontextmanager
-async def running(service: Service, name: str = "access token refresh") -> AsyncIterator[None]:
+async def running(service: Service, name: str) -> AsyncIterator[None]:
     """Run a service in a task beside the block, and end it with the block."""
     raised: BaseException | None = None
-    _keep_interrupts_out_of_refreshing()
+    keep_interrupts_out_of_refreshing()
     try:
         async with create_task_group() as group:
             group.start_soon(service.run, name=name)
@@ -62,17 +68,8 @@ async def running(service: Service, name: str = "access token refresh") -> Async
         raise raised
 
 
-@asynccontextmanager
-async def hosted(service: Service) -> AsyncIterator[None]:
-    """End a service with the block, whose body runs it: for a task that has nothing else to do."""
-    _keep_interrupts_out_of_refreshing()
-    try:
-        yield
-    finally:
-        service.close()
-
-
-def _keep_interrupts_out_of_refreshing() -> None:
+def keep_interrupts_out_of_refreshing() -> None:
+    """Do that for every refresh task."""
     keep_interrupts_out(RefreshTask.run, RefreshTask.publication, join, but_not=call)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
-from anyio import sleep_forever
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from . import _waiting
-from ._block import hosted, running
+from ._block import block_of
 from ._errors import CredentialUsageError, TokenUnavailableError
 from ._options import check_options, entra_source, initial_token
 from ._refresh import RefreshTask
@@ -135,7 +133,7 @@ class CommunicationTokenCredential:
         self._task: RefreshTask | None = None
         self._closed = False
         self._block: AbstractAsyncContextManager[None] | None = None
-        self._make_block: Callable[[RefreshTask], AbstractAsyncContextManager[None]] = running
+        self._block_of: Callable[[RefreshTask | None], AbstractAsyncContextManager[None]] = block_of
 
     async def get_token(
         self,
@@ -314,24 +312,9 @@ class CommunicationTokenCredential:
         """
         if self._task is not None:
             self._task.check_loop()
-        self._close()
-        await checkpoint()
-
-    def _close(self) -> None:
-        if self._task is not None:
             self._task.close()
         self._publish(None)
-
-    async def _stay_open(self, opened: Callable[[Self], None]) -> None:
-        """Be open, in a task that has nothing else to do, until closed or cancelled: a block without a task of its own.
-
-        Args:
-            opened: Called as soon as the credential is open.
-        """
-        self._make_block = hosted
-        async with self:
-            opened(self)
-            await (sleep_forever() if self._task is None else self._task.run())
+        await checkpoint()
 
     async def __aenter__(self) -> Self:
         if self._block is not None:
@@ -339,7 +322,7 @@ class CommunicationTokenCredential:
                 "the credential is open already: enter it once, where the program starts, and inject it"
             )
         self._held, self._closed = self._state.held, False
-        block = nullcontext() if self._refresher is None else self._make_block(self._begin(self._refresher))
+        block = self._block_of(None if self._refresher is None else self._begin(self._refresher))
         await block.__aenter__()  # which never yields: no second task comes between
         self._block = block
         return self

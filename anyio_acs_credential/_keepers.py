@@ -24,6 +24,7 @@ from anyio import CancelScope, Event, create_task_group, current_time, get_cance
 from anyio.lowlevel import checkpoint, current_token
 
 from ._errors import CredentialClosedError, CredentialUsageError
+from ._hosted import close_hosted, host
 from ._round import wake
 from ._source import ends_program
 
@@ -240,13 +241,14 @@ class Keepers:
         self._leaving[place.key] = self._places.pop(place.key)
         place.keeper.cancel()
         if place.is_open:
-            place.credential._close()  # its refresh task is shielded from the cancellation of its keeper
+            close_hosted(place.credential)
 
     async def _keep(self, place: Place) -> None:
         """Open a place, and leave its credential when this task is cancelled."""
         try:
             if self._is_joined(place):  # and was not closed before this task began
-                await self._make(place.key)._stay_open(partial(self._open, place))
+                credential = self._make(place.key)
+                await host(credential, partial(self._open, place, credential))
         except BaseException as error:  # noqa: ASYNC103 - who cancels a keeper closes its credential, and no more
             if ends_program(error):
                 self.crash = error
@@ -261,7 +263,7 @@ class Keepers:
             place.open(credential)
             self._rest(place)
         else:
-            credential._close()  # its refresh task is shielded from the cancellation of this one
+            close_hosted(credential)
 
     def _explain(self, place: Place, error: BaseException) -> None:
         """Say why a credential was not opened to those who wait for it, or to the log why it was not left."""

@@ -27,7 +27,6 @@ import anycorn
 import anyio
 import httpx
 import jwt
-from anyio.abc import TaskGroup, TaskStatus
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -38,61 +37,21 @@ from anyio_acs_credential import (
     DEFAULT_SCOPE,
     BearerAuth,
     CommunicationTokenCredential,
+    CredentialPool,
     SignInRequiredError,
     TokenRefreshError,
     TokenSourceError,
 )
 from anyio_acs_credential.entra import AuthorizationCodeCredential, OnBehalfOfCredential
 
-IDLE = 1800  # seconds after which the credential of a user who does nothing is closed
 THREADS = "/chat/threads?api-version=2024-03-07"
 Person = AuthorizationCodeCredential | OnBehalfOfCredential
-
-
-class Users:
-    """One open credential for each user, kept by a task of its own in the app's task group."""
-
-    def __init__(self, group: TaskGroup) -> None:
-        self._group = group
-        self._opening = anyio.Lock()
-        self._open: dict[str, tuple[CommunicationTokenCredential, anyio.CancelScope]] = {}
-
-    def __contains__(self, user: str) -> bool:
-        return user in self._open and not self._open[user][1].cancel_called
-
-    def find(self, user: str) -> CommunicationTokenCredential | None:
-        """The user's credential, if it is open. It stays open for `IDLE` seconds from now on."""
-        if user not in self:
-            return None
-        credential, scope = self._open[user]
-        scope.deadline = anyio.current_time() + IDLE
-        return credential
-
-    async def open(self, user: str, person: Person) -> CommunicationTokenCredential:
-        """The user's credential, which gets its tokens through this person, if another did not open it before."""
-        async with self._opening:
-            return self.find(user) or await self._group.start(self._keep_open, user, person)
-
-    async def _keep_open(self, user: str, person: Person, *, task_status: TaskStatus[Any]) -> None:
-        endpoint = os.environ["ACS_ENDPOINT"]
-        with anyio.move_on_after(IDLE) as scope:
-            async with CommunicationTokenCredential(resource_endpoint=endpoint, token_credential=person) as credential:
-                self._open[user] = credential, scope
-                task_status.started(credential)
-                await anyio.sleep_forever()
-        if self._open[user][1] is scope:
-            del self._open[user]
-
-    def close(self, user: str) -> None:
-        """Close the user's credential, if it is open."""
-        if user in self._open:
-            self._open[user][1].cancel()
 
 
 class Site:
     """The app. What has to be closed is opened in its lifespan."""
 
-    users: Users
+    pool: CredentialPool[str]
     http: httpx.AsyncClient
     entra: dict[str, str]
     keys: jwt.PyJWKClient
@@ -101,6 +60,7 @@ class Site:
         self.client_id, self.secret = os.environ["ENTRA_CLIENT_ID"], os.environ["ENTRA_CLIENT_SECRET"]
         self.authority, self.url = os.environ["ENTRA_AUTHORITY"], os.environ["APP_URL"]
         self.verifier_key = token_bytes(32)
+        self.people: dict[str, Person] = {}
         self.sessions: dict[str, str] = {}
 
     def app(self) -> Starlette:
@@ -116,22 +76,27 @@ class Site:
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncGenerator[None]:
-        """Own the users' tasks for as long as the server runs."""
-        async with httpx.AsyncClient() as self.http, anyio.create_task_group() as group:
+        """Keep the users' credentials open for as long as the server runs, or until nobody uses them."""
+        async with httpx.AsyncClient() as self.http, CredentialPool(self.credential) as self.pool:
             discovery = await self.http.get(f"{self.authority}/.well-known/openid-configuration")
             self.entra = discovery.raise_for_status().json()
             self.keys = jwt.PyJWKClient(self.entra["jwks_uri"])
-            self.users = Users(group)
             yield
-            group.cancel_scope.cancel()
+
+    def credential(self, user: str) -> CommunicationTokenCredential:
+        """A credential for the pool, which gets its tokens through the person who has signed in."""
+        if user not in self.people:  # signed out a moment ago
+            raise HTTPException(401, "Sign in again.")
+        endpoint = os.environ["ACS_ENDPOINT"]
+        return CommunicationTokenCredential(resource_endpoint=endpoint, token_credential=self.people[user])
 
     async def home(self, request: Request) -> Response:
         """Show how many threads the person has who has signed in here."""
         user = self.sessions.get(request.cookies.get("session", ""), "")
-        credential = self.users.find(user)
-        if credential is None:
+        if user not in self.people:
             return HTMLResponse('<a href="/sign-in">Sign in</a>')
-        threads = (await self.chat("GET", user, credential))["value"]
+        async with self.pool.use(user) as credential:
+            threads = (await self.chat("GET", user, credential))["value"]
         button = '<form method="post" action="/sign-out"><button>Sign out</button></form>'
         page = f"<p>{escape(str(credential.identity))} has {len(threads)} threads.</p>{button}"
         return HTMLResponse(page, headers={"Cache-Control": "no-store"})
@@ -178,8 +143,8 @@ class Site:
             user = (await person.get_token(DEFAULT_SCOPE)).claims["oid"]  # it comes from Entra itself
         except TokenSourceError as error:
             raise HTTPException(403, "The sign-in did not work: sign in again.") from error
-        await self.users.open(user, person)
-        self.sessions = {key: user for key, user in self.sessions.items() if user in self.users}
+        self.people.setdefault(user, person)
+        self.sessions = {key: user for key, user in self.sessions.items() if user in self.people}
         session = token_urlsafe(32)
         self.sessions[session] = user
         answer = RedirectResponse("/", 303)
@@ -188,9 +153,14 @@ class Site:
         return answer
 
     async def sign_out(self, request: Request) -> Response:
-        """Forget the session, and close the credential."""
-        self.users.close(self.sessions.pop(request.cookies.get("session", ""), ""))
+        """Forget the session and the person, and close the credential."""
+        await self.forget(self.sessions.pop(request.cookies.get("session", ""), ""))
         return RedirectResponse("/", 303)
+
+    async def forget(self, user: str) -> None:
+        """Let the user's next credential get its tokens through whoever signs in, or calls, next."""
+        self.people.pop(user, None)
+        await self.pool.discard(user)
 
     async def open_thread(self, request: Request) -> Response:
         """Open a thread for the user of the token that this was called with."""
@@ -199,12 +169,13 @@ class Site:
         person = OnBehalfOfCredential(
             self.client_id, user_assertion=token, client_secret=self.secret, authority=self.authority
         )
-        credential = self.users.find(user) or await self.users.open(user, person)
+        self.people.setdefault(user, person)
         try:
             topic = str((await request.json())["topic"])
         except (ValueError, KeyError, TypeError) as error:
             raise HTTPException(400, 'Send an object such as {"topic": "Lunch"}.') from error
-        thread = await self.chat("POST", user, credential, json={"topic": topic})
+        async with self.pool.use(user) as credential:
+            thread = await self.chat("POST", user, credential, json={"topic": topic})
         return JSONResponse(thread["chatThread"], 201)
 
     def user_of(self, token: str) -> str:
@@ -235,7 +206,7 @@ class Site:
         except TokenRefreshError as error:
             if not isinstance(error.__cause__, SignInRequiredError):
                 raise HTTPException(503, "Try again later.") from error
-            self.users.close(user)  # the next sign-in, or the next call's token, opens it anew
+            await self.forget(user)
             raise HTTPException(401, "Sign in again.") from error
         return answer.raise_for_status().json()
 

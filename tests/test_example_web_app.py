@@ -126,18 +126,18 @@ async def test_signing_out_closes_the_credential(monkeypatch: pytest.MonkeyPatch
         await sign_in(browser, "alice")
         session = browser.cookies["session"]
         assert 'href="/sign-in"' in (await browser.post("/sign-out")).text
-        assert world.emulator.add_user("alice") not in world.site.users
+        assert world.emulator.add_user("alice") not in world.site.people
         assert session not in world.site.sessions
         assert "has 0 threads" in await sign_in(browser, "alice")
 
 
-async def test_an_idle_credential_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_credential_that_was_closed_is_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after half an hour without a use: the person need not sign in again."""
     async with serving_app(monkeypatch) as world, world.browser() as browser:
-        monkeypatch.setitem(type(world.site).home.__globals__, "IDLE", 0.1)
         await sign_in(browser, "alice")
-        while world.site.users._open:  # noqa: ASYNC110 - the example has no event for it
-            await anyio.sleep(0.01)
-        assert 'href="/sign-in"' in (await browser.get("/")).text
+        await world.site.pool.discard(world.emulator.add_user("alice"))
+        assert "has 0 threads" in (await browser.get("/")).text
+        assert (world.count("exchangeAccessToken"), world.count("/token")) == (2, 1)
 
 
 async def test_a_sign_in_counts_in_the_browser_in_which_it_began(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from anyio_acs_credential import (
     SignInRequiredError,
     TokenRefreshError,
 )
+from anyio_acs_credential._hosted import close_hosted
 from anyio_acs_credential.testing import virtual_time_backends
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ async def come(group: anyio.abc.TaskGroup, pool: CredentialPool[str], *keys: str
 
 
 class TestOfOneUser:
+    @pytest.mark.promise("R61")
     async def test_made_once_and_shared(self) -> None:
         """However many use it at the same time, or again, one credential is made."""
         world = World()
@@ -207,7 +209,7 @@ class TestOfOneUser:
                 async with pool.use("alice") as another:
                     await another.get_token()
             async with pool.use("alice") as again:
-                again._close()
+                close_hosted(again)
             await touch(pool, "alice")
             assert (another, world.made) == (again, ["alice"] * 3)
 
@@ -225,6 +227,7 @@ class TestOfOneUser:
             await touch(pool, "bob")
 
 
+@pytest.mark.promise("R61")
 @in_virtual_time
 class TestIdle:
     async def test_closed_when_nobody_has_used_it(self) -> None:
@@ -288,6 +291,7 @@ class TestIdle:
             await anyio.sleep(86_400)
 
 
+@pytest.mark.promise("R61")
 class TestDiscard:
     async def test_closes_at_once_and_the_next_use_makes_a_new_one(self) -> None:
         world = World()
@@ -378,6 +382,7 @@ class TestDiscard:
             assert world.open == {}
 
 
+@pytest.mark.promise("R63")
 class TestMaxSize:
     async def test_the_one_unused_the_longest_makes_room(self) -> None:
         world = World()
@@ -471,6 +476,7 @@ class TestMaxSize:
 
 
 class TestFailures:
+    @pytest.mark.promise("R62")
     @pytest.mark.parametrize("key", ["alice", "alice!"], ids=["making", "entering"])
     async def test_a_failure_is_that_uses_alone(self, key: str) -> None:
         """Those who wait for it get it, made once; others are not touched, and the next use tries again."""
@@ -551,6 +557,7 @@ class TestFailures:
             "a credential of a pool raised OSError when it was closed"
         ] * 2
 
+    @pytest.mark.promise("R64")
     @pytest.mark.parametrize("backend", anyio.get_available_backends())
     @pytest.mark.parametrize("place", ["make", "enter", "source"])
     @pytest.mark.parametrize("waits", [True, False], ids=["body waits for it", "body sleeps"])
@@ -611,6 +618,7 @@ class TestFailures:
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
+@pytest.mark.promise("R64")
 class TestTheBlock:
     async def test_leaving_closes_all(self) -> None:
         """Also what is in use elsewhere; who waits is told, and their leaving afterwards harms nothing."""
@@ -757,6 +765,7 @@ class Run:
         self.scope.cancel()
 
 
+@pytest.mark.promise("R63", "R64")
 async def test_cancelled_at_every_checkpoint() -> None:
     """Wherever it strikes, cancellation ends the program, all is closed, and the others have an answer."""
     for checkpoints in count():
@@ -768,6 +777,7 @@ async def test_cancelled_at_every_checkpoint() -> None:
     assert checkpoints > 15
 
 
+@pytest.mark.promise("R64")
 @asyncio_only
 async def test_cancelled_natively_at_every_step() -> None:
     """`asyncio.Task.cancel()` of the host, at each step of the event loop, ends it and is not swallowed."""
@@ -792,6 +802,7 @@ async def test_cancelled_natively_at_every_step() -> None:
     assert ticks > 8
 
 
+@pytest.mark.promise("R62")
 @in_virtual_time
 async def test_two_thousand_users() -> None:
     """One whose source fails, one whose source hangs, one that is signed out: nobody else waits or fails."""

@@ -271,6 +271,7 @@ LEFT_BEFORE_ANYTHING_OPENS = Plan(1, 0.0, 0.0, [[Use(0, 10), Use(1, 10), Pass(0)
 CLOSED_BY_ITS_USER = Plan(1, 0.0, 3.0, [[Use(0, 1, inf, True), Use(0, 1), Use(1, 1), Pass(10), Discard(0)]])
 
 
+@pytest.mark.promise("R61", "R62", "R63", "R64")
 @pytest.mark.parametrize("backend", anyio.get_available_backends())
 @given(plan=plans)
 @example(plan=EVICTED_FOR_ONE_WHO_GOES)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from anyio import sleep_forever
 
-from ._block import keep_interrupts_out_of_refreshing
+from ._block import block_of, keep_interrupts_out_of_refreshing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,10 +30,13 @@ async def host(credential: CommunicationTokenCredential, opened: Callable[[], No
         opened: Called as soon as it is open.
     """
     credential._block_of = _block_of
-    async with credential:
-        opened()
-        task = credential._task
-        await (sleep_forever() if task is None else task.run())
+    try:
+        async with credential:
+            opened()
+            task = credential._task
+            await (sleep_forever() if task is None else task.run())
+    finally:
+        credential._block_of = block_of
 
 
 def close_hosted(credential: CommunicationTokenCredential) -> None:

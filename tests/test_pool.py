@@ -518,6 +518,8 @@ class TestFailures:
             with pytest.raises(CredentialUsageError, match="open already"):
                 await touch(pool, "bob")
             await touch(pool, "alice")
+        async with shared:  # and it is the program's again
+            assert (await shared.refresh()).token == "fetched"
 
     @pytest.mark.parametrize("made", [None, "a token", hanging], ids=["nothing", "a token", "a coroutine"])
     async def test_what_is_no_credential(self, made: Any) -> None:

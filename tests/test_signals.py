@@ -22,10 +22,10 @@ pytestmark = [
 ]
 
 PROGRAM = """
-import sys, threading
+import itertools, sys, threading
 import anyio
 from anyio.lowlevel import checkpoint
-from anyio_acs_credential import AccessToken, CommunicationTokenCredential, RefreshPolicy
+from anyio_acs_credential import AccessToken, CommunicationTokenCredential, CredentialPool, RefreshPolicy
 
 def ready():
     print("ready", flush=True)
@@ -41,6 +41,9 @@ async def slow():
     await anyio.wait_all_tasks_blocked()
     ready()
     await anyio.sleep_forever()
+
+def pool():
+    return CredentialPool(lambda _: CommunicationTokenCredential(token_refresher=quick), max_size=2)
 
 async def main():
     async with CommunicationTokenCredential(token_refresher=SOURCE) as credential:
@@ -103,6 +106,24 @@ MOMENTS = {
             await anyio.to_thread.run_sync(blocking, abandon_on_cancel=True)
         """,
         "await anyio.sleep_forever()",
+    ),
+    "with a pool": (
+        "slow",
+        """
+        async with pool() as users, users.use("alice"), users.use("bob"):
+            await anyio.sleep_forever()
+        """,
+    ),
+    "in a loop of uses of a pool": (
+        "quick",
+        """
+        async with pool() as users:
+            ready()
+            for number in itertools.count():
+                async with users.use(number % 3) as credential:
+                    await credential.get_token()
+                await users.discard(number % 5)
+        """,
     ),
 }
 
@@ -170,7 +191,7 @@ def test_interrupted(moment: str, backend: str, children: list[Child]) -> None:
     assert child.process.returncode == -signal.SIGINT
 
 
-@pytest.mark.parametrize("moment", ["in a loop of reads", "in a loop of rounds"])
+@pytest.mark.parametrize("moment", ["in a loop of reads", "in a loop of rounds", "in a loop of uses of a pool"])
 def test_interrupted_at_random_moments(moment: str, backend: str, children: list[Child]) -> None:
     """Wherever a signal finds the program, it leaves the block with KeyboardInterrupt, and the next run works."""
     rounds, dice = 25, random.Random(moment)  # noqa: S311 - dice, not keys

@@ -37,13 +37,13 @@ def measure(quick: bool) -> Iterator[Row]:
 
 
 def _row(what: str, silence: float, stalls: list[float], nothing: list[float], msal: float) -> Row:
-    stall = Spread.of(stalls).scaled(1e3)
+    stall, longest = Spread.of(stalls).scaled(1e3), max(stalls) * 1e3
     return Row(
         figure=f"the longest stall of the event loop while the token endpoint is silent for {silence:g} s, "
         f"MSAL's import and construction included, {what}",
-        target=f"≤ {LIMIT_MS} ms",
-        measured=f"{stall:.1f} ms, at worst {max(stalls) * 1e3:.1f} ms",
-        reached=stall.median <= LIMIT_MS,
+        target=f"≤ {LIMIT_MS} ms, in each process",
+        measured=f"{stall:.1f} ms, at most {longest:.1f} ms",
+        reached=longest <= LIMIT_MS,
         floor=f"{Spread.of(nothing).scaled(1e3):.1f} ms: nothing but the clock",
         others=f"MSAL, called in a task: {msal:.1f} s",
     )

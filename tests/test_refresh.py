@@ -644,6 +644,25 @@ async def test_a_source_that_fails_while_it_is_cancelled(clock: VirtualClock) ->
     assert credential.statistics().failures == 0
 
 
+async def test_closing_wakes_who_waits_for_the_successor_of_a_stale_token(clock: VirtualClock) -> None:
+    """They are told, though the token that they have would last a little."""
+    source = ScriptedSource(anyio.sleep_forever)
+    async with (
+        credential_of(source, clock, token=a_token(clock, 480), proactive_refresh=False) as credential,
+        anyio.create_task_group() as group,
+    ):
+
+        async def call() -> None:
+            with pytest.raises(CredentialClosedError):
+                await credential.get_token()
+
+        await anyio.sleep(361)
+        group.start_soon(call)
+        await anyio.sleep(1)
+        assert credential.statistics().waiting == 1
+        await credential.close()
+
+
 async def test_no_wait_for_a_stale_token_is_a_choice(clock: VirtualClock) -> None:
     """With a wait of zero, a stale token's callers start its renewal and get the held one at once."""
     source = ScriptedSource(HOUR, latency=1, clock=clock)
@@ -957,7 +976,8 @@ async def test_a_rejection_after_a_quiet_minute_is_served_at_once(clock: Virtual
             await anyio.sleep(61)
 
 
-async def test_a_forced_token_that_has_ended_by_then(clock: VirtualClock) -> None:
+@pytest.mark.parametrize("forced", [False, True])
+async def test_a_fetched_token_that_has_ended_by_then(clock: VirtualClock, forced: bool) -> None:
     """What a round brought, and a clock step ended before its caller had its turn, is fetched once more."""
     source = ScriptedSource(HOUR, clock=clock)
 
@@ -967,7 +987,8 @@ async def test_a_forced_token_that_has_ended_by_then(clock: VirtualClock) -> Non
 
     credential = credential_of(source, clock, proactive_refresh=False, observer=end)
     async with credential:
-        assert (await credential.refresh()).expires_on > clock.time()
+        token = await (credential.refresh() if forced else credential.get_token())
+        assert token.expires_on > clock.time()
         assert source.calls == 2
 
 

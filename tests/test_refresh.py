@@ -397,6 +397,20 @@ async def test_nobody_asks_before_a_retry_after_has_passed(clock: VirtualClock) 
         assert (await credential.get_token()).token
 
 
+@pytest.mark.parametrize("proactive", [True, False])
+async def test_callers_with_nothing_wait_a_second_and_not_the_backoff(clock: VirtualClock, proactive: bool) -> None:
+    """However long the background rests after a streak of failures, they may have a round made."""
+    source = ScriptedSource(*[OSError("down")] * 5, HOUR, clock=clock)
+    async with credential_of(source, clock, proactive_refresh=proactive) as credential:
+        for _ in range(5):
+            with pytest.raises(TokenRefreshError):
+                await credential.refresh()
+        await anyio.sleep(1.01)
+        before = clock.monotonic()
+        assert (await credential.get_token()).token
+        assert clock.monotonic() == before
+
+
 @pytest.mark.promise("R17")
 @pytest.mark.parametrize("proactive", [True, False])
 async def test_a_dead_source_is_asked_once_a_second(clock: VirtualClock, proactive: bool) -> None:

@@ -62,8 +62,7 @@ async def running(service: Service, name: str) -> AsyncIterator[None]:
             finally:
                 service.close()
     except BaseExceptionGroup as group_error:
-        # Without either of the two, a signal has struck while the group waited for the task: on trio, it is wrapped.
-        raised = _what_went_wrong(raised, service.crash) or group_error.exceptions[0]
+        raised = _what_went_wrong(raised, service.crash, group_error)
     if raised is not None:
         raise raised
 
@@ -89,12 +88,20 @@ def keep_interrupts_out(*protected: Callable[..., Any], but_not: Callable[..., A
         disable_ki_protection(but_not)
 
 
-def _what_went_wrong(raised: BaseException | None, crash: BaseException | None) -> BaseException | None:
+def _what_went_wrong(raised: BaseException | None, crash: BaseException | None, group: BaseException) -> BaseException:
     """What the body raised; but what ended the task, where that is why the body was cancelled, or ends the program."""
+    if raised is None or isinstance(raised, (get_cancelled_exc_class(), CredentialClosedError)):
+        return crash or _struck(group) or raised or group
     if crash is None:
         return raised
-    consequences = (get_cancelled_exc_class(), CredentialClosedError)
-    if raised is None or isinstance(raised, consequences) or not isinstance(crash, Exception):
+    if not isinstance(crash, Exception):
         return crash
     raised.add_note(f"the refresh task had ended too, with {type(crash).__name__}")
     return raised
+
+
+def _struck(error: BaseException) -> BaseException | None:
+    """Ctrl-C that struck where no code of ours saw it, on trio: as a group waited, or between lines of anyio's."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_struck, error.exceptions)), None)
+    return error if isinstance(error, KeyboardInterrupt) else None

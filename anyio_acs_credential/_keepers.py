@@ -239,6 +239,7 @@ class Keepers:
     def _close(self, place: Place) -> None:
         self._idle.pop(place.key, None)
         self._leaving[place.key] = self._places.pop(place.key)
+        place.decide()  # those who wait for it are to wait for its successor
         place.keeper.cancel()
         if place.is_open:
             close_hosted(place.credential)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -14,9 +14,10 @@ from ._errors import CredentialNotEnteredError, CredentialUsageError
 from ._keepers import Keepers, closed_pool_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Callable
     from types import TracebackType
+
+    from ._keepers import Place
 
 __all__ = ("CredentialPool",)
 
@@ -62,31 +63,25 @@ class CredentialPool(Generic[Key]):
         self._keepers: Keepers | None = None
         self._block: AbstractAsyncContextManager[None] | None = None
 
-    @asynccontextmanager
-    async def use(self, key: Key) -> AsyncIterator[CommunicationTokenCredential]:
+    def use(self, key: Key) -> AbstractAsyncContextManager[CommunicationTokenCredential]:
         """The open credential of a user, for as long as the block lasts.
 
-        It waits where it has to be opened and `max_size` others are in use. Cancelling that gives up the place in the
-        queue, and harms nobody.
+        Entering waits where it has to be opened and `max_size` others are in use. Cancelling that gives up the place in
+        the queue, and harms nobody.
 
         Args:
             key: Whose credential; hashable.
 
         Returns:
-            An async context manager of the credential. Do not enter or close that.
+            An async context manager for one block, which gives the credential. Do not enter or close that.
 
         Raises:
             Exception: what `make` raised, or entering the credential it made.
             CredentialNotEnteredError: when the pool was not entered.
             CredentialClosedError: when the pool is closed, or closes while this waits.
-            CredentialUsageError: when called in another event loop than the pool was entered in.
+            CredentialUsageError: when entered in another event loop than the pool was.
         """
-        keepers = self._entered()
-        place = await keepers.take(key)
-        try:
-            yield place.credential
-        finally:
-            keepers.release(place)
+        return _Use(self._entered, key)
 
     async def discard(self, key: Key) -> None:
         """Close the credential of a user now, as after a sign-out; without one, nothing happens.
@@ -109,9 +104,7 @@ class CredentialPool(Generic[Key]):
             raise CredentialUsageError(
                 "the pool is open already: enter it once, where the program starts, and inject it"
             )
-        keep_interrupts_out(
-            Keepers.run, Keepers._keep, Keepers.take, Keepers.release, Keepers.discard, Keepers.close, but_not=_made
-        )
+        keep_interrupts_out(*_PROTECTED, but_not=_made)
         self._keepers = Keepers(partial(_made, self._make), self._idle_timeout, self._max_size)
         block = running(self._keepers, "credential pool")
         await block.__aenter__()  # which never yields: no second task comes between
@@ -137,6 +130,38 @@ class CredentialPool(Generic[Key]):
             raise closed_pool_error()
         self._keepers.check_loop()
         return self._keepers
+
+
+class _Use(AbstractAsyncContextManager[CommunicationTokenCredential]):
+    """One block of one user; no async generator, which Ctrl-C could leave behind between two lines."""
+
+    __slots__ = ("_entered", "_keepers", "_key", "_place")
+
+    def __init__(self, entered: Callable[[], Keepers], key: object) -> None:
+        self._entered = entered
+        self._key = key
+        self._place: Place | None = None
+
+    async def __aenter__(self) -> CommunicationTokenCredential:
+        if self._place is not None:
+            raise CredentialUsageError("this use has begun already: call pool.use(key) anew for each block")
+        self._keepers = self._entered()
+        self._place = await self._keepers.take(self._key)
+        return self._place.credential
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._place is None:
+            raise CredentialUsageError("this use was left without having been entered")
+        self._keepers.release(self._place)
+        self._place = None
+
+
+_PROTECTED = (
+    Keepers.run, Keepers._keep, Keepers.take, Keepers.release, Keepers.discard, Keepers.close,
+    _Use.__aenter__, _Use.__aexit__,
+)  # fmt: skip
 
 
 def _made(make: Callable[[Any], object], key: object) -> CommunicationTokenCredential:

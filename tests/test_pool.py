@@ -28,6 +28,7 @@ from anyio_acs_credential import (
     SignInRequiredError,
     TokenRefreshError,
 )
+from anyio_acs_credential._block import running
 from anyio_acs_credential._hosted import close_hosted
 from anyio_acs_credential.testing import virtual_time_backends
 
@@ -592,6 +593,32 @@ class TestFailures:
             caught = raised
         assert caught is error
 
+    @pytest.mark.parametrize("tells", [True, False], ids=["body is told", "body is cancelled"])
+    async def test_an_interrupt_that_struck_between_our_lines(self, tells: bool) -> None:
+        """It leaves the block alone, though what ran there could not say that it was hit."""
+
+        class Struck:
+            crash: BaseException | None = None
+
+            async def run(self) -> None:
+                struck = BaseExceptionGroup("a nursery's", [ValueError(), BaseExceptionGroup("inner", [interrupt])])
+                await checkpoint()
+                raise struck
+
+            def close(self) -> None:
+                pass
+
+        interrupt = KeyboardInterrupt()
+        caught: BaseException | None = None
+        try:
+            async with running(Struck(), "struck"):
+                with suppress(*([anyio.get_cancelled_exc_class()] if tells else [])):  # noqa: ASYNC103 - as it may be
+                    await anyio.sleep_forever()
+                raise CredentialClosedError("told")  # noqa: TRY301 - here is where it is raised
+        except BaseException as raised:  # noqa: BLE001, ASYNC103 - whatever it is, it is compared
+            caught = raised
+        assert caught is interrupt
+
     @asyncio_only
     async def test_a_keeper_cancelled_natively(self) -> None:
         """It closes its credential, and no more."""
@@ -714,6 +741,17 @@ class TestTheBlock:
             await touch(pool, "alice")
         with pytest.raises(CredentialUsageError, match="another event loop"):
             await pool.discard("alice")
+
+    async def test_a_use_is_for_one_block(self) -> None:
+        async with opened(World()) as pool:
+            use = pool.use("alice")
+            with pytest.raises(CredentialUsageError, match="without having been entered"):
+                await use.__aexit__(None, None, None)
+            for _ in range(2):
+                async with use as credential:
+                    with pytest.raises(CredentialUsageError, match="anew for each block"):
+                        await use.__aenter__()
+                    await credential.get_token()
 
     async def test_nothing_is_left_of_it(self) -> None:
         """No credential outlives its pool's interest in it."""

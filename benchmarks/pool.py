@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 USERS = 2000
-LATENCY = 0.5
+LATENCY = 1.0
 KIB = 14.0
 RATIO = 2.0
 SETTLING = 100.0  # as in memory.py

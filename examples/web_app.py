@@ -204,11 +204,13 @@ class Site:
         try:
             answer = await self.http.request(method, url, auth=BearerAuth(credential), **content)
         except TokenRefreshError as error:
-            if not isinstance(error.__cause__, SignInRequiredError):
-                raise HTTPException(503, "Try again later.") from error
-            await self.forget(user)
-            raise HTTPException(401, "Sign in again.") from error
-        return answer.raise_for_status().json()
+            failure = error
+        else:
+            return answer.raise_for_status().json()
+        if not isinstance(failure.__cause__, SignInRequiredError):
+            raise HTTPException(503, "Try again later.") from failure
+        await self.forget(user)
+        raise HTTPException(401, "Sign in again.") from failure
 
 
 def encode(value: bytes) -> str:

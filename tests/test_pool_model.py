@@ -121,7 +121,7 @@ class Watched(CommunicationTokenCredential):
 
     async def __aexit__(self, *exc_info: Any) -> bool | None:
         self.play.closing(self)
-        result = await super().__aexit__(*exc_info)
+        result = await super().__aexit__(*exc_info)  # noqa: ASYNC102 - it is what it would be without this class
         with anyio.CancelScope(shield=True):
             await anyio.sleep(self.play.plan.leaves_in)
         self.play.leave(self)

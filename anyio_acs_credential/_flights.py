@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from anyio import Lock
@@ -27,7 +26,8 @@ class Flights(Generic[T]):
     def __init__(self) -> None:
         self._lock = PerLoop(Lock)
         self._landed = 0
-        self._last: tuple[Hashable, T | TokenSourceError] | None = None
+        self._asking = 0
+        self._answers: dict[Hashable, tuple[int, T | TokenSourceError]] = {}  # for those who wait
 
     async def ask(self, question: Hashable, fly: Callable[[], Awaitable[T]]) -> T:
         """The answer.
@@ -41,19 +41,32 @@ class Flights(Generic[T]):
                 alone.
         """
         before = self._landed
-        async with self._lock.get():
-            if self._last is not None and self._landed > before and self._last[0] == question:
-                return _unpack(self._last[1])
-            try:
-                answer: T | TokenSourceError = await fly()
-            except TokenSourceError as error:
-                answer = error
-            self._last = question, answer
-            self._landed += 1
-        return _unpack(answer)
+        self._asking += 1
+        try:
+            async with self._lock.get():
+                landed, answer = self._answers.get(question, (0, None))
+                if answer is None or landed <= before:
+                    answer = await self._fly(question, fly)
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._answers.clear()
+        if isinstance(answer, TokenSourceError):
+            raise _copy(answer) from answer.__cause__
+        return answer
+
+    async def _fly(self, question: Hashable, fly: Callable[[], Awaitable[T]]) -> T | TokenSourceError:
+        try:
+            answer: T | TokenSourceError = await fly()
+        except TokenSourceError as error:
+            answer = error
+        self._landed += 1
+        self._answers[question] = self._landed, answer
+        return answer
 
 
-def _unpack(answer: T | TokenSourceError) -> T:
-    if isinstance(answer, TokenSourceError):
-        raise copy(answer) from answer.__cause__
-    return answer
+def _copy(error: TokenSourceError) -> TokenSourceError:
+    """The same, for one waiter. A class of somebody else's is not made by what `args` holds, as copy() would."""
+    copied = type(error).__new__(type(error), *error.args)
+    vars(copied).update(vars(error))
+    return copied

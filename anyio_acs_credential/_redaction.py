@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from urllib.parse import quote, quote_plus
 
 __all__ = ("redact",)
 
@@ -25,8 +27,9 @@ def redact(text: str, *secrets: str, limit: int = 1024) -> str:
     Returns:
         The text without them, without control characters, and with an ellipsis where it was cut.
     """
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, _HIDDEN)
+    spellings = {spelling for secret in filter(None, secrets) for spelling in _spellings(secret)}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        text = text.replace(spelling, _HIDDEN)
     text = _TOKEN.sub(_HIDDEN, text)
     # A blank, not nothing, takes the place of what cannot be printed: else the pieces of a secret would join again.
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
@@ -34,3 +37,14 @@ def redact(text: str, *secrets: str, limit: int = 1024) -> str:
     if len(data) <= limit:
         return line
     return data[: limit - 3].decode(errors="ignore") + "…"
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    """A secret as it is, and as an address, a form or JSON has it."""
+    return (
+        secret,
+        quote(secret, errors="replace"),
+        quote(secret, safe="", errors="replace"),
+        quote_plus(secret, errors="replace"),
+        json.dumps(secret)[1:-1],
+    )

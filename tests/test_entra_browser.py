@@ -17,6 +17,7 @@ import msal  # type: ignore[import-untyped]
 import pytest
 from entra_users import (
     SCOPE,
+    TEAMS,
     bring,
     code_for,
     discovery,
@@ -172,6 +173,7 @@ FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
         (b"\x16\x03\x01\r\n\r\n", 400),
         (b"", 431),
         (b"GET http://localhost/ HTTP/1.1\r\n\r\n", 400),
+        (b"GET //[ HTTP/1.1\r\n\r\n", 400),
     ],
 )
 async def test_what_is_not_the_answer_does_not_end_the_wait(data: bytes, status: int) -> None:
@@ -460,6 +462,20 @@ async def test_the_persons_answer_that_comes_too_late_leaves_no_connection_open(
                         patch.setattr(_loopback, "read_answer", read_and_cancel)
                         await credential.sign_in(SCOPE)
                 assert scope.cancelled_caught
+
+
+async def test_a_person_may_sign_in_under_another_name_than_the_hint() -> None:
+    """Then that person's tokens are meant, for every scope."""
+    async with open_emulator() as emulator:
+
+        async def visit(uri: str) -> None:
+            await bring(uri, code_for(emulator, uri, "alice"))
+
+        async with browsing(visit) as browser:
+            credential = credential_of(emulator, browser, login_hint="bob@contoso.example")
+            await credential.sign_in(SCOPE)
+            for scope in (SCOPE, TEAMS):
+                assert (await credential.get_token(scope)).claims["name"] == "alice"
 
 
 async def test_a_name_to_sign_in_with_picks_the_person_out_of_the_cache() -> None:

@@ -325,6 +325,18 @@ async def test_callers_at_once_make_one_request(claims: str | None, clock: Clock
         assert token_requests(emulator) == 2
 
 
+async def test_callers_with_two_questions_at_once_make_two_requests() -> None:
+    """However their questions alternate."""
+    async with open_emulator() as emulator:
+        credential = await signed_in(emulator)
+        before = token_requests(emulator)
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                claims = CLAIMS.replace("true", ("true", "false")[number % 2])
+                group.start_soon(partial(credential.get_token, SCOPE, claims=claims))
+        assert token_requests(emulator) == before + 2
+
+
 async def test_callers_at_once_share_a_failure(clock: Clock) -> None:
     """Each gets an exception of its own."""
     async with serve(discovery(), device_code(), tokens(), answer(503), tls=server_context()) as server:
@@ -599,28 +611,69 @@ async def test_closing_while_it_is_at_work_is_an_error_that_passes(clock: Clock)
         await credential.get_token(SCOPE)
 
 
-async def test_what_waits_while_it_is_closed_is_an_error_that_passes(clock: Clock) -> None:
+async def test_what_waits_while_it_is_closed_goes_on_with_a_client_of_its_own(clock: Clock) -> None:
     waiting = anyio.Event()
 
     async def hang(server: Server, stream: Any) -> None:
         waiting.set()
         await silence()(server, stream)
 
-    async with serve(discovery(), device_code(), tokens(), hang, tls=server_context()) as server:
+    script = (discovery(), device_code(), tokens(), hang, device_code(), tokens())
+    async with serve(*script, tls=server_context()) as server:
         credential = await signed_in_at(server)
         clock.ahead += 3700
         async with credential, anyio.create_task_group() as group:
             group.start_soon(gather, 1, lambda: credential.get_token(SCOPE))
             await waiting.wait()
-
-            async def closed() -> None:
-                with pytest.raises(TokenSourceError, match="closed while it was at work: try again"):
-                    await credential.sign_in(SCOPE)
-
-            group.start_soon(closed)
+            group.start_soon(credential.sign_in, SCOPE)
             await anyio.wait_all_tasks_blocked()
             await credential.close()
+        assert len(server.requests) == 6
+
+
+@pytest.mark.promise("R57")
+async def test_cancelling_one_that_waits_for_its_turn_touches_nobody_else() -> None:
+    """In a block, where all share one HTTP client."""
+    begun, gate = anyio.Event(), anyio.Event()
+
+    async def late(server: Server, stream: Any) -> None:
+        begun.set()
+        await gate.wait()
+        await tokens()(server, stream)
+
+    async with serve(discovery(), device_code(), tokens(), late, tls=server_context()) as server:
+        credential = await signed_in_at(server)
+        async with credential, anyio.create_task_group() as group:
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as inner:
+                    group.start_soon(credential.get_token, TEAMS)
+                    await begun.wait()
+                    inner.start_soon(credential.sign_in, SCOPE)
+                    await anyio.wait_all_tasks_blocked()
+                    scope.cancel()
+            gate.set()
         assert len(server.requests) == 4
+
+
+async def test_one_that_waited_behind_a_cancelled_one_goes_on() -> None:
+    """In a block, where all share one HTTP client."""
+    begun = anyio.Event()
+
+    async def hang(server: Server, stream: Any) -> None:
+        begun.set()
+        await silence()(server, stream)
+
+    async with serve(discovery(), device_code(), tokens(), hang, tokens(), tls=server_context()) as server:
+        credential = await signed_in_at(server)
+        async with credential, anyio.create_task_group() as group:
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as inner:
+                    inner.start_soon(credential.sign_in, SCOPE)
+                    await begun.wait()
+                    group.start_soon(credential.get_token, TEAMS)
+                    await anyio.wait_all_tasks_blocked()
+                    scope.cancel()
+        assert len(server.requests) == 5
 
 
 async def test_one_credential_serves_one_event_loop_after_another(anyio_backend_name: str) -> None:

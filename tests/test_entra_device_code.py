@@ -237,6 +237,31 @@ async def test_a_cancelled_sign_in_is_over_at_once(where: str, monkeypatch: pyte
 
 
 @pytest.mark.promise("R57")
+async def test_asyncios_own_cancellation_ends_a_handshake_too(anyio_backend_name: str) -> None:
+    """A connection that is being made is no client's yet, and would last until its own time-out."""
+    if anyio_backend_name != "asyncio":
+        pytest.skip("trio has no such thing")
+    import asyncio
+
+    waiting = anyio.Event()
+
+    async def greet(server: Server, stream: Any) -> None:
+        waiting.set()
+        await silence()(server, stream)
+
+    async with serve(greet=greet) as server:
+        credential = DeviceCodeCredential("app", authority=f"https://127.0.0.1:{server.port}/tenant")
+        task = asyncio.create_task(credential.sign_in(SCOPE))
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with anyio.fail_after(5):
+            while threads_in_msal():  # noqa: ASYNC110 - threads tell nobody when they end
+                await anyio.sleep(0.001)
+
+
+@pytest.mark.promise("R57")
 @pytest.mark.parametrize("kept", [False, True])
 async def test_asyncios_own_cancellation_ends_the_thread_too(anyio_backend_name: str, kept: bool) -> None:
     """It goes past anyio's scopes; the request fails, and what comes next has a client again."""

@@ -152,6 +152,22 @@ async def test_one_users_throttling_does_not_delay_another() -> None:
         assert (await bob.get_token(SCOPE)).claims["name"] == "bob"
 
 
+async def test_what_a_function_raises_arrives_as_it_is() -> None:
+    """Also where its class is not made by what it holds in `args`."""
+
+    class NobodyHereError(TokenSourceError):
+        def __init__(self, number: int, text: str) -> None:
+            super().__init__(f"{number}: {text}")
+            self.number = number
+
+    async def give() -> str:
+        raise NobodyHereError(7, "nobody is here")
+
+    with pytest.raises(NobodyHereError, match="7: nobody is here") as raised:
+        await OnBehalfOfCredential("app", user_assertion=give, client_secret="s3cret").get_token(SCOPE)
+    assert raised.value.number == 7
+
+
 @pytest.mark.parametrize(
     ("assertion", "error", "says"),
     [

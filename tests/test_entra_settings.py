@@ -154,6 +154,10 @@ def test_a_service_that_cannot_act_for_anybody_is_refused(arguments: Any, error:
     assert SECRET not in str(raised.value)
 
 
+async def open_and_wait(_uri: str) -> None:
+    raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "fix"),
     [
@@ -167,11 +171,22 @@ def test_a_service_that_cannot_act_for_anybody_is_refused(arguments: Any, error:
         ({"timeout": 0}, ValueError, "timeout is a number of seconds above 0"),
         ({"timeout": float("nan")}, ValueError, "timeout is a number of seconds above 0"),
         ({"open_browser": "firefox"}, TypeError, "open_browser is a function"),
+        ({"open_browser": open_and_wait}, TypeError, "open_browser is a plain function"),
     ],
 )
 def test_a_browser_that_cannot_come_back_is_refused(arguments: Any, error: type[Exception], fix: str) -> None:
     with pytest.raises(error, match=fix):
         InteractiveBrowserCredential("app", **arguments)
+
+
+@pytest.mark.parametrize(("proxy", "says"), [("foo://user:hunter2@h:1", "Unknown scheme"), ("socks5://h:1", "SOCKS")])
+async def test_a_proxy_that_is_none_is_named(proxy: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, proxy)
+    with pytest.raises(TokenSourceError, match=f"{says}.*correct the proxies that the environment names") as raised:
+        await DeviceCodeCredential("app").sign_in("scope")
+    assert raised.value.permanent
+    assert "hunter2" not in str(raised.value)
 
 
 def test_a_prompt_that_cannot_be_called_is_refused() -> None:

@@ -705,6 +705,8 @@ def test_an_answer_shows_neither_body_nor_secrets() -> None:
         ("plain", (), "plain"),
         ("a\r\n\tb\x00c\x1b[31m\u200bd", (), "a b c [31m d"),
         ("key hunter2!", ("hunter2", ""), "key [redacted]!"),
+        ("a%2Bb%2F%22 a%2Bb/%22", ('a+b/"',), "[redacted] [redacted]"),
+        (r'"a+b/\"c"', ('a+b/"c',), '"[redacted]"'),
         ("abcdef abc", ("abc", "abcdef"), "[redacted] [redacted]"),
         (f"token={JWT}.", (), "token=[redacted]"),
         (f"cut {JWT[:30]}", (), "cut [redacted]"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import webbrowser
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,8 @@ class InteractiveBrowserCredential(EntraCredential):
             raise ValueError("timeout is a number of seconds above 0, and finite")
         if not callable(open_browser):
             raise TypeError(f"open_browser is a function that takes an address, not {type(open_browser).__name__}")
+        if inspect.iscoroutinefunction(open_browser):
+            raise TypeError("open_browser is a plain function: it is called in a worker thread, which awaits nothing")
         self._hints = {"login_hint": login_hint, "prompt": prompt}
         self._username = login_hint
         self._timeout = timeout

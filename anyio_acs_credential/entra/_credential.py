@@ -113,7 +113,8 @@ class EntraCredential(AsyncContextManagerMixin):
         return grant
 
     def _silently(self, app: Any, scopes: list[str], claims: str | None, *, force: bool = False) -> Grant:
-        account = self._find_account(app.get_accounts(self._username))
+        # Who has signed in may be another than the hint named.
+        account = self._find_account(app.get_accounts(self._username if self._account is None else None))
         result = app.acquire_token_silent_with_error(scopes, account, force_refresh=force, claims_challenge=claims)
         return take(app, result, self._advice)
 

@@ -94,7 +94,9 @@ async def wait_for_redirect(
                 group.start_soon(send_off)
                 await listener.serve(handle, group)
         except BaseExceptionGroup as failures:
-            crash = failures.exceptions[0]  # what ends the program comes out alone
+            crash = failures  # what ends the program comes out alone
+            while isinstance(crash, BaseExceptionGroup):
+                crash = crash.exceptions[0]
         if crash is None and back:
             kept.pop_all()
             return back[0]

@@ -2,8 +2,9 @@
 
 The rules of this file:
 
-* One call at a time, under a limiter of the credential's own. Nothing is abandoned: MSAL's requests run in the event
+* One call at a time, in a thread that is the credential's own. Nothing is abandoned: MSAL's requests run in the event
   loop, in the scope of the caller, so that cancelling the caller ends them, and then the thread.
+* A call that waits for its turn has no transport yet: cancelling it touches nobody else's.
 * An exception of MSAL becomes one of ours, whose text holds no secret, and without a context that might.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
+from anyio import CapacityLimiter, Lock, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import current_token
 
 from .._errors import TokenSourceError
@@ -41,6 +42,7 @@ class MsalThread:
         self._make_app = make_app
         self._make_client = make_client
         self._app: Any = None
+        self._turn = PerLoop(Lock)
         self._limiter = PerLoop(lambda: CapacityLimiter(1))
         self._kept: tuple[EventLoopToken, Transport] | None = None
 
@@ -56,9 +58,13 @@ class MsalThread:
         Raises:
             TokenSourceError: when MSAL fails.
         """
+        async with self._turn.get():
+            return await self._run(call, set(secrets))
+
+    async def _run(self, call: Callable[[Any], T], secrets: set[str]) -> T:
         transport = self._transport()
         try:
-            return await to_thread.run_sync(self._work, call, transport, set(secrets), limiter=self._limiter.get())
+            return await to_thread.run_sync(self._work, call, transport, secrets, limiter=self._limiter.get())
         except get_cancelled_exc_class():
             # asyncio's own Task.cancel() goes past anyio's shield: this ends what the thread waits for.
             await transport.aclose()

@@ -96,7 +96,10 @@ async def _read(stream: ByteReceiveStream, path: str) -> dict[str, str]:
     line = _REQUEST_LINE.fullmatch(first)
     if line is None:
         raise BadRequestError(400, "This is not HTTP.")
-    target = urlsplit(line[2])
+    try:
+        target = urlsplit(line[2])
+    except ValueError as error:  # brackets that do not match
+        raise BadRequestError(400, "This is not HTTP.") from error
     if (target.path or "/") != path:
         raise BadRequestError(404, "There is nothing here.")
     headers = {name.strip().lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}

@@ -59,7 +59,7 @@ class Settings:
         """An `httpx.AsyncClient`, which reads certificates, and so is not made on an event loop.
 
         Raises:
-            TokenSourceError: when the certificates cannot be read.
+            TokenSourceError: when the certificates cannot be read, or the environment's proxy is none.
         """
         import httpx
 
@@ -67,10 +67,10 @@ class Settings:
             own = ssl.create_default_context(cafile=self.verify) if isinstance(self.verify, str) else self.verify
             return httpx.AsyncClient(verify=own, timeout=httpx.Timeout(30, connect=10))
         except OSError as error:
-            problem = f"{type(error).__name__}: {error}"
-        raise TokenSourceError(
-            f"verify names certificates that cannot be read ({problem}): give the path of a file in PEM", permanent=True
-        )
+            problem = f"verify names certificates that cannot be read ({error}): give the path of a file in PEM"
+        except (ImportError, ValueError) as error:
+            problem = f"no HTTP client can be made ({error}): correct the proxies that the environment names"
+        raise TokenSourceError(problem, permanent=True)
 
 
 def check_settings(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from anyio import from_thread, move_on_after
+from anyio import CancelScope, from_thread, move_on_after
 
 from .._answer import error_from, is_transient, malformed, read_object
 from .._attempt import Call
@@ -65,6 +65,7 @@ class Transport:
     def __init__(self, make_client: Callable[[], Any] | None) -> None:
         self._make_client = make_client
         self._client: Any = None
+        self._requests: set[CancelScope] = set()
         self.closed = False
 
     def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:
@@ -81,14 +82,21 @@ class Transport:
         async def authorize(request: Any) -> None:
             request.headers.update(headers)
 
-        if self.closed:
-            raise TokenExchangeError("the credential was closed while it was at work: try again")
-        client: HttpClient = self._client
-        return _read(await send(client, call, authorize, _LIMITS))
+        if not self.closed:
+            client: HttpClient = self._client
+            with CancelScope() as scope:
+                self._requests.add(scope)
+                try:
+                    return _read(await send(client, call, authorize, _LIMITS))
+                finally:
+                    self._requests.discard(scope)
+        raise TokenExchangeError("the credential was closed while it was at work: try again")
 
     async def aclose(self) -> None:
-        """Close the client, also where the closing task is cancelled."""
+        """End the requests and close the client, also where the closing task is cancelled."""
         self.closed = True
+        for scope in self._requests:  # a client that is closed lets a connection that it makes go on
+            scope.cancel("the transport is closed")
         if self._client is not None:
             with move_on_after(_CLOSE_TIMEOUT, shield=True):
                 await self._client.aclose()

@@ -226,6 +226,20 @@ def test_the_pace_of_rejections(clock: HandClock) -> None:
     assert state.may_replace_rejected()
     state.hold(token(clock, 3600, "young"))
     assert not state.may_replace_rejected()
+    clock.go(1)
+    assert state.may_replace_rejected()
+
+
+def test_a_minute_after_its_receipt_a_token_is_still_young(clock: HandClock) -> None:
+    """Only a longer time between a receipt and a rejection makes the next a first one."""
+    state = state_of(clock)
+    state.hold(token(clock, 3600))
+    assert state.may_replace_rejected()
+    clock.go(60)
+    assert state.may_replace_rejected()
+    state.hold(token(clock, 3600, "next"))
+    clock.go(1.5)
+    assert not state.may_replace_rejected()  # the second wait: two seconds
 
 
 @pytest.mark.promise("R4")

@@ -288,6 +288,7 @@ def test_what_a_refresher_may_not_return(result: object) -> None:
         ("2034-10-04T10:21:29Z", 2043570089),
         (datetime(2034, 10, 4, 10, 21, 29, tzinfo=UTC), 2043570089),
         (datetime(2034, 10, 4, 12, 21, 29, tzinfo=timezone(timedelta(hours=2))), 2043570089),
+        (datetime(1, 1, 1, tzinfo=UTC), -62135596800),
         (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), 253402300799),
     ],
 )

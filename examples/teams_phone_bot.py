@@ -56,7 +56,10 @@ class SignIn:
 async def main(seconds: float) -> None:
     """Sign in, and be a bot for so many seconds."""
     async with DeviceCodeCredential(os.environ["ENTRA_CLIENT_ID"], authority=os.environ["ENTRA_AUTHORITY"]) as person:
-        await person.sign_in(SCOPE)
+        try:
+            await person.sign_in(SCOPE)
+        except TokenSourceError as error:
+            sys.exit(f"Signing in did not work: {error}")
         sign_in = SignIn(person)
         async with (
             CommunicationTokenCredential(

@@ -40,9 +40,11 @@ class DeviceCodeCredential(EntraCredential):
         prompt_callback: Called as `prompt_callback(verification_uri, user_code, expires_on)`, the last in Unix
             seconds, to show the person what to do; what it returns is awaited if it can be. A plain one must not
             block. By default, a line is printed.
-        **options: `tenant_id`, `authority`, `disable_instance_discovery`, `token_cache` and `verify`: the directory,
-            the cloud's or an OpenID authority's https address, whether to trust it unasked, an `msal.TokenCache`, and
-            True, a CA bundle's path or an `ssl.SSLContext`.
+        **options: `tenant_id`, the directory's id or domain (by default "organizations", any). `authority`, the https
+            address of another cloud, or of an OpenID authority, with its path and without `tenant_id` (by default
+            Microsoft's public cloud). `disable_instance_discovery`, True to trust an authority without asking
+            Microsoft. `token_cache`, an `msal.TokenCache` to keep tokens in, instead of memory. `verify`, the path of a
+            CA bundle, or an `ssl.SSLContext`, instead of the environment's certificates.
 
     Raises:
         TypeError: when an argument is of a wrong type.
@@ -59,7 +61,7 @@ class DeviceCodeCredential(EntraCredential):
         super().__init__(msal_thread(settings), shares_cache=settings.token_cache is not None)
 
     async def sign_in(self, *scopes: str) -> None:
-        """Have a person sign in.
+        """Have a person sign in. Only this shows a code: `get_token()` never does.
 
         It shows the code and waits until the person has entered it, until it expires, or for an hour at most.
         Cancelling it ends the sign-in at once. Failures of the network on the way are waited out.

@@ -44,9 +44,8 @@ class Flights(Generic[T]):
         self._asking += 1
         try:
             async with self._lock.get():
-                landed, answer = self._answers.get(question, (0, None))
-                if answer is None or landed <= before:
-                    answer = await self._fly(question, fly)
+                found = self._answers.get(question)
+                answer = found[1] if found is not None and found[0] > before else await self._fly(question, fly)
         finally:
             self._asking -= 1
             if not self._asking:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from entra_users import SCOPE, device_code, discovery, server_context, threads_in_msal, tokens, trusting
 from servers import answer, drip, flood, head, reset, send_bytes, serve, silence, unused_port
@@ -12,7 +13,7 @@ from servers import answer, drip, flood, head, reset, send_bytes, serve, silence
 from anyio_acs_credential import SignInRequiredError, TokenExchangeError
 from anyio_acs_credential._http import Limits
 from anyio_acs_credential.entra import DeviceCodeCredential, OnBehalfOfCredential, _transport
-from anyio_acs_credential.entra._transport import Response, _with
+from anyio_acs_credential.entra._transport import Response, Transport, _with
 
 if TYPE_CHECKING:
     from servers import Behaviour
@@ -143,3 +144,11 @@ def test_an_answer_is_what_msal_documents() -> None:
         Response(404, "canary", {}).raise_for_status()
     assert "canary" not in repr(Response(200, "canary", {}))
     assert _transport.Relay().close() is None  # type: ignore[func-returns-value]
+
+
+async def test_a_transport_that_is_closed_sends_nothing() -> None:
+    """As one is whose caller was cancelled by asyncio, while MSAL goes on in its thread."""
+    transport = Transport(None)
+    await transport.aclose()
+    with pytest.raises(TokenExchangeError, match="closed while it was at work"):
+        await anyio.to_thread.run_sync(transport.request, "GET", "https://contoso.example", {}, None)

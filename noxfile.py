@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import os
 import subprocess
 import sys
 from itertools import chain
@@ -20,7 +21,8 @@ PROJECT = load_toml("pyproject.toml")
 LOWEST, *LATER = python_versions(PROJECT)
 CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "noxfile.py")
 JAVASCRIPT_CLIENT = "@azure/communication-common@2"
-EACH_CORE = ("--numprocesses", "auto")
+EACH_CORE = ("--numprocesses", str((os.cpu_count() or 1) + 1))  # one more: many tests wait for a moment
+NO_FUZZ = ("--ignore", "tests/test_fuzz.py")  # pure functions, which are the same everywhere
 NOT_OURS = (
     "ASYNC114",  # it wants a list of the names of startable functions, which would be one more thing to keep right
     "ASYNC128",  # a function that hands task_status on is not seen to use it
@@ -81,17 +83,18 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=FOUND)
 def tests(session: nox.Session) -> None:
-    """Every test, on every event loop; with the oldest Python, every line and branch as well."""
+    """Every test, on every event loop; with the oldest Python, every line and branch, and the fuzz, as well."""
     install(session, "test")
-    measured = session.python == LOWEST and not session.posargs
-    session.run("pytest", *EACH_CORE, *(["--cov"] if measured else []), *session.posargs)
+    whole = session.python == LOWEST or session.posargs
+    measured = ["--cov"] if whole and not session.posargs else []
+    session.run("pytest", *EACH_CORE, *measured, *([] if whole else NO_FUZZ), *session.posargs)
 
 
 @nox.session(python=LOWEST)
 def lowest(session: nox.Session) -> None:
     """Every test, with the oldest packages that pyproject.toml admits."""
     session.install("--editable", ".", *dependency_groups(PROJECT, "test"), *floors())
-    session.run("pytest", *EACH_CORE, "-k", "not uvloop", *session.posargs)
+    session.run("pytest", *EACH_CORE, *NO_FUZZ, "-k", "not uvloop", *session.posargs)
 
 
 @nox.session(python=False)

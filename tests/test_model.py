@@ -166,7 +166,7 @@ class Model:
         if life < 0.001 or token.token in self.rejected:
             self.failed(TokenSourceError())
             return
-        self.lapsed = held if remaining == 0 else None
+        self.lapsed = held if remaining < 0.001 else None
         newer = held is None or remaining < 0.001 or (token != held if self.forced else life > remaining + 0.5)
         if held is None or newer or (token != held and token.expires_on == held.expires_on):
             self.hold(token)
@@ -412,6 +412,8 @@ REJECTED_AGAIN = Plan(False, 3600.0, [([Ways(0, "same"), Ask("reject held"), soo
 NO_PROGRESS = Plan(True, 600.0, [([Ways(0, "same"), Pass(500)], False)])
 OLDER_REJECTED = Plan(False, 3600.0, [([Ask("refresh"), Pass(3550), Ask("reject older"), soon], False)])
 ENDS_IN_A_ROUND = Plan(False, 60.0, [([Ways(3, 3600.0), Pass(58), get, Pass(10)], False)])
+# A token of 1.2 s is replaced 1.2 s later, to the last bit or all but; before that, the wall clock was set back a day.
+REPLACED_AS_IT_ENDS = Plan(True, 2.0, [([Ways(0.2, 1.5), Pass(300), Jump(-86400), Pass(1)], False)])
 LEFT_AS_IT_ENDS = Plan(False, 1.0, [([Pass(0), get, Jump(30), Pass(0)], False)])
 
 
@@ -424,6 +426,7 @@ LEFT_AS_IT_ENDS = Plan(False, 1.0, [([Pass(0), get, Jump(30), Pass(0)], False)])
 @example(plan=NO_PROGRESS)
 @example(plan=OLDER_REJECTED)
 @example(plan=ENDS_IN_A_ROUND)
+@example(plan=REPLACED_AS_IT_ENDS)
 @example(plan=LEFT_AS_IT_ENDS)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_run_keeps_the_contract(backend: str, plan: Plan) -> None:

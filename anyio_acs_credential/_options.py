@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from ._callables import is_async
 from ._errors import InvalidTokenError
 from ._schedule import RefreshPolicy
 from ._scopes import DEFAULT_SCOPE
@@ -49,14 +50,14 @@ def check_options(
         raise TypeError(f"policy is a RefreshPolicy, not {type(policy).__name__}")
     if observer is not None and not callable(observer):
         raise TypeError(f"observer is a function that takes an event, not {type(observer).__name__}")
-    if inspect.iscoroutinefunction(observer) or inspect.iscoroutinefunction(getattr(observer, "__call__", None)):  # noqa: B004
+    if is_async(observer):
         raise TypeError("observer is a plain function: it is called in the refresh task, which does not await it")
     if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
         raise TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")
     if refresher is not None:
         check_refresher(refresher)
 
-        from . import _report  # noqa: F401
+        from . import _report  # noqa: F401 - a round needs it
 
 
 def entra_source(

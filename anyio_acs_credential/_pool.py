@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ._block import keep_interrupts_out, running
+from ._callables import is_async, misfit
 from ._credential import CommunicationTokenCredential
 from ._errors import CredentialNotEnteredError, CredentialUsageError
 from ._keepers import Keepers, closed_pool_error
@@ -180,20 +181,14 @@ def _made(make: Callable[[Any], object], key: object) -> CommunicationTokenCrede
 def _check_make(make: object) -> None:
     if not callable(make):
         raise TypeError(f"make is a function that takes a key and returns a credential, not {type(make).__name__}")
-    if inspect.iscoroutinefunction(make) or inspect.iscoroutinefunction(getattr(make, "__call__", None)):  # noqa: B004
+    if is_async(make):
         raise TypeError(
             "make is a plain function: what has to be awaited belongs into its credential's token_refresher"
         )
-    try:
-        signature = inspect.signature(make)
-    except (TypeError, ValueError):
-        return  # some callables written in C have no signature to look at
-    try:
-        signature.bind(None)
-    except TypeError as error:
+    if (reason := misfit(make, None)) is not None:
         raise TypeError(
-            f"make is called with a key alone, which does not fit ({error}); bind the rest with functools.partial"
-        ) from None
+            f"make is called with a key alone, which does not fit ({reason}); bind the rest with functools.partial"
+        )
 
 
 def _checked_timeout(value: object) -> float:

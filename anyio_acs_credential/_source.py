@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from anyio import CancelScope, get_cancelled_exc_class, move_on_after
 
+from ._callables import misfit
 from ._errors import TokenSourceError
 from ._token import AccessToken, SupportsExpiry, accept
 
@@ -35,16 +36,10 @@ def check_refresher(refresher: object) -> None:
             f"token_refresher is {type(refresher).__name__}, which cannot be called; give the async function itself, "
             "not what it returns"
         )
-    try:
-        signature = inspect.signature(refresher)
-    except (TypeError, ValueError):
-        return  # some callables written in C have no signature to look at
-    try:
-        signature.bind()
-    except TypeError as error:
+    if (reason := misfit(refresher)) is not None:
         raise TypeError(
-            f"token_refresher is called without arguments, but needs some ({error}); bind them with functools.partial"
-        ) from None
+            f"token_refresher is called without arguments, but needs some ({reason}); bind them with functools.partial"
+        )
 
 
 async def ask(

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
-from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]
+from authlib.integrations.httpx_client import AsyncOAuth2Client
 from azure.communication.chat.aio import CommunicationTokenCredential as OfficialCredential
 from azure.core.credentials import AccessToken
 from azure.core.pipeline import PipelineContext, PipelineRequest
@@ -54,7 +54,7 @@ class _Credential:
 
 def azure_core(fetch: Ask) -> Ask:
     """azure-core's policy, which keeps the token of a credential that fetches at every call."""
-    policy: Any = AsyncBearerTokenCredentialPolicy(_Credential(fetch), "scope")  # type: ignore[arg-type]
+    policy: Any = AsyncBearerTokenCredentialPolicy(_Credential(fetch), "scope")  # type: ignore[arg-type]  # its shape is enough for azure-core
     return partial(policy.on_request, PipelineRequest(HttpRequest("GET", "https://localhost"), PipelineContext(None)))
 
 

@@ -59,5 +59,5 @@ def _time(programs: dict[str, str], count: int) -> Turns:
 
 def _python(program: str) -> str:
     # Isolated, so that no folder or variable of the caller's decides what is found first.
-    done = subprocess.run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True)  # noqa: S603 - ours
     return done.stdout

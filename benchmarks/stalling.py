@@ -100,7 +100,7 @@ async def _device_code(tenant: Tenant) -> None:
 
 
 async def _msal(tenant: Tenant) -> None:
-    import msal  # type: ignore[import-untyped]
+    import msal
     import requests
 
     with requests.Session() as session:

@@ -102,7 +102,7 @@ async def _interleave(count: int) -> tuple[int, int, int]:
 
 async def _enter(emulator: Emulator, stack: AsyncExitStack) -> list[User]:
     import httpx
-    import msal  # type: ignore[import-untyped]
+    import msal
 
     cache = msal.TokenCache()
     client = await stack.enter_async_context(httpx.AsyncClient(verify=emulator.ssl_context))

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 import anyio
-import msal_extensions  # type: ignore[import-untyped]  # has neither annotations nor stubs
+import msal_extensions
 from anyio import to_thread
 
 from anyio_acs_credential import DEFAULT_SCOPE, CommunicationTokenCredential, SignInRequiredError

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h11
 import httpx
-import msal  # type: ignore[import-untyped]
+import msal
 from mutations import mutated
 
 from anyio_acs_credential import AccessToken, InvalidTokenError, TokenExchangeError, TokenSourceError

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import anyio
 import httpx
 import jwt
-import msal  # type: ignore[import-untyped]  # has neither annotations nor stubs
+import msal
 import pytest
 import requests
 import trustme

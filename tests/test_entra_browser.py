@@ -13,7 +13,7 @@ import anyio
 import anyio.from_thread
 import anyio.to_thread
 import httpx
-import msal  # type: ignore[import-untyped]
+import msal
 import pytest
 from entra_users import (
     SCOPE,

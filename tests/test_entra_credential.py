@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 import httpx
-import msal  # type: ignore[import-untyped]
+import msal
 import pytest
 from entra_users import (
     CLAIMS,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
-import msal  # type: ignore[import-untyped]
+import msal
 import pytest
 from entra_users import SCOPE, Clock, approving, signing_in_at, skip_pauses, token_requests
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 import anyio
 import httpx
-import msal  # type: ignore[import-untyped]
+import msal
 import pytest
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key

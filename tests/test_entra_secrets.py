@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-import msal  # type: ignore[import-untyped]
+import msal
 import pytest
 from entra_users import (
     AUTHORITY,

@@ -8,7 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import msal  # type: ignore[import-untyped]
+import msal
 import pytest
 from entra_users import SCOPE, trusting
 

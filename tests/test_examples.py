@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
-import msal_extensions  # type: ignore[import-untyped]
+import msal_extensions
 import pytest
 from anyio.streams.text import TextReceiveStream
 from cryptography.fernet import Fernet

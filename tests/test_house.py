@@ -45,6 +45,7 @@ HEAVY = (
 )
 PURE = (
     "anyio_acs_credential._answer",
+    "anyio_acs_credential._callables",
     "anyio_acs_credential._challenge",
     "anyio_acs_credential._clock",
     "anyio_acs_credential._endpoint",

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from ._access import check_entra, check_manager
 from ._answers import check_version, entra_of, json_object, service_of
 from ._entra_scopes import CLIENTS, TEAMS_EXTENSION, TEAMS_USERS
+from ._identity_routes import VERSIONS
 from ._service_error import ServiceError
 
 if TYPE_CHECKING:
@@ -24,18 +25,7 @@ __all__ = ("ROUTES",)
 
 _DAY = 86400
 _SCOPES = {"Chat": "chat", "VoIP": "voip", "Teams.ManageCalls": "voip", "Teams.ManageChats": "chat"}
-_TEAMS_USER_VERSIONS = frozenset(
-    {
-        "2022-06-01",
-        "2022-10-01",
-        "2023-08-01",
-        "2023-10-01",
-        "2025-03-02-preview",
-        "2025-06-30",
-        "2026-07-22",
-        "2026-09-23",
-    }
-)
+_TEAMS_USER_VERSIONS = VERSIONS - {"2021-03-07", "2021-10-31-preview"}
 
 
 async def _exchange(request: Request, *, api: Api, versions: frozenset[str]) -> Response:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from ._state import Service
 
-__all__ = ("ROUTES",)
+__all__ = ("ROUTES", "VERSIONS")
 
-_VERSIONS = frozenset(
+VERSIONS = frozenset(
     {
         "2021-03-07",
         "2021-10-31-preview",
@@ -33,6 +33,7 @@ _VERSIONS = frozenset(
         "2026-09-23",
     }
 )
+"""The versions of the Identity API."""
 _MINUTES = range(60, 1441)
 
 
@@ -71,7 +72,7 @@ async def _delete(request: Request) -> Response:
 
 async def _authorized(request: Request) -> Service:
     await check_manager(request)
-    check_version(request, _VERSIONS)
+    check_version(request, VERSIONS)
     return service_of(request)
 
 

@@ -32,7 +32,7 @@ def msal_thread(settings: Settings, credential: Secret | None = None) -> MsalThr
     """
 
     def make() -> Any:
-        import msal  # type: ignore[import-untyped]
+        import msal
 
         arguments = {
             **settings.msal,

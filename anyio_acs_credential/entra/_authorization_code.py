@@ -95,7 +95,7 @@ class AuthorizationCodeCredential(EntraCredential):
         flow["scope"] = [*scopes, *_OPENID]
 
         def redeem(app: Any) -> Grant:
-            from msal.oauth2cli.oauth2 import Client  # type: ignore[import-untyped]
+            from msal.oauth2cli.oauth2 import Client
 
             # The method of the base class: OpenID's compares a nonce that only the web application knows.
             result: dict[str, Any] = Client.obtain_token_by_auth_code_flow(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, move_on_after, to_thread
 
+from .._callables import is_async
 from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
@@ -76,7 +76,7 @@ class InteractiveBrowserCredential(EntraCredential):
             raise ValueError("timeout is a number of seconds above 0, and finite")
         if not callable(open_browser):
             raise TypeError(f"open_browser is a function that takes an address, not {type(open_browser).__name__}")
-        if inspect.iscoroutinefunction(open_browser):
+        if is_async(open_browser):
             raise TypeError("open_browser is a plain function: it is called in a worker thread, which awaits nothing")
         self._hints = {"login_hint": login_hint, "prompt": prompt}
         self._username = login_hint

@@ -92,7 +92,7 @@ class MsalThread:
         raise TokenSourceError(f"MSAL failed ({problem}): try again later, and see what the authority answers")
 
     def _application(self) -> Any:
-        import msal  # type: ignore[import-untyped]  # noqa: F401 - makes the loggers, before anything is logged
+        import msal  # noqa: F401 - makes the loggers, before anything is logged
 
         guard_loggers()
         if self._app is None:

@@ -14,7 +14,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest import ParameterSet  # noqa: PT013
+    from pytest import ParameterSet  # noqa: PT013 - for its type alone: users need not have pytest
 
 __all__ = ("VirtualTimeLoop", "virtual_time", "virtual_time_backends")
 

@@ -180,6 +180,16 @@ def silence(data: bytes = b"") -> Behaviour:
     return behave
 
 
+def announcing(event: anyio.Event, behaviour: Behaviour) -> Behaviour:
+    """The same, after telling that it begins."""
+
+    async def behave(server: Server, stream: ByteStream) -> None:
+        event.set()
+        await behaviour(server, stream)
+
+    return behave
+
+
 def drip(data: bytes) -> Behaviour:
     """These bytes at once, and then a blank every 20 ms, so that no single read ever takes long."""
 

@@ -29,7 +29,7 @@ from entra_users import (
     tokens,
     trusting,
 )
-from servers import answer, reset, send_bytes, serve, silence
+from servers import announcing, answer, reset, send_bytes, serve, silence
 
 from anyio_acs_credential import (
     AccessToken,
@@ -352,10 +352,7 @@ async def test_callers_at_once_share_a_failure(clock: Clock) -> None:
 async def test_a_cancelled_caller_hurts_nobody_else(clock: Clock) -> None:
     """Its request ends with it, and the next caller makes its own."""
     waiting = anyio.Event()
-
-    async def hang(server: Server, stream: Any) -> None:
-        waiting.set()
-        await silence()(server, stream)
+    hang = announcing(waiting, silence())
 
     async with serve(discovery(), device_code(), tokens(), hang, tokens(), tls=server_context()) as server:
         credential = await signed_in_at(server)
@@ -551,10 +548,7 @@ async def test_msal_never_runs_on_the_event_loop(monkeypatch: pytest.MonkeyPatch
 async def test_a_silent_authority_does_not_stall_the_event_loop() -> None:
     """Other tasks run while MSAL is constructed, and a caller gives up when it wants to."""
     waiting = anyio.Event()
-
-    async def hang(server: Server, stream: Any) -> None:
-        waiting.set()
-        await silence()(server, stream)
+    hang = announcing(waiting, silence())
 
     async with serve(hang, tls=server_context()) as server:
         credential = DeviceCodeCredential("app", authority=f"{server.url}/tenant", verify=trusting())
@@ -590,10 +584,7 @@ async def test_a_block_keeps_one_connection(clock: Clock) -> None:
 
 async def test_closing_while_it_is_at_work_is_an_error_that_passes(clock: Clock) -> None:
     waiting = anyio.Event()
-
-    async def hang(server: Server, stream: Any) -> None:
-        waiting.set()
-        await silence()(server, stream)
+    hang = announcing(waiting, silence())
 
     async with serve(discovery(), device_code(), tokens(), hang, tokens(), tls=server_context()) as server:
         credential = await signed_in_at(server)
@@ -613,10 +604,7 @@ async def test_closing_while_it_is_at_work_is_an_error_that_passes(clock: Clock)
 
 async def test_what_waits_while_it_is_closed_goes_on_with_a_client_of_its_own(clock: Clock) -> None:
     waiting = anyio.Event()
-
-    async def hang(server: Server, stream: Any) -> None:
-        waiting.set()
-        await silence()(server, stream)
+    hang = announcing(waiting, silence())
 
     script = (discovery(), device_code(), tokens(), hang, device_code(), tokens())
     async with serve(*script, tls=server_context()) as server:
@@ -658,10 +646,7 @@ async def test_cancelling_one_that_waits_for_its_turn_touches_nobody_else() -> N
 async def test_one_that_waited_behind_a_cancelled_one_goes_on() -> None:
     """In a block, where all share one HTTP client."""
     begun = anyio.Event()
-
-    async def hang(server: Server, stream: Any) -> None:
-        begun.set()
-        await silence()(server, stream)
+    hang = announcing(begun, silence())
 
     async with serve(discovery(), device_code(), tokens(), hang, tokens(), tls=server_context()) as server:
         credential = await signed_in_at(server)

@@ -26,7 +26,7 @@ from entra_users import (
     tokens,
     trusting,
 )
-from servers import answer, reset, serve, silence
+from servers import announcing, answer, reset, serve, silence
 
 from anyio_acs_credential import SignInRequiredError, TokenExchangeError, TokenSourceError
 from anyio_acs_credential.emulator import open_emulator
@@ -203,10 +203,7 @@ async def test_an_answer_that_will_not_change_ends_the_wait(monkeypatch: pytest.
 async def test_a_cancelled_sign_in_is_over_at_once(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of it is left in a thread, and its connections are closed."""
     waiting = anyio.Event()
-
-    async def hang(server: Server, stream: Any) -> None:
-        waiting.set()
-        await silence()(server, stream)
+    hang = announcing(waiting, silence())
 
     def show(*_: object) -> None:
         if where == "person":
@@ -244,10 +241,7 @@ async def test_asyncios_own_cancellation_ends_a_handshake_too(anyio_backend_name
     import asyncio
 
     waiting = anyio.Event()
-
-    async def greet(server: Server, stream: Any) -> None:
-        waiting.set()
-        await silence()(server, stream)
+    greet = announcing(waiting, silence())
 
     async with serve(greet=greet) as server:
         credential = DeviceCodeCredential("app", authority=f"https://127.0.0.1:{server.port}/tenant")
@@ -270,10 +264,7 @@ async def test_asyncios_own_cancellation_ends_the_thread_too(anyio_backend_name:
     import asyncio
 
     waiting = anyio.Event()
-
-    async def hang(server: Server, stream: Any) -> None:
-        waiting.set()
-        await silence()(server, stream)
+    hang = announcing(waiting, silence())
 
     async with serve(hang, discovery(), answer(400, {"error": "x"}), tls=server_context()) as server:
         credential = at(server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import warnings
@@ -15,6 +16,7 @@ import anyio.to_thread
 import httpx
 import msal
 import pytest
+from anyio.lowlevel import checkpoint
 from entra_users import (
     SCOPE,
     TEAMS,
@@ -462,6 +464,29 @@ async def test_the_persons_answer_that_comes_too_late_leaves_no_connection_open(
                         patch.setattr(_loopback, "read_answer", read_and_cancel)
                         await credential.sign_in(SCOPE)
                 assert scope.cancelled_caught
+
+
+async def test_a_browser_that_connects_as_the_sign_in_is_cancelled_disturbs_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Cancelled in the very moment in which a connection is there to be accepted."""
+    async with open_emulator() as emulator:
+        addresses: list[str] = []
+        credential = InteractiveBrowserCredential(
+            emulator.client_id, open_browser=addresses.append, **signing_in_at(emulator)
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(credential.sign_in, SCOPE)
+            while not addresses:  # noqa: ASYNC110 - a thread tells nobody
+                await anyio.sleep(0.001)
+            await anyio.wait_all_tasks_blocked()
+            port = urlsplit(redirect_of(addresses[0])[0]).port
+            browser = socket.create_connection(("127.0.0.1", port))
+            await checkpoint()  # the event loop sees the connection, and has this task cancel before it accepts that
+            group.cancel_scope.cancel()
+        browser.close()
+    gc.collect()
+    assert caplog.messages == []
 
 
 async def test_a_person_may_sign_in_under_another_name_than_the_hint() -> None:

@@ -6,20 +6,21 @@ with the sign-in's own `state` ends the wait: whatever else on this machine talk
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import SocketAttribute
+from anyio.abc import SocketAttribute, SocketStream
 
 from ._page import page
 from ._redirect import BadRequestError, read_answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from socket import socket
 
-    from anyio.abc import Listener, SocketStream
+    from anyio.abc import Listener, TaskGroup
 
     from ._redirect import RedirectAddress
 
@@ -92,7 +93,7 @@ async def wait_for_redirect(
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(send_off)
-                await listener.serve(handle, group)
+                await _accept(listener, handle, group)
         except BaseExceptionGroup as failures:
             crash = failures  # what ends the program comes out alone
             while isinstance(crash, BaseExceptionGroup):
@@ -101,6 +102,25 @@ async def wait_for_redirect(
             kept.pop_all()
             return back[0]
     raise crash or problems[0]
+
+
+async def _accept(
+    listener: Listener[SocketStream], handle: Callable[[SocketStream], Awaitable[None]], group: TaskGroup
+) -> None:
+    # Not listener.serve(): where a connection comes as that is cancelled, asyncio logs an error and leaves it open.
+    raw = listener.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django
+    while True:
+        await anyio.wait_readable(raw)
+        with suppress(BlockingIOError, ConnectionAbortedError):  # it has gone again
+            group.start_soon(_admit, raw.accept()[0], handle)
+
+
+async def _admit(connection: socket, handle: Callable[[SocketStream], Awaitable[None]]) -> None:
+    with ExitStack() as stack:
+        stack.callback(connection.close)
+        stream = await SocketStream.from_socket(connection)
+        stack.pop_all()
+    await handle(stream)
 
 
 async def _serve(stream: SocketStream, path: str, state: str) -> dict[str, str] | None:

@@ -51,15 +51,16 @@ async def wait_for_token(task: RefreshTask) -> AccessToken:
     task.check_loop()
     state = task.state
     while True:
-        asked = task.round
+        asked, cause = task.round, state.cause
         patience = _patience(state, asked)
         if patience is None:
             await checkpoint()
             if (token := state.valid()) is not None:
                 return token
-        elif patience == inf and asked.began is None and state.cause is not None and state.until_callers() > 0:
+        elif patience == inf and asked.began is None and cause is not None and state.until_callers() > 0:
             await checkpoint()
-            raise _error(state.cause)
+            if state.valid() is None:  # else one came meanwhile, or the wall clock was set back
+                raise _error(cause)
         else:
             await join(task, asked, patience)
             if (token := state.valid()) is not None and asked.is_answered:

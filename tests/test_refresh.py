@@ -596,6 +596,29 @@ async def test_a_token_that_ends_while_its_caller_waits(clock: VirtualClock) -> 
         assert clock.monotonic() == pytest.approx(1488, abs=0.1)
 
 
+@pytest.mark.promise("R23")
+async def test_the_wall_clock_is_set_back_as_a_caller_is_refused(clock: VirtualClock) -> None:
+    """What it is told then is the truth of that moment: the held token is valid again."""
+    source = ScriptedSource(TokenSourceError("no", permanent=True), clock=clock)
+    async with credential_of(source, clock, token=a_token(clock, HOUR), proactive_refresh=False) as credential:
+        clock.jump(2 * HOUR)
+        with pytest.raises(TokenRefreshError):
+            await credential.get_token()
+        found: list[AccessToken] = []
+
+        async def ask() -> None:
+            found.append(await credential.get_token())
+
+        async def set_back() -> None:
+            clock.jump(-2 * HOUR)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            group.start_soon(set_back)
+        assert [token.token for token in found] == ["initial"]
+    assert source.calls == 1
+
+
 async def test_a_stale_token_that_turns_out_to_be_fresh(clock: VirtualClock) -> None:
     """A clock that was set ahead and then right again leaves the waiting caller with the token that it has."""
     source = ScriptedSource(OSError("down"), latency=3, clock=clock)

@@ -65,8 +65,10 @@ async def wait_for_token(task: RefreshTask) -> AccessToken:
             await join(task, asked, patience)
             if (token := state.valid()) is not None and asked.is_answered:
                 return token
-            if asked.cause is not None and (task.closed or token is None):
+            if asked.cause is not None and token is None:
                 raise _error(asked.cause)
+            if task.closed:
+                raise closed_error()
 
 
 def _patience(state: RefreshState, asked: Round) -> float | None:

@@ -17,6 +17,7 @@ from anyio_acs_credential import (
     CommunicationTokenCredential,
     CredentialClosed,
     CredentialClosedError,
+    CredentialError,
     CredentialUsageError,
     InvalidTokenError,
     RefreshPolicy,
@@ -594,6 +595,32 @@ async def test_a_token_that_ends_while_its_caller_waits(clock: VirtualClock) -> 
         await anyio.sleep(478)
         assert (await credential.get_token()).token != "initial"
         assert clock.monotonic() == pytest.approx(1488, abs=0.1)
+
+
+@pytest.mark.promise("R42")
+async def test_a_failed_round_and_the_end_of_the_credential_at_once(clock: VirtualClock) -> None:
+    """A caller with a valid token is not told of the failure, but of the end, if that comes before its turn."""
+    source = ScriptedSource(OSError("down"), latency=1, clock=clock)
+    results: list[object] = []
+
+    async def end() -> None:
+        with pytest.raises(TokenRefreshError):
+            await credential.refresh()
+        await credential.close()
+
+    async def call() -> None:
+        try:
+            results.append((await credential.get_token()).token)
+        except CredentialError as error:
+            results.append(type(error))
+
+    async with credential_of(source, clock, token=a_token(clock, 480), proactive_refresh=False) as credential:
+        await anyio.sleep(361)
+        async with anyio.create_task_group() as group:
+            group.start_soon(end)
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(call)
+    assert results in ([CredentialClosedError], ["initial"])
 
 
 @pytest.mark.promise("R23")

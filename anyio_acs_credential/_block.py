@@ -1,8 +1,9 @@
 """The block of an entered credential, or of a pool: a task group that nobody sees.
 
-What the body raises leaves the block as the object that it is. A task group would wrap it into an exception group, and
-which errors are in that group depends on the backend; so it is not the group that is looked at, but what is known
-without it: what the body raised, and what ended the task beside it.
+What the body raises leaves the block as the object that it is. A task group would wrap it into an exception group, or
+on trio put another cancellation in its place, with such a group as its cause; and which errors are in that group
+depends on the backend. So it is not the group that is looked at, but what is known without it: what the body raised,
+and what ended the task beside it.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ async def running(service: Service, name: str) -> AsyncIterator[None]:
                 raise
             finally:
                 service.close()
-    except BaseExceptionGroup as group_error:
-        raised = _what_went_wrong(raised, service.crash, group_error)
+    except (BaseExceptionGroup, get_cancelled_exc_class()) as error:  # noqa: ASYNC103 - it is raised below
+        raised = _what_went_wrong(raised, service.crash, error)
     if raised is not None:
         raise raised
 

@@ -287,6 +287,25 @@ async def test_the_bodys_exception_leaves_as_it_is(error: BaseException, source:
         await credential.get_token()
 
 
+@pytest.mark.promise("R43")
+async def test_a_cancellation_from_outside_leaves_as_it_is() -> None:
+    """It is the one that the body was struck by, with no group of ours behind it."""
+    with anyio.CancelScope() as scope:
+        try:
+            async with CommunicationTokenCredential(TOKEN, token_refresher=quick):
+                scope.cancel()
+                try:
+                    await checkpoint()
+                except anyio.get_cancelled_exc_class() as error:
+                    struck = error
+                    raise
+        except anyio.get_cancelled_exc_class() as error:
+            left, behind = error, (error.__context__, error.__cause__)
+            raise
+    assert left is struck
+    assert behind == (None, None)
+
+
 async def test_the_traceback_of_the_bodys_exception_shows_the_body() -> None:
     """What led to it can be read, though it has passed through the block."""
 

@@ -22,10 +22,12 @@ pytestmark = [
 ]
 
 PROGRAM = """
-import itertools, sys, threading
+import itertools, signal, sys, threading
 import anyio
 from anyio.lowlevel import checkpoint
 from anyio_acs_credential import AccessToken, CommunicationTokenCredential, CredentialPool, RefreshPolicy
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
 
 def ready():
     print("ready", flush=True)

@@ -1,0 +1,182 @@
+"""A credential for Azure's own clients: in azure-core's types, and with the 401s reported that azure-core keeps to itself."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from ._endpoint import is_secure
+from ._errors import CredentialError
+from ._token import AccessTokenInfo as _OurTokenInfo
+
+try:
+    from azure.core import credentials
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.pipeline.policies import AsyncHTTPPolicy
+    from azure.core.rest import AsyncHttpResponse, HttpRequest
+except ModuleNotFoundError as _missing:
+    raise ImportError(
+        f"the types of Azure's clients need {_missing.name}, which is not installed: "
+        'pip install "anyio-acs-credential[azure]"',
+        name=_missing.name,
+    ) from _missing
+
+if TYPE_CHECKING:
+    from azure.core.pipeline import PipelineRequest, PipelineResponse
+
+    from ._credential import CommunicationTokenCredential
+
+__all__ = ("RejectedTokenPolicy", "as_token_credential")
+
+_ORIGIN = "anyio_acs_credential.origin"
+_BEARER = "Bearer "
+
+
+def as_token_credential(credential: CommunicationTokenCredential) -> AsyncTokenCredential:
+    """The credential in azure-core's types, which go by name where the credential itself goes by shape.
+
+    What it gives are azure-core's own `AccessToken` and `AccessTokenInfo`; their `repr` hides the token, and they refuse
+    to be pickled. It waits and raises as `get_token()` and `get_token_info()` of the credential do, and a client that it
+    is given to asks it at each request.
+
+    Args:
+        credential: An entered credential (a static one need not be). Closing what is returned, as some clients do with
+            what they are given, does not close it.
+
+    Returns:
+        A token credential for every client that takes an `AsyncTokenCredential`; it has `get_token_info()` as well, as
+        an `AsyncSupportsTokenInfo` does.
+
+    Raises:
+        TypeError: when it is given anything else.
+    """
+    return _TokenCredential(_check(credential))
+
+
+class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Reports the tokens that a service turns down, and sends each such request once more with the next token.
+
+    Of a plain 401, azure-core tells a credential nothing. After one, this policy calls `refresh(rejected=...)` with the
+    token that was sent, and sends the request again with the one that is held then. Where that fails, the 401 is the
+    answer, and the second answer is so whatever it is. The 401 is left as it is, too, where it
+
+    - is a claims challenge, which azure-core's own policy meets;
+    - is of another scheme, host or port than the call went to, after a redirect;
+    - came by plain http from another machine;
+    - answers a body that cannot be sent again: a stream, or files.
+
+    A client has it from `per_retry_policies=[RejectedTokenPolicy(credential)]`; in a pipeline of your own it may stand
+    anywhere but last. Each client wants one of its own, since a policy knows the next one. It holds nothing while it
+    waits: a cancelled request is cancelled at once, and never cancels the refresh.
+
+    Args:
+        credential: The entered credential whose tokens the client sends. It is not closed by this object.
+
+    Raises:
+        TypeError: when it is given anything else.
+    """
+
+    def __init__(self, credential: CommunicationTokenCredential) -> None:
+        super().__init__()
+        self._credential = _check(credential)
+
+    async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        """Send the request on, and once more with another token after a plain 401.
+
+        Args:
+            request: azure-core's request, with its context.
+
+        Returns:
+            The last answer.
+        """
+        origin = request.context.setdefault(_ORIGIN, _origin_of(request.http_request))
+        response = await self.next.send(request)
+        rejected = _rejected_token(response, origin)
+        if rejected is None:
+            return response
+        with ExitStack() as stack:
+            stack.callback(_discard, response.http_response)
+            try:
+                token = await self._credential.refresh(rejected=rejected)
+            except CredentialError:
+                stack.pop_all()
+                return response
+        request.http_request.headers["Authorization"] = _BEARER + token.token  # no policy further on may do it
+        return await self.next.send(request)
+
+
+class _TokenCredential(AsyncTokenCredential):
+    def __init__(self, credential: CommunicationTokenCredential) -> None:
+        self._credential = credential
+
+    async def get_token(
+        self,
+        *scopes: str,
+        claims: str | None = None,
+        tenant_id: str | None = None,  # noqa: ARG002 - azure-core's protocol has it
+        enable_cae: bool = False,  # noqa: ARG002 - likewise
+        **kwargs: Any,  # noqa: ARG002 - likewise
+    ) -> credentials.AccessToken:
+        token = await self._credential.get_token(*scopes, claims=claims)
+        return _AccessToken(token.token, token.expires_on)
+
+    async def get_token_info(
+        self, *scopes: str, options: credentials.TokenRequestOptions | None = None
+    ) -> credentials.AccessTokenInfo:
+        token = await self._credential.get_token_info(*scopes, options=options)
+        return _AccessTokenInfo(token.token, token.expires_on, refresh_on=_OurTokenInfo.refresh_on)
+
+
+class _Hidden:
+    __slots__ = ()
+
+    expires_on: int
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__.lstrip('_')}(<hidden>, expires_on={self.expires_on})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an access token is a secret and is not pickled; send its text where you mean to")
+
+
+class _AccessToken(_Hidden, credentials.AccessToken):
+    __slots__ = ()
+
+
+class _AccessTokenInfo(_Hidden, credentials.AccessTokenInfo):
+    pass
+
+
+def _check(credential: CommunicationTokenCredential) -> CommunicationTokenCredential:
+    if not hasattr(credential, "get_token_info") or not hasattr(credential, "refresh"):
+        raise TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}")
+    return credential
+
+
+def _rejected_token(response: PipelineResponse[HttpRequest, AsyncHttpResponse], origin: tuple[Any, ...]) -> str | None:
+    """The text of the token that a 401 turned down, where another one is worth a try."""
+    request, answer = response.http_request, response.http_response
+    sent = request.headers.get("Authorization", "")
+    if answer.status_code != 401 or not sent.startswith(_BEARER) or not _can_be_sent_again(request):
+        return None
+    if "insufficient_claims" in answer.headers.get("WWW-Authenticate", ""):
+        return None
+    scheme, host, _ = origin
+    if origin != _origin_of(request) or not is_secure(scheme, host):
+        return None
+    return sent.removeprefix(_BEARER)
+
+
+def _origin_of(request: HttpRequest) -> tuple[str, str, int | None]:
+    parts = urlsplit(request.url)
+    return parts.scheme, parts.hostname or "", parts.port
+
+
+def _can_be_sent_again(request: Any) -> bool:
+    body = request.files or request.data  # on both of azure-core's requests, the newer and the older
+    return not body or isinstance(body, bytes | str)
+
+
+def _discard(answer: Any) -> None:
+    answer.internal_response.close()  # for both of azure-core's, and without waiting: its streamed body is unread yet

@@ -1,14 +1,13 @@
-"""A credential for Azure's own clients: in azure-core's types, and with the 401s reported that azure-core keeps to itself."""
+"""What Azure's own clients want besides: a credential in azure-core's types, and a policy that reports their 401s."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
 
 from ._endpoint import is_secure
 from ._errors import CredentialError
-from ._token import AccessTokenInfo as _OurTokenInfo
 
 try:
     from azure.core import credentials
@@ -23,6 +22,8 @@ except ModuleNotFoundError as _missing:
     ) from _missing
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from azure.core.pipeline import PipelineRequest, PipelineResponse
 
     from ._credential import CommunicationTokenCredential
@@ -36,9 +37,9 @@ _BEARER = "Bearer "
 def as_token_credential(credential: CommunicationTokenCredential) -> AsyncTokenCredential:
     """The credential in azure-core's types, which go by name where the credential itself goes by shape.
 
-    What it gives are azure-core's own `AccessToken` and `AccessTokenInfo`; their `repr` hides the token, and they refuse
-    to be pickled. It waits and raises as `get_token()` and `get_token_info()` of the credential do, and a client that it
-    is given to asks it at each request.
+    What it gives are azure-core's own `AccessToken` and `AccessTokenInfo`, which hide the token from their `repr` here
+    and refuse to be pickled. It waits and raises as the credential's methods do, and azure-core's clients ask it at
+    each request.
 
     Args:
         credential: An entered credential (a static one need not be). Closing what is returned, as some clients do with
@@ -125,7 +126,18 @@ class _TokenCredential(AsyncTokenCredential):
         self, *scopes: str, options: credentials.TokenRequestOptions | None = None
     ) -> credentials.AccessTokenInfo:
         token = await self._credential.get_token_info(*scopes, options=options)
-        return _AccessTokenInfo(token.token, token.expires_on, refresh_on=_OurTokenInfo.refresh_on)
+        return _AccessTokenInfo(token.token, token.expires_on, refresh_on=token.refresh_on)
+
+    async def close(self) -> None:
+        """Leave the credential open, which is its maker's."""
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        pass
 
 
 class _Hidden:
@@ -135,6 +147,12 @@ class _Hidden:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__.lstrip('_')}(<hidden>, expires_on={self.expires_on})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an access token is a secret and is not pickled; send its text where you mean to")

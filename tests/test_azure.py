@@ -1,0 +1,500 @@
+"""The credential in Azure's own clients, over real TLS on loopback."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import sys
+from base64 import urlsafe_b64encode
+from contextlib import asynccontextmanager
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from azure.core import AsyncPipelineClient
+from azure.core.credentials import AccessToken as AzureAccessToken
+from azure.core.credentials import AccessTokenInfo as AzureAccessTokenInfo
+from azure.core.credentials_async import AsyncSupportsTokenInfo, AsyncTokenCredential
+from azure.core.pipeline import PipelineContext, PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import (
+    AsyncBearerTokenCredentialPolicy,
+    AsyncHTTPPolicy,
+    AsyncRedirectPolicy,
+    AsyncRetryPolicy,
+    SensitiveHeaderCleanupPolicy,
+)
+from azure.core.pipeline.transport import HttpRequest as LegacyRequest
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+
+from anyio_acs_credential import (
+    AccessToken,
+    CommunicationIdentityClient,
+    CommunicationTokenCredential,
+    CredentialNotEnteredError,
+)
+from anyio_acs_credential.azure import RejectedTokenPolicy, as_token_credential
+from anyio_acs_credential.emulator import Emulator, open_emulator
+from anyio_acs_credential.testing import ScriptedSource, make_jwt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+THREADS = "/chat/threads?api-version=2024-03-07"
+CLAIMS = '{"access_token":{"nbf":{"essential":true}}}'
+CHALLENGE = {
+    "WWW-Authenticate": f'Bearer realm="", error="insufficient_claims", '
+    f'claims="{urlsafe_b64encode(CLAIMS.encode()).decode().rstrip("=")}"'
+}
+LATER = 4_102_444_800
+POSITIONS = ["before the token", "behind the token", "before all"]
+REQUESTS = [pytest.param(HttpRequest, id="rest"), pytest.param(LegacyRequest, id="legacy")]
+
+
+@pytest.fixture(params=[("asyncio", {}), ("trio", {})], ids=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def transport(anyio_backend_name: str) -> Any:
+    """azure-core's transport for the event loop, which is told at each request whom to trust."""
+    if anyio_backend_name == "trio":
+        from azure.core.pipeline.transport import TrioRequestsTransport
+
+        return TrioRequestsTransport
+    from azure.core.pipeline.transport import AioHttpTransport
+
+    return AioHttpTransport
+
+
+@asynccontextmanager
+async def a_user() -> AsyncGenerator[tuple[Emulator, CommunicationTokenCredential, CommunicationIdentityClient, Any]]:
+    """An emulator, and a credential of a user there, with the identity client that it refreshes from."""
+    async with open_emulator() as emulator, httpx.AsyncClient(verify=emulator.ssl_context) as http:
+        client = CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http)
+        async with client:
+            user = await client.create_user()
+            refresher = partial(client.get_token, user, ["chat"])
+            async with CommunicationTokenCredential(token_refresher=refresher) as credential:
+                await credential.get_token()
+                yield emulator, credential, client, user
+
+
+def a_client(
+    emulator: Emulator, credential: CommunicationTokenCredential, transport: Any, position: str = POSITIONS[0]
+) -> AsyncPipelineClient[HttpRequest, AsyncHttpResponse]:
+    """A client of azure-core with the policies that generated ones have, and ours at one of the places that it may."""
+    bearer = AsyncBearerTokenCredentialPolicy[HttpRequest, AsyncHttpResponse](as_token_credential(credential), "scope")
+    redirect = AsyncRedirectPolicy[HttpRequest, AsyncHttpResponse]()
+    retry = AsyncRetryPolicy[HttpRequest, AsyncHttpResponse]()
+    ours = RejectedTokenPolicy(credential)
+    place = {POSITIONS[0]: 2, POSITIONS[1]: 3, POSITIONS[2]: 0}[position]
+    policies: list[Any] = [redirect, retry, bearer, SensitiveHeaderCleanupPolicy()]
+    policies.insert(place, ours)
+    return AsyncPipelineClient(
+        emulator.endpoint, policies=policies, transport=transport(connection_verify=emulator.ca_file)
+    )
+
+
+def a_chat_client(emulator: Emulator, credential: CommunicationTokenCredential, transport: Any) -> Any:
+    chat = pytest.importorskip("azure.communication.chat.aio")
+    return chat.ChatClient(
+        emulator.endpoint,
+        as_token_credential(credential),
+        per_retry_policies=[RejectedTokenPolicy(credential)],
+        transport=transport(connection_verify=emulator.ca_file),
+    )
+
+
+def count(emulator: Emulator, part: str) -> int:
+    return sum(part in record.path for record in emulator.requests)
+
+
+# Azure's own clients
+
+
+async def test_the_chat_client_sends_the_newest_token(transport: Any) -> None:
+    """A token that is replaced here is never sent again, though the old one had been valid for long."""
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        a_chat_client(emulator, credential, transport) as chat,
+    ):
+        assert (await chat.create_chat_thread("Lunch")).chat_thread.topic == "Lunch"
+        await identity.revoke_tokens(user)
+        await credential.refresh()
+        assert (await chat.create_chat_thread("Dinner")).chat_thread.topic == "Dinner"
+        assert [record.status for record in emulator.requests if "/chat/" in record.path] == [201, 201]
+
+
+@pytest.mark.promise("R50")
+async def test_a_revocation_costs_the_chat_client_no_call(transport: Any) -> None:
+    """After a 401 one new token is fetched for all, and every call succeeds with it."""
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        a_chat_client(emulator, credential, transport) as chat,
+    ):
+        await identity.revoke_tokens(user)
+        topics: list[str] = []
+
+        async def create(topic: str) -> None:
+            topics.append((await chat.create_chat_thread(topic)).chat_thread.topic)
+
+        async with anyio.create_task_group() as group:
+            for number in range(5):
+                group.start_soon(create, str(number))
+        assert sorted(topics) == ["0", "1", "2", "3", "4"]
+        assert count(emulator, "issueAccessToken") == 2
+
+
+async def test_the_chat_client_pages_through_a_revocation(transport: Any) -> None:
+    """What the client sends as it is iterated over passes the policy as well."""
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        a_chat_client(emulator, credential, transport) as chat,
+    ):
+        await identity.revoke_tokens(user)
+        assert [thread async for thread in chat.list_chat_threads()] == []
+        assert count(emulator, "/chat/") == 2
+
+
+async def test_the_chat_client_meets_a_claims_challenge(transport: Any) -> None:
+    """The claims reach the Entra token credential, and the token that meets them is sent: one more try, not two."""
+    asked: list[str | None] = []
+
+    class Entra:
+        async def get_token(self, *scopes: str, claims: str | None = None) -> AccessToken:
+            asked.append(claims)
+            return AccessToken.from_jwt(emulator.issue_entra_token(*scopes))
+
+    async with open_emulator() as emulator, httpx.AsyncClient(verify=emulator.ssl_context) as http:
+        credential = CommunicationTokenCredential(
+            resource_endpoint=emulator.endpoint, token_credential=Entra(), http_client=http
+        )
+        async with credential, a_chat_client(emulator, credential, transport) as chat:
+            await credential.get_token()
+            emulator.answer("/chat/", status=401, headers=CHALLENGE, times=1)
+            assert (await chat.create_chat_thread("Lunch")).chat_thread.topic == "Lunch"
+        assert [record.status for record in emulator.requests if "/chat/" in record.path] == [401, 201]
+    assert [claims and json.loads(claims) for claims in asked] == [None, json.loads(CLAIMS)]
+
+
+async def test_the_call_automation_client(transport: Any) -> None:
+    """It takes what `as_token_credential` gives, and its calls outlive a token that is turned down."""
+    automation = pytest.importorskip("azure.communication.callautomation.aio")
+    async with a_user() as (emulator, credential, _, _):
+        client = automation.CallAutomationClient(
+            emulator.endpoint,
+            as_token_credential(credential),
+            per_retry_policies=[RejectedTokenPolicy(credential)],
+            transport=transport(connection_verify=emulator.ca_file),
+        )
+        emulator.answer("GET /calling/callConnections/1$", body='{"callConnectionId": "1"}', headers=JSON)
+        emulator.fail("/calling/", status=401, times=1)
+        async with client:
+            assert (await client.get_call_connection("1").get_call_properties()).call_connection_id == "1"
+        assert [record.status for record in emulator.requests if "/calling/" in record.path] == [401, 200]
+        assert count(emulator, "issueAccessToken") == 2
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+# The policy
+
+
+@pytest.mark.parametrize("request_class", REQUESTS)
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_401_is_tried_once_more(*, transport: Any, request_class: Any, position: str, stream: bool) -> None:
+    """Wherever the policy stands, for both kinds of azure-core's requests, with an answer that is streamed or not."""
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        a_client(emulator, credential, transport, position) as client,
+    ):
+        await identity.revoke_tokens(user)
+        request = request_class("POST", emulator.endpoint + THREADS, headers=JSON, data=b'{"topic": "Lunch"}')
+        result = await client._pipeline.run(request, stream=stream)
+        answer: Any = result.http_response
+        assert answer.status_code == 201
+        content = (
+            b"".join([part async for part in answer.stream_download(client._pipeline)]) if stream else answer.body()
+        )
+        assert json.loads(content)["chatThread"]["topic"] == "Lunch"
+        assert count(emulator, "issueAccessToken") == 2
+        assert count(emulator, "/chat/") == 2
+
+
+@pytest.mark.parametrize("position", POSITIONS[:2])
+async def test_a_claims_challenge_is_left_to_azure_core(transport: Any, position: str) -> None:
+    """Its own policy meets it, with one new token; where that does not help, the 401 is the answer."""
+    async with (
+        a_user() as (emulator, credential, _, _),
+        a_client(emulator, credential, transport, position) as client,
+    ):
+        emulator.answer("/chat/", status=401, headers=CHALLENGE)
+        answer = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))
+        assert answer.status_code == 401
+        assert count(emulator, "/chat/") == 2
+        assert count(emulator, "issueAccessToken") == 2
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+async def test_a_service_that_refuses_every_token_gets_two_requests(transport: Any, position: str) -> None:
+    """The second 401 is the answer: a request is sent once more and not again."""
+    async with (
+        a_user() as (emulator, credential, _, _),
+        a_client(emulator, credential, transport, position) as client,
+    ):
+        emulator.fail("/chat/", status=401)
+        answer = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))
+        assert answer.status_code == 401
+        assert count(emulator, "/chat/") == 2
+
+
+@pytest.mark.promise("R51")
+async def test_a_403_never_invalidates(transport: Any) -> None:
+    """What is forbidden stays forbidden with another token: nothing is fetched."""
+    async with a_user() as (emulator, credential, _, _), a_client(emulator, credential, transport) as client:
+        emulator.fail("/chat/", status=403)
+        assert (await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))).status_code == 403
+        assert count(emulator, "issueAccessToken") == 1
+        assert count(emulator, "/chat/") == 1
+
+
+@pytest.mark.parametrize("body", ["stream", "file", "files"])
+async def test_what_is_used_up_is_not_sent_again(transport: Any, body: str) -> None:
+    """A body that is a stream or has files in it cannot be repeated: the 401 is the answer."""
+
+    def parts() -> Any:
+        yield b'{"topic":"lunch"}'
+
+    bodies: dict[str, Any] = {
+        "stream": {"content": parts()},
+        "file": {"content": BytesIO(b'{"topic":"lunch"}')},
+        "files": {"files": {"topic": BytesIO(b"lunch")}},
+    }
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        a_client(emulator, credential, transport) as client,
+    ):
+        await identity.revoke_tokens(user)
+        request = HttpRequest("POST", emulator.endpoint + THREADS, headers=JSON, **bodies[body])
+        assert (await client.send_request(request)).status_code == 401
+        assert count(emulator, "/chat/") == 1
+        assert count(emulator, "issueAccessToken") == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_401_stays_where_refreshing_fails(*, transport: Any, stream: bool) -> None:
+    """The service's answer is what the program gets, to read as well, and the held token stays."""
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        a_client(emulator, credential, transport) as client,
+    ):
+        held = await credential.get_token()
+        await identity.revoke_tokens(user)
+        emulator.fail("issueAccessToken", status=403)
+        answer = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS), stream=stream)
+        assert answer.status_code == 401
+        assert "error" in json.loads(await answer.read())
+        assert await credential.get_token() is held
+
+
+async def test_a_static_credential_is_left_with_its_401(transport: Any) -> None:
+    """There is no other token to try with."""
+    async with open_emulator() as emulator:
+        credential = CommunicationTokenCredential(make_jwt())
+        async with a_client(emulator, credential, transport) as client:
+            assert (await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))).status_code == 401
+        assert count(emulator, "/chat/") == 1
+
+
+@pytest.mark.parametrize("cleaned", [True, False])
+async def test_another_hosts_401_says_nothing_about_the_token(*, transport: Any, cleaned: bool) -> None:
+    """After a redirect to another host its 401 is the answer, also if a careless pipeline sent it the token."""
+    async with a_user() as (emulator, credential, _, _), open_emulator() as elsewhere:
+        emulator.answer("/chat/", status=307, headers={"Location": elsewhere.endpoint + THREADS})
+        options = {} if cleaned else {"disable_redirect_cleanup": True}
+        bearer = AsyncBearerTokenCredentialPolicy[HttpRequest, AsyncHttpResponse](as_token_credential(credential))
+        policies: list[Any] = [
+            AsyncRedirectPolicy(),
+            RejectedTokenPolicy(credential),
+            bearer,
+            SensitiveHeaderCleanupPolicy(**options),
+            Verified(elsewhere),
+        ]
+        client = AsyncPipelineClient[HttpRequest, AsyncHttpResponse](
+            emulator.endpoint, policies=policies, transport=transport(connection_verify=emulator.ca_file)
+        )
+        async with client:
+            answer = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))
+        assert answer.status_code == 401
+        assert ("missing" in json.loads(answer.text())["error"]["message"]) is cleaned
+        assert (count(emulator, "/chat/"), count(elsewhere, "/chat/")) == (1, 1)
+        assert count(emulator, "issueAccessToken") == 1
+
+
+class Verified(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Trusts the other emulator where a request goes there."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        super().__init__()
+        self._emulator = emulator
+
+    async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        if request.http_request.url.startswith(self._emulator.endpoint):
+            request.context.options["connection_verify"] = self._emulator.ca_file
+        return await self.next.send(request)
+
+
+class Refusing(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Answers a request with 401, as no machine of ours can from an address that is not loopback."""
+
+    class Answer:
+        status_code = 401
+        headers: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+
+        def __init__(self) -> None:
+            self.internal_response = BytesIO()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[str | None] = []
+
+    async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        self.sent.append(request.http_request.headers.get("Authorization"))
+        answer: Any = Refusing.Answer()
+        return PipelineResponse(request.http_request, answer, request.context)
+
+
+@pytest.mark.promise("R33")
+@pytest.mark.parametrize(
+    ("url", "header", "tries"),
+    [
+        ("https://contoso.example/", "Bearer old", 2),
+        ("http://127.0.0.1/", "Bearer old", 2),
+        ("http://contoso.example/", "Bearer old", 1),
+        ("https://contoso.example/", "HMAC-SHA256 SignedHeaders=x", 1),
+        ("https://contoso.example/", None, 1),
+    ],
+)
+async def test_a_token_goes_over_https_only(url: str, header: str | None, tries: int) -> None:
+    """A 401 that came by plain http from another machine, or answers another kind of authorization, is left."""
+    source = ScriptedSource(3600)
+    async with CommunicationTokenCredential(token_refresher=source) as credential:
+        held = await credential.get_token()
+        policy, service = RejectedTokenPolicy(credential), Refusing()
+        policy.next = service
+        headers = {} if header is None else {"Authorization": header}
+        request = PipelineRequest(HttpRequest("GET", url, headers=headers), PipelineContext(None))
+        await policy.send(request)
+        assert service.sent == [header, f"Bearer {held.token}"][:tries]
+    assert source.calls == 1
+
+
+@pytest.mark.parametrize("request_class", REQUESTS)
+async def test_a_cancelled_request_holds_up_nobody(transport: Any, request_class: Any) -> None:
+    """Cancelled while the next token is fetched, it leaves no connection open and the others their token."""
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        a_client(emulator, credential, transport) as client,
+    ):
+        await identity.revoke_tokens(user)
+        emulator.hang("issueAccessToken", times=1)
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                request = request_class("GET", emulator.endpoint + THREADS)
+                group.start_soon(partial(client._pipeline.run, request, stream=True))
+                while not credential.statistics().waiting:  # noqa: ASYNC110 - there is no event for it
+                    await anyio.lowlevel.checkpoint()
+                scope.cancel()
+        assert await credential.get_token() is credential.get_token_nowait()
+
+
+# The credential in azure-core's types
+
+
+async def test_its_types_are_azure_cores() -> None:
+    """It is one of both kinds of credentials, and what it gives are azure-core's own tokens."""
+    ours = CommunicationTokenCredential(AccessToken("t", LATER))
+    credential = as_token_credential(ours)
+    assert isinstance(credential, AsyncTokenCredential)
+    assert isinstance(credential, AsyncSupportsTokenInfo)
+    token = await credential.get_token("scope", claims=CLAIMS, tenant_id="t", enable_cae=True, further=1)
+    assert isinstance(token, AzureAccessToken)
+    assert token == ("t", LATER)
+    info = await credential.get_token_info("scope", options={"claims": CLAIMS})
+    assert isinstance(info, AzureAccessTokenInfo)
+    assert (info.token, info.expires_on, info.token_type, info.refresh_on) == ("t", LATER, "Bearer", 1)
+
+
+async def test_claims_reach_the_credential() -> None:
+    """Both ways of asking for a token pass them on, and they want a new one."""
+    source = ScriptedSource(3600)
+    async with CommunicationTokenCredential(token_refresher=source) as ours:
+        credential: Any = as_token_credential(ours)
+        await credential.get_token()
+        await credential.get_token_info()
+        assert source.calls == 1
+        await credential.get_token(claims=CLAIMS)
+        assert source.calls == 2
+
+
+async def test_claims_reach_the_credential_with_the_options() -> None:
+    source = ScriptedSource(3600)
+    async with CommunicationTokenCredential(token_refresher=source) as ours:
+        credential: Any = as_token_credential(ours)
+        await credential.get_token()
+        await credential.get_token_info(options={"claims": CLAIMS})
+        assert source.calls == 2
+
+
+async def test_closing_it_leaves_the_credential_open() -> None:
+    """Clients that close what they are given take it from nobody else."""
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as ours:
+        credential = as_token_credential(ours)
+        async with credential as entered:
+            assert entered is credential
+        await credential.close()
+        assert (await credential.get_token()).token == (await ours.get_token()).token
+    assert ours.statistics().state == "closed"
+
+
+async def test_it_raises_as_the_credential_does() -> None:
+    credential = as_token_credential(CommunicationTokenCredential(token_refresher=ScriptedSource(3600)))
+    with pytest.raises(CredentialNotEnteredError):
+        await credential.get_token()
+
+
+@pytest.mark.promise("R52")
+async def test_its_tokens_stay_hidden() -> None:
+    """azure-core's own types would show them in a repr and put them into a pickle."""
+    secret = make_jwt()
+    credential: Any = as_token_credential(CommunicationTokenCredential(secret))
+    for token in (await credential.get_token(), await credential.get_token_info()):
+        shown = f"{token} {token!r} {[token]}"
+        assert secret not in shown
+        assert f"(<hidden>, expires_on={token.expires_on})" in shown
+        assert copy.copy(token) is copy.deepcopy(token) is token
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises(TypeError, match="secret"):
+                pickle.dumps(token, protocol)
+
+
+@pytest.mark.parametrize("given", [None, "token", AccessToken("t", LATER)], ids=["None", "text", "token"])
+@pytest.mark.parametrize("wrap", [as_token_credential, RejectedTokenPolicy])
+def test_wrong_arguments(wrap: Any, given: Any) -> None:
+    """They are refused where they are given."""
+    with pytest.raises(TypeError, match=f"CommunicationTokenCredential, not {type(given).__name__}"):
+        wrap(given)
+
+
+def test_without_azure_core_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "anyio_acs_credential.azure")
+    monkeypatch.setitem(sys.modules, "azure.core", None)
+    with pytest.raises(ImportError, match=r'need azure\.core.*pip install "anyio-acs-credential\[azure\]"'):
+        __import__("anyio_acs_credential.azure")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import ssl
 import sys
 from base64 import urlsafe_b64encode
 from contextlib import asynccontextmanager
 from functools import partial
 from io import BytesIO
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import pytest
+import trustme
 from azure.core import AsyncPipelineClient
 from azure.core.credentials import AccessToken as AzureAccessToken
 from azure.core.credentials import AccessTokenInfo as AzureAccessTokenInfo
@@ -29,6 +32,7 @@ from azure.core.pipeline.policies import (
 )
 from azure.core.pipeline.transport import HttpRequest as LegacyRequest
 from azure.core.rest import AsyncHttpResponse, HttpRequest
+from servers import answer, serve
 
 from anyio_acs_credential import (
     AccessToken,
@@ -41,7 +45,8 @@ from anyio_acs_credential.emulator import Emulator, open_emulator
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
 
 THREADS = "/chat/threads?api-version=2024-03-07"
 CLAIMS = '{"access_token":{"nbf":{"essential":true}}}'
@@ -86,7 +91,10 @@ async def a_user() -> AsyncGenerator[tuple[Emulator, CommunicationTokenCredentia
 
 
 def a_client(
-    emulator: Emulator, credential: CommunicationTokenCredential, transport: Any, position: str = POSITIONS[0]
+    service: Emulator | SimpleNamespace,
+    credential: CommunicationTokenCredential,
+    transport: Any,
+    position: str = POSITIONS[0],
 ) -> AsyncPipelineClient[HttpRequest, AsyncHttpResponse]:
     """A client of azure-core with the policies that generated ones have, and ours at one of the places that it may."""
     bearer = AsyncBearerTokenCredentialPolicy[HttpRequest, AsyncHttpResponse](as_token_credential(credential), "scope")
@@ -97,7 +105,7 @@ def a_client(
     policies: list[Any] = [redirect, retry, bearer, SensitiveHeaderCleanupPolicy()]
     policies.insert(place, ours)
     return AsyncPipelineClient(
-        emulator.endpoint, policies=policies, transport=transport(connection_verify=emulator.ca_file)
+        service.endpoint, policies=policies, transport=transport(connection_verify=service.ca_file)
     )
 
 
@@ -216,11 +224,9 @@ async def test_a_401_is_tried_once_more(*, transport: Any, request_class: Any, p
         await identity.revoke_tokens(user)
         request = request_class("POST", emulator.endpoint + THREADS, headers=JSON, data=b'{"topic": "Lunch"}')
         result = await client._pipeline.run(request, stream=stream)
-        answer: Any = result.http_response
-        assert answer.status_code == 201
-        content = (
-            b"".join([part async for part in answer.stream_download(client._pipeline)]) if stream else answer.body()
-        )
+        reply: Any = result.http_response
+        assert reply.status_code == 201
+        content = b"".join([part async for part in reply.stream_download(client._pipeline)]) if stream else reply.body()
         assert json.loads(content)["chatThread"]["topic"] == "Lunch"
         assert count(emulator, "issueAccessToken") == 2
         assert count(emulator, "/chat/") == 2
@@ -234,8 +240,8 @@ async def test_a_claims_challenge_is_left_to_azure_core(transport: Any, position
         a_client(emulator, credential, transport, position) as client,
     ):
         emulator.answer("/chat/", status=401, headers=CHALLENGE)
-        answer = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))
-        assert answer.status_code == 401
+        reply = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))
+        assert reply.status_code == 401
         assert count(emulator, "/chat/") == 2
         assert count(emulator, "issueAccessToken") == 2
 
@@ -248,8 +254,8 @@ async def test_a_service_that_refuses_every_token_gets_two_requests(transport: A
         a_client(emulator, credential, transport, position) as client,
     ):
         emulator.fail("/chat/", status=401)
-        answer = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))
-        assert answer.status_code == 401
+        reply = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))
+        assert reply.status_code == 401
         assert count(emulator, "/chat/") == 2
 
 
@@ -264,26 +270,28 @@ async def test_a_403_never_invalidates(transport: Any) -> None:
 
 
 @pytest.mark.parametrize("body", ["stream", "file", "files"])
-async def test_what_is_used_up_is_not_sent_again(transport: Any, body: str) -> None:
+async def test_what_is_used_up_is_not_sent_again(transport: Any, body: str, tmp_path: Path) -> None:
     """A body that is a stream or has files in it cannot be repeated: the 401 is the answer."""
 
     async def parts() -> AsyncIterator[bytes]:
-        yield b'{"topic":"lunch"}'
+        yield b"lunch"
 
     bodies: dict[str, Any] = {
         "stream": {"content": parts()},
-        "file": {"content": BytesIO(b'{"topic":"lunch"}')},
+        "file": {"content": BytesIO(b"lunch")},
         "files": {"files": {"topic": BytesIO(b"lunch")}},
     }
-    async with (
-        a_user() as (emulator, credential, identity, user),
-        a_client(emulator, credential, transport) as client,
-    ):
-        await identity.revoke_tokens(user)
-        request = HttpRequest("POST", emulator.endpoint + THREADS, headers=JSON, **bodies[body])
-        assert (await client.send_request(request)).status_code == 401
-        assert count(emulator, "/chat/") == 1
-        assert count(emulator, "issueAccessToken") == 1
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    source = ScriptedSource(3600)
+    async with serve(answer(401), tls=context) as server, CommunicationTokenCredential(token_refresher=source) as ours:
+        service = SimpleNamespace(endpoint=server.url, ca_file=str(tmp_path / "ca.pem"))
+        async with a_client(service, ours, transport) as client:
+            request = HttpRequest("POST", server.url, **bodies[body])
+            assert (await client.send_request(request)).status_code == 401
+        assert [b"lunch" in request.body for request in server.requests] == [True]
+    assert source.calls == 1
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -296,9 +304,9 @@ async def test_a_401_stays_where_refreshing_fails(*, transport: Any, stream: boo
         held = await credential.get_token()
         await identity.revoke_tokens(user)
         emulator.fail("issueAccessToken", status=403)
-        answer = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS), stream=stream)
-        assert answer.status_code == 401
-        assert "error" in json.loads(await answer.read())
+        reply = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS), stream=stream)
+        assert reply.status_code == 401
+        assert "error" in json.loads(await reply.read())
         assert await credential.get_token() is held
 
 
@@ -328,9 +336,9 @@ async def test_another_hosts_401_says_nothing_about_the_token(*, transport: Any,
             emulator.endpoint, policies=policies, transport=transport(connection_verify=emulator.ca_file)
         )
         async with client:
-            answer = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))
-        assert answer.status_code == 401
-        assert ("missing" in json.loads(answer.text())["error"]["message"]) is cleaned
+            reply = await client.send_request(HttpRequest("GET", emulator.endpoint + THREADS))
+        assert reply.status_code == 401
+        assert ("missing" in json.loads(reply.text())["error"]["message"]) is cleaned
         assert (count(emulator, "/chat/"), count(elsewhere, "/chat/")) == (1, 1)
         assert count(emulator, "issueAccessToken") == 1
 
@@ -364,8 +372,8 @@ class Refusing(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
 
     async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         self.sent.append(request.http_request.headers.get("Authorization"))
-        answer: Any = Refusing.Answer()
-        return PipelineResponse(request.http_request, answer, request.context)
+        reply: Any = Refusing.Answer()
+        return PipelineResponse(request.http_request, reply, request.context)
 
 
 @pytest.mark.promise("R33")

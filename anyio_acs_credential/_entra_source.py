@@ -35,7 +35,8 @@ class EntraSource:
     """Fetches access tokens for the user whom a token credential signs in.
 
     Nothing is kept but the last Entra token, for the rounds in which the credential fails: each round makes an
-    exchange, so that no access token is handed out twice as new, and another user's Entra token counts at once.
+    exchange, so that no access token is handed out twice as new, and another user's Entra token counts at once. Once
+    another person may have signed in, the kept one is not used.
 
     Args:
         endpoint: The resource's address.
@@ -65,6 +66,7 @@ class EntraSource:
         self._resources = AsyncExitStack()
         self._clock = clock
         self._entra: AccessToken | None = None
+        self._sign_ins: object = None
 
     async def __call__(self, claims: str | None = None) -> ExchangedToken:
         """Make a round.
@@ -88,14 +90,15 @@ class EntraSource:
         return read_exchange(answer)
 
     async def _entra_token(self, claims: str | None) -> AccessToken:
-        entra = self._entra
+        sign_ins = self._credential.sign_ins
+        entra = self._entra if sign_ins == self._sign_ins else None
         if claims is None and entra is not None and self._clock.time() < entra.expires_on:
             # A credential that fails, or takes half of the round, is done without for as long as that is possible.
             with suppress(Exception), move_on_after(_until_deadline() / 2):
                 entra = await self._credential.get(self._scopes)
         else:
             entra = await self._credential.get(self._scopes, claims)
-        self._entra = entra
+        self._entra, self._sign_ins = entra, sign_ins
         return entra
 
     async def _exchange(self, entra: AccessToken) -> Answer:

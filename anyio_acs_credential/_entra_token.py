@@ -66,11 +66,17 @@ class EntraTokenSource:
                 f"token_credential is {_name(credential)}: give an object with get_token(*scopes), such as a "
                 "credential of anyio_acs_credential.entra or of azure-identity"
             )
+        self._credential = credential
         self._name = _name(credential)
         self._get_token: Callable[..., Any] = get_token
         self._is_async = inspect.iscoroutinefunction(get_token)
         self._takes_claims = _takes_claims(get_token)
         self._calling = Lock()
+
+    @property
+    def sign_ins(self) -> object:
+        """What changes when a person signs in to the credential, as far as it tells."""
+        return getattr(self._credential, "sign_ins", None)
 
     async def get(self, scopes: tuple[str, ...], claims: str | None = None) -> AccessToken:
         """An Entra token.

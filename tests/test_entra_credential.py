@@ -36,6 +36,7 @@ from anyio_acs_credential import (
     CommunicationTokenCredential,
     SignInRequiredError,
     TokenExchangeError,
+    TokenRefreshError,
     TokenSourceError,
 )
 from anyio_acs_credential._flights import Flights
@@ -439,6 +440,41 @@ async def test_a_token_that_was_fetched_for_the_previous_person_is_not_kept(cloc
             gate.set()
         assert found[0].claims["name"] == "alice"
         assert (await credential.get_token(SCOPE)).claims["name"] == "bob"
+
+
+@pytest.mark.promise("R60")
+async def test_the_previous_persons_token_is_not_exchanged_for_the_next_one() -> None:
+    """Not even while Entra fails, and the token would be valid."""
+    async with open_emulator() as emulator, trusting_client(emulator) as client:
+        people = ["bob", "alice"]
+        entra = DeviceCodeCredential(
+            emulator.client_id,
+            prompt_callback=lambda _uri, code, _expires_on: emulator.approve(code, people.pop()),
+            **signing_in_at(emulator),
+        )
+        await entra.sign_in(SCOPE)
+        async with CommunicationTokenCredential(
+            resource_endpoint=emulator.endpoint, token_credential=entra, http_client=client, proactive_refresh=False
+        ) as credential:
+            alices = await credential.get_token()
+            emulator.fail("/token$", status=503)
+            assert await credential.refresh() != alices, "her own is still hers"
+            emulator.heal()
+            await entra.sign_in(TEAMS)
+            emulator.fail("/token$", status=503)
+            with pytest.raises(TokenRefreshError):
+                await credential.refresh()
+            emulator.heal()
+            await credential.refresh()
+            assert credential.identity != alices.claims["skypeid"]
+
+
+@pytest.mark.parametrize("claims", ["", "{", "[]", "eyJhIjoxfQ", "[" * 100_000])
+async def test_claims_that_are_none_are_refused_before_a_request(claims: str) -> None:
+    async with open_emulator() as emulator:
+        credential = await signed_in(emulator)
+        with pytest.raises(ValueError, match="JSON object"):
+            await credential.get_token(SCOPE, claims=claims)
 
 
 async def test_somebody_in_a_shared_cache_needs_no_new_sign_in(clock: Clock) -> None:

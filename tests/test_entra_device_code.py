@@ -85,6 +85,11 @@ async def test_without_a_prompt_a_line_is_printed(capsys: pytest.CaptureFixture[
     assert DeviceCodeCredential("app")._prompt is _print
 
 
+async def test_an_authority_writes_nothing_to_the_terminal_but_text(capsys: pytest.CaptureFixture[str]) -> None:
+    await _print("https://entra.example/\x1b[2J\r", "A\x07B\u202e", 5)
+    assert capsys.readouterr().out == "To sign in, open https://entra.example/[2J and enter the code AB\n"
+
+
 async def test_it_waits_as_the_authority_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     """`slow_down` lengthens the interval for good; a failure doubles one pause, or is as long as `Retry-After` says."""
     pauses = skip_pauses(monkeypatch)

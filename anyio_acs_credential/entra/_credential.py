@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -31,6 +32,9 @@ class EntraCredential(AsyncContextManagerMixin):
     Args:
         msal: The application.
         shares_cache: Whether its token cache is the user's, and may know somebody who signed in before.
+
+    Attributes:
+        sign_ins: How often somebody has signed in. Each time, its tokens may be another person's from then on.
     """
 
     _advice = "call sign_in() of this credential, and where one exchanges its tokens, refresh() of that one"
@@ -40,7 +44,7 @@ class EntraCredential(AsyncContextManagerMixin):
         self._msal = msal
         self._shares_cache = shares_cache
         self._account: str | None = None
-        self._sign_ins = 0
+        self.sign_ins = 0
         self._grants: dict[tuple[str, ...], Grant] = {}
         self._flights = Flights[Grant]()
 
@@ -76,17 +80,17 @@ class EntraCredential(AsyncContextManagerMixin):
             SignInRequiredError: when only a person can help: nobody has signed in, or Entra wants it again.
             TokenSourceError: when Entra refuses, cannot be reached or answers nonsense.
             TypeError: when the scopes or claims are no texts.
-            ValueError: when there is no scope.
+            ValueError: when there is no scope, or the claims are no JSON object.
         """
         wanted = check_scopes(scopes)
-        if claims is not None and not isinstance(claims, str):
-            raise TypeError(f"claims are the text of a JSON object, not {type(claims).__name__}")
+        if claims is not None:
+            _check_claims(claims)
         held = self._grants.get(wanted)
         if claims is None and held is not None and held.is_fresh:
             await checkpoint_if_cancelled()
             return held.token
-        question = (wanted, claims, self._sign_ins)
-        return (await self._flights.ask(question, lambda: self._renew(wanted, claims, self._sign_ins))).token
+        question = (wanted, claims, self.sign_ins)
+        return (await self._flights.ask(question, lambda: self._renew(wanted, claims, self.sign_ins))).token
 
     async def _renew(self, scopes: tuple[str, ...], claims: str | None, sign_ins: int) -> Grant:
         held = self._grants.get(scopes)
@@ -98,7 +102,7 @@ class EntraCredential(AsyncContextManagerMixin):
             if claims is not None or held is None or not held.is_valid:
                 raise
             grant = held.later()
-        if sign_ins == self._sign_ins:  # else somebody has signed in meanwhile, and this token is the previous one's
+        if sign_ins == self.sign_ins:  # else somebody has signed in meanwhile, and this token is the previous one's
             self._grants[scopes] = grant
         return grant
 
@@ -128,7 +132,7 @@ class EntraCredential(AsyncContextManagerMixin):
 
     def _signed_in(self, scopes: tuple[str, ...], grant: Grant) -> None:
         """Forget whoever was signed in before."""
-        self._sign_ins += 1
+        self.sign_ins += 1
         self._account = grant.account
         self._grants = {scopes: grant}
 
@@ -138,6 +142,18 @@ class EntraCredential(AsyncContextManagerMixin):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a credential holds secrets and is not pickled; make one where it is needed")
+
+
+def _check_claims(claims: object) -> None:
+    if not isinstance(claims, str):
+        raise TypeError(f"claims are the text of a JSON object, not {type(claims).__name__}")
+    try:
+        found = json.loads(claims)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        fix = "decode the challenge's, which are in base64"
+        raise ValueError(f"claims are the text of a JSON object: {fix}")  # noqa: TRY004 - what is wrong is in the text
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:

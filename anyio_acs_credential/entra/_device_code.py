@@ -118,4 +118,5 @@ class DeviceCodeCredential(EntraCredential):
 
 async def _print(verification_uri: str, user_code: str, _expires_on: int) -> None:
     text = f"To sign in, open {verification_uri} and enter the code {user_code}"
+    text = "".join(filter(str.isprintable, text))  # else an authority could write to the terminal whatever it likes
     await to_thread.run_sync(partial(print, text, flush=True), limiter=CapacityLimiter(1))

@@ -12,6 +12,7 @@ from ._attempt import Call
 from ._challenge import claims_wanted
 from ._endpoint import check_endpoint
 from ._entra_token import EntraTokenSource
+from ._errors import TokenExchangeError
 from ._exchange import EXCHANGE_BODY, exchange_url, read_exchange
 from ._http import Limits, client_factory, send
 from ._scopes import check_scopes
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ("EntraSource",)
 
 _CLOSE_TIMEOUT = 1.0
+_LAST_MOMENTS = 60  # seconds in which an Entra token may end on its way, or by another clock
 
 
 class EntraSource:
@@ -87,7 +89,12 @@ class EntraSource:
         # Once: a service that challenges each new token would be asked in a circle.
         if (wanted := claims_wanted(answer)) is not None:
             answer = await self._exchange(await self._entra_token(wanted))
-        return read_exchange(answer)
+        try:
+            return read_exchange(answer)
+        except TokenExchangeError as error:
+            if error.status == 401 and self._is_ending():
+                error.permanent = False  # that token may have ended: the next one is as good as ever
+            raise
 
     async def _entra_token(self, claims: str | None) -> AccessToken:
         sign_ins = self._credential.sign_ins
@@ -100,6 +107,9 @@ class EntraSource:
             entra = await self._credential.get(self._scopes, claims)
         self._entra, self._sign_ins = entra, sign_ins
         return entra
+
+    def _is_ending(self) -> bool:
+        return self._entra is not None and self._entra.expires_on - self._clock.time() < _LAST_MOMENTS
 
     async def _exchange(self, entra: AccessToken) -> Answer:
         async def authorize(request: Any) -> None:

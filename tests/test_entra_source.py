@@ -768,6 +768,20 @@ async def test_a_failing_credential_is_done_without_while_its_last_token_is_vali
 
 
 @pytest.mark.promise("R59")
+@pytest.mark.parametrize(("left", "permanent"), [(61, True), (59, False)])
+async def test_an_entra_token_that_ends_on_its_way_is_no_refusal_of_the_next(left: int, permanent: bool) -> None:
+    """A 401 latches, unless the Entra token was in its last minute: by the service's clock it may have ended."""
+    clock = Shifted()
+    signed = Signed("first", OSError("down"), clock=clock)
+    async with served(exchanged(), answer(401)) as server, credential_for(server, signed, clock=clock) as credential:
+        await credential.refresh()
+        clock.ahead = 3600 - left
+        error = await cause(credential.refresh())
+        assert isinstance(error, TokenExchangeError)
+        assert (error.status, error.permanent) == (401, permanent)
+
+
+@pytest.mark.promise("R59")
 async def test_a_silent_credential_is_done_without_for_half_of_the_round() -> None:
     """The other half is the exchange's."""
     signed = Signed("first", anyio.sleep_forever)

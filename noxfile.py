@@ -20,7 +20,7 @@ nox.options.error_on_missing_interpreters = True
 PROJECT = load_toml("pyproject.toml")
 LOWEST, *LATER = python_versions(PROJECT)
 CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "noxfile.py")
-JAVASCRIPT_CLIENT = "@azure/communication-common@2"
+JAVASCRIPT = ("@azure/communication-common@2", "@azure/communication-identity@1")
 EACH_CORE = ("--numprocesses", str((os.cpu_count() or 1) + 1))  # one more: many tests wait for a moment
 NO_FUZZ = ("--ignore", "tests/test_fuzz.py")  # pure functions, which are the same everywhere
 NOT_OURS = (
@@ -128,12 +128,14 @@ def mutation(session: nox.Session) -> None:
 
 @nox.session(python=LOWEST, default=False)
 def wire(session: nox.Session) -> None:
-    """Identifiers against the published Python and JavaScript packages, each reading what the other writes."""
+    """The published packages: identifiers, both ways; JavaScript's identity client; what the README compares."""
     install(session, "test", "wire")
     folder = session.create_tmp()
-    session.run("npm", "install", "--no-save", "--silent", f"--prefix={folder}", JAVASCRIPT_CLIENT, external=True)
+    session.run("npm", "install", "--no-save", "--silent", f"--prefix={folder}", *JAVASCRIPT, external=True)
     session.run("python", "tests/published_identifiers.py", folder)
-    session.run("pytest", "tests/test_identifiers.py", *session.posargs)
+    session.run("python", "tests/published_client.py", folder)
+    session.run("python", "tests/published_credential.py", folder)
+    session.run("pytest", "tests/test_identifiers.py", "tests/test_official.py", *session.posargs)
 
 
 @nox.session(python=LOWEST, default=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ._errors import InvalidIdentifierError
 from ._identifiers import (
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ("identifier_from_raw_id",)
 
-_Kind = TypeVar("_Kind", bound=CommunicationIdentifier)
+# Identifiers are made without `__init__`, whose checks would take more time than the reading, and written as it writes.
+_new = object.__new__
 
 
 def identifier_from_raw_id(text: str) -> CommunicationIdentifier:
@@ -44,50 +45,69 @@ def identifier_from_raw_id(text: str) -> CommunicationIdentifier:
     prefix, _, rest = text.rpartition(":")  # the known prefixes hold no further colon: with more of them it is unknown
     found = _READERS.get(prefix)
     if found is None:
-        return _made(UnknownIdentifier, {"id": text, "raw_id": text})
+        return _unknown(text)
     read, cloud = found
     return read(text, rest, cloud)
 
 
-def _made(kind: type[_Kind], attributes: dict[str, object]) -> _Kind:
-    """An identifier of what was read from a raw id: the checks of `__init__` would take half of the time."""
-    made = object.__new__(kind)
-    object.__setattr__(made, "__dict__", attributes)
+def _unknown(raw_id: str) -> UnknownIdentifier:
+    made = _new(UnknownIdentifier)
+    attributes = made.__dict__
+    attributes["id"] = attributes["raw_id"] = raw_id
     return made
 
 
 def _phone_number(raw_id: str) -> PhoneNumberIdentifier:
-    value = raw_id[len(PHONE_NUMBER) :]
-    is_anonymous, asserted_id = number_says(value)
-    attributes = {"value": value, "is_anonymous": is_anonymous, "asserted_id": asserted_id, "raw_id": raw_id}
-    return _made(PhoneNumberIdentifier, attributes)
+    made = _new(PhoneNumberIdentifier)
+    attributes = made.__dict__
+    attributes["value"] = value = raw_id[len(PHONE_NUMBER) :]
+    attributes["is_anonymous"], attributes["asserted_id"] = number_says(value)
+    attributes["raw_id"] = raw_id
+    return made
 
 
 def _acs_user(raw_id: str, rest: str, cloud: str) -> CommunicationUserIdentifier | TeamsExtensionUserIdentifier:
     """Three parts name a user of Teams; two, or the four of "<resource>_ext_<tenant>_<user>", one of the resource."""
     if rest.count("_") != 2:
-        return _made(CommunicationUserIdentifier, {"id": raw_id, "raw_id": raw_id})
-    resource_id, tenant_id, user_id = rest.split("_")
-    ids = {"user_id": user_id, "tenant_id": tenant_id, "resource_id": resource_id}
-    return _made(TeamsExtensionUserIdentifier, {**ids, "cloud": cloud, "raw_id": raw_id})
+        return _spool_user(raw_id, rest, cloud)
+    made = _new(TeamsExtensionUserIdentifier)
+    attributes = made.__dict__
+    attributes["resource_id"], attributes["tenant_id"], attributes["user_id"] = rest.split("_")
+    attributes["cloud"] = cloud
+    attributes["raw_id"] = raw_id
+    return made
 
 
 def _spool_user(raw_id: str, _rest: str, _cloud: str) -> CommunicationUserIdentifier:
-    return _made(CommunicationUserIdentifier, {"id": raw_id, "raw_id": raw_id})
+    made = _new(CommunicationUserIdentifier)
+    attributes = made.__dict__
+    attributes["id"] = attributes["raw_id"] = raw_id
+    return made
 
 
 def _teams_user(raw_id: str, rest: str, cloud: str) -> MicrosoftTeamsUserIdentifier:
-    attributes = {"user_id": rest, "is_anonymous": False, "cloud": cloud, "raw_id": raw_id}
-    return _made(MicrosoftTeamsUserIdentifier, attributes)
+    made = _new(MicrosoftTeamsUserIdentifier)
+    attributes = made.__dict__
+    attributes["user_id"] = rest
+    attributes["is_anonymous"] = False
+    attributes["cloud"] = cloud
+    attributes["raw_id"] = raw_id
+    return made
 
 
 def _teams_visitor(raw_id: str, rest: str, cloud: str) -> MicrosoftTeamsUserIdentifier:
-    attributes = {"user_id": rest, "is_anonymous": True, "cloud": cloud, "raw_id": raw_id}
-    return _made(MicrosoftTeamsUserIdentifier, attributes)
+    made = _teams_user(raw_id, rest, cloud)
+    made.__dict__["is_anonymous"] = True
+    return made
 
 
 def _teams_app(raw_id: str, rest: str, cloud: str) -> MicrosoftTeamsAppIdentifier:
-    return _made(MicrosoftTeamsAppIdentifier, {"app_id": rest, "cloud": cloud, "raw_id": raw_id})
+    made = _new(MicrosoftTeamsAppIdentifier)
+    attributes = made.__dict__
+    attributes["app_id"] = rest
+    attributes["cloud"] = cloud
+    attributes["raw_id"] = raw_id
+    return made
 
 
 _READERS: dict[str, tuple[Callable[[str, str, str], CommunicationIdentifier], str]] = {

@@ -106,7 +106,8 @@ class Signer:
         date = formatdate(self._clock.time(), usegmt=True)  # English names, whatever the locale
         host = request.headers["host"]
         signature = sign(self._decoded[1], request.method, target, host=host, date=date, body=request.content)
-        request.headers.update(signature)
+        for name, value in signature.items():  # `update` takes several times as long
+            request.headers[name] = value
 
 
 def sign(key: bytes, method: str, target: str, *, host: str, date: str, body: bytes) -> Mapping[str, str]:

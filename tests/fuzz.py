@@ -1,7 +1,8 @@
 """Broken answers, a million for each parser: `python tests/fuzz.py [PARSER...] [--mutations N] [--seed N]`.
 
 Each has to be read or refused with the documented error, in a millisecond at the median. Entra's answers pass through
-real MSAL on their way, as they do in a program; `grant` is what becomes of them without it.
+real MSAL on their way, as they do in a program; `grant` is what becomes of them without it. `raw_id` and `wire` are
+identifiers, which come in any answer, and from elsewhere.
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ import httpx
 import msal
 from mutations import mutated
 
-from anyio_acs_credential import AccessToken, InvalidTokenError, TokenExchangeError, TokenSourceError
+from anyio_acs_credential import (
+    AccessToken,
+    CommunicationIdentifier,
+    InvalidIdentifierError,
+    InvalidTokenError,
+    TokenExchangeError,
+    TokenSourceError,
+    identifier_from_raw_id,
+    identifier_from_wire,
+)
 from anyio_acs_credential._answer import Answer
 from anyio_acs_credential._challenge import claims_wanted
 from anyio_acs_credential._exchange import read_exchange
@@ -133,6 +143,15 @@ TOKENS = packed(
     },
     {"token_type": "Bearer", "scope": SCOPE, "expires_in": "3600", "access_token": "opaque", "foci": "1"},
 )
+GUID = "45ab2481-1c1c-4005-be24-0ffb879b1130"
+RAW_IDS = (
+    *(f"8:{cloud}:{GUID}_{GUID}" for cloud in ("acs", "dod-acs", "gcch-acs", "spool")),
+    *(f"8:{cloud}acs:{GUID}_{GUID}_{GUID}" for cloud in ("", "dod-", "gcch-")),
+    *(f"{kind}:{cloud}:{GUID}" for kind in (8, 28) for cloud in ("orgid", "dod", "gcch")),
+    *(f"8:teamsvisitor:{GUID}", "4:+14255550123", "4:+14255550123_1_2", "4:anonymous", f"48:{GUID}"),
+)
+MODELS = packed(*(identifier_from_raw_id(raw_id).to_wire() for raw_id in RAW_IDS))
+NO_TEXTS: tuple[Any, ...] = (None, b"4:1", 41, 4.1, True, ["4:1"], {"rawId": "4:1"})
 
 
 class Parser(NamedTuple):
@@ -264,6 +283,23 @@ def jwt_text(chance: Random) -> str:
     return data.decode("utf-8", chance.choice(("replace", "surrogateescape")))
 
 
+def raw_id_text(chance: Random) -> Any:
+    """A raw id that is broken, or, now and then, what is no text at all."""
+    if chance.random() < 0.1:
+        return chance.choice(NO_TEXTS)
+    data = mutated(chance, [raw_id.encode() for raw_id in RAW_IDS])
+    return data.decode("utf-8", chance.choice(("replace", "surrogateescape")))
+
+
+def wire_model(chance: Random) -> Any:
+    """What a broken wire model says, as JSON; where it no longer is any, its bytes."""
+    data = mutated(chance, MODELS)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+
+
 # What reads it
 
 
@@ -376,6 +412,20 @@ def is_code(flow: Any) -> bool:
     return shown and bool(1 <= flow["interval"] <= 60 and flow["expires_in"] <= 3600)
 
 
+def is_identifier(identifier: CommunicationIdentifier) -> bool:
+    """One that loses nothing on the wire."""
+    again = identifier_from_wire(identifier.to_wire())
+    return again == identifier and vars(again) == vars(identifier) and hash(again) == hash(identifier)
+
+
+def raw_id() -> Parser:
+    return Parser(raw_id_text, identifier_from_raw_id, InvalidIdentifierError, is_identifier)
+
+
+def wire() -> Parser:
+    return Parser(wire_model, identifier_from_wire, InvalidIdentifierError, is_identifier)
+
+
 def exchange() -> Parser:
     return Parser(partial(answer_of, EXCHANGES, REFUSALS), read_exchanged, TokenExchangeError, is_token)
 
@@ -407,7 +457,7 @@ def grant() -> Parser:
 
 
 PARSERS: dict[str, Callable[[], Parser]] = {
-    each.__name__: each for each in (exchange, jwt, discovery, device_code, token, renewal, grant)
+    each.__name__: each for each in (exchange, jwt, discovery, device_code, token, renewal, grant, raw_id, wire)
 }
 
 

@@ -130,7 +130,10 @@ def count(emulator: Emulator, part: str) -> int:
 
 
 async def test_the_chat_client_sends_the_newest_token(transport: Any) -> None:
-    """A token that is replaced here is never sent again, though the old one had been valid for long."""
+    """A token that is replaced here is never sent again, though the old one had been valid for long.
+
+    It answers openai/openai-python#350.
+    """
     async with (
         a_user() as (emulator, credential, identity, user),
         a_chat_client(emulator, credential, transport) as chat,
@@ -495,7 +498,10 @@ async def test_claims_reach_the_credential() -> None:
 
 
 async def test_closing_it_leaves_the_credential_open() -> None:
-    """Clients that close what they are given take it from nobody else."""
+    """Clients that close what they are given take it from nobody else.
+
+    It answers microsoft/kiota-python#732.
+    """
     async with CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as ours:
         credential = as_token_credential(ours)
         async with credential as entered:

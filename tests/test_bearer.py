@@ -65,7 +65,10 @@ async def test_requests_carry_the_token(client_class: Any, auth_class: Any) -> N
 @pytest.mark.promise("R50")
 @both
 async def test_a_revocation_costs_no_request(client_class: Any, auth_class: Any) -> None:
-    """After a 401 one new token is fetched for all, and every request succeeds with it."""
+    """After a 401 one new token is fetched for all, and every request succeeds with it.
+
+    It answers openai/codex#2522.
+    """
     async with (
         a_user() as (emulator, credential, identity, user),
         client_class(verify=emulator.ssl_context, auth=auth_class(credential), base_url=emulator.endpoint) as client,

@@ -101,7 +101,10 @@ def test_a_copy_of_a_credential_is_itself_and_none_goes_through_pickle() -> None
 def test_wrong_arguments_are_refused_where_they_are_given(
     arguments: dict[str, Any], error: type[Exception], fix: str
 ) -> None:
-    """Each with a typed error that names the fix."""
+    """Each with a typed error that names the fix.
+
+    It answers Azure/Communication#53.
+    """
     with pytest.raises(error, match=fix):
         CommunicationTokenCredential(**arguments)
 
@@ -325,7 +328,10 @@ async def test_close_ends_refreshing_from_inside() -> None:
 
 @pytest.mark.promise("R13")
 async def test_from_a_thread() -> None:
-    """A worker thread gets the token that the event loop would give, also where that has to be fetched."""
+    """A worker thread gets the token that the event loop would give, also where that has to be fetched.
+
+    It answers openai/openai-python#350.
+    """
     source = ScriptedSource(3600)
     async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential:
         token = await to_thread.run_sync(credential.get_token_from_thread)
@@ -368,7 +374,10 @@ async def test_from_the_event_loops_own_thread() -> None:
 
 @pytest.mark.promise("R13")
 async def test_from_a_second_event_loop() -> None:
-    """Fresh token or not, another event loop is refused at once, with what to use instead."""
+    """Fresh token or not, another event loop is refused at once, with what to use instead.
+
+    It answers Azure/azure-sdk-for-python#33987.
+    """
 
     async def everything() -> None:
         with pytest.raises(CredentialUsageError, match="get_token_from_thread"):
@@ -421,7 +430,10 @@ def test_a_finished_event_loop() -> None:
 
 
 async def test_nothing_is_bound_to_an_event_loop_before_entering() -> None:
-    """One credential object serves one event loop after another."""
+    """One credential object serves one event loop after another.
+
+    It answers Azure/azure-sdk-for-python#33987, Azure/azure-sdk-for-python#37545 and Arize-ai/phoenix#12687.
+    """
     credential = CommunicationTokenCredential(token_refresher=ScriptedSource(3600))
 
     async def use() -> None:
@@ -575,7 +587,10 @@ async def test_nowait_gives_a_token_up_to_its_last_millisecond(ahead: str) -> No
 
 
 async def test_updates_give_each_token() -> None:
-    """The held one first, then each that replaces it, until the credential closes."""
+    """The held one first, then each that replaces it, until the credential closes.
+
+    It answers microsoft/BotFramework-DirectLineJS#251.
+    """
     source = ScriptedSource(*(AccessToken(f"t{n}", LATER + n) for n in range(9)))
     seen: list[str] = []
 

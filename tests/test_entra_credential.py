@@ -582,7 +582,11 @@ async def test_msal_never_runs_on_the_event_loop(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.promise("R56")
 async def test_a_silent_authority_does_not_stall_the_event_loop() -> None:
-    """Other tasks run while MSAL is constructed, and a caller gives up when it wants to."""
+    """Other tasks run while MSAL is constructed, and a caller gives up when it wants to.
+
+    It answers AzureAD/microsoft-authentication-library-for-python#88, microsoft/Agents-for-python#136,
+    Azure/azure-sdk-for-python#6354, Azure/azure-sdk-for-python#43969 and Azure/msrest-for-python#264.
+    """
     waiting = anyio.Event()
     hang = announcing(waiting, silence())
 

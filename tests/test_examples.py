@@ -226,7 +226,10 @@ async def test_injected_bot_that_is_not_registered(monkeypatch: pytest.MonkeyPat
 
 
 async def test_long_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each renewal is reported, and its token is handed on."""
+    """Each renewal is reported, and its token is handed on.
+
+    It answers microsoft/botbuilder-python#596 and microsoft/BotFramework-WebChat#2462.
+    """
     lines = await _run_long_session_until("the call goes on", 3, monkeypatch)
     assert [line.partition(" ")[0] for line in lines] == ["the", "renewed:", "the", "renewed:", "the"]
 

@@ -135,7 +135,10 @@ async def test_a_closed_client_is_named() -> None:
 
 @pytest.mark.promise("R39")
 async def test_only_our_own_client_is_closed() -> None:
-    """What the caller made stays open; what the factory made is closed with its block."""
+    """What the caller made stays open; what the factory made is closed with its block.
+
+    It answers Azure/azure-sdk-for-python#8972, Azure/azure-sdk-for-python#29618 and microsoft/kiota-python#732.
+    """
     async with httpx.AsyncClient() as mine:
         async with client_factory(mine)() as used:
             assert used is mine

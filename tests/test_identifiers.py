@@ -171,6 +171,16 @@ def test_any_text_is_a_raw_id(text: str) -> None:
     assert asdict(again) == asdict(identifier)
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("prefix", ["4:", "8:acs:", "8:orgid:", "28:dod:", "8:teamsvisitor:", ""])
+@pytest.mark.parametrize("piece", [":", "_", "a_", "a:", "8:acs:"])
+def test_a_raw_id_of_megabytes_takes_no_time(prefix: str, piece: str) -> None:
+    """What has as many separators as letters is read in one pass, or this would take hours."""
+    text = prefix + piece * 1_000_000
+    assert identifier_from_raw_id(text).raw_id == text
+    assert identifier_from_wire({"rawId": text, "phoneNumber": {"value": text}}).raw_id == text
+
+
 @given(RAW_IDS)
 def test_what_is_read_is_what_its_attributes_make(text: str) -> None:
     """A raw id makes what the constructor makes of the same attributes and raw id."""

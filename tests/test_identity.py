@@ -6,7 +6,9 @@ import copy
 import functools
 import json
 import pickle
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -438,6 +440,7 @@ def test_the_endpoint_is_checked_at_construction() -> None:
 # Connection strings
 
 HOST = "https://contoso.communicationservices.azure.com"
+VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))["connection_strings"]
 
 
 @pytest.mark.parametrize(
@@ -478,6 +481,23 @@ def test_bad_connection_strings_are_refused_with_the_fix(text: str, fix: str) ->
         parse_connection_string(text)
     assert "hunter2" not in str(caught.value)
     assert "contoso.comm" not in str(caught.value)
+
+
+@pytest.mark.parametrize("case", VECTORS, ids=lambda case: case.get("note") or case["connection_string"][:40])
+def test_vectors_of_connection_strings(case: dict[str, Any]) -> None:
+    """What the official .NET package reads is read the same, but for an address that is none: that is refused.
+
+    A name that is there twice is refused as well: the official Python and Java packages take the last.
+    """
+    text, official = case["connection_string"], case["dotnet_by_reading"]
+    if case.get("note") in {"no scheme", "a path is an error only in JS's parseClientArguments"} or "error" in official:
+        with pytest.raises(ValueError, match="endpoint") as caught:
+            parse_connection_string(text)
+        assert not re.search(r"secret|k1|k2", str(caught.value))
+    else:
+        assert parse_connection_string(text) == ConnectionString(
+            official["endpoint"].rstrip("/"), official["access_key"]
+        )
 
 
 def test_a_connection_string_is_text() -> None:

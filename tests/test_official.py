@@ -103,7 +103,7 @@ def two_tasks(module: str, seconds: int) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_tasks_that_ask_for_an_expired_token_freeze_its_event_loop() -> None:
-    """Azure/Communication#78 is the same in the browser: an expired token, and an application that hangs."""
+    """Here they get a token: an expired one never hangs the program, as it does in Azure/Communication#78."""
     frozen, ours = two_tasks("azure.communication.chat.aio", 1), two_tasks("anyio_acs_credential", 30)
     assert frozen.returncode == 1
     assert "_update_token_and_reschedule" in frozen.stderr

@@ -262,7 +262,10 @@ async def test_a_malformed_result_is_an_invalid_token(clock: VirtualClock) -> No
 
 @pytest.mark.promise("R19")
 async def test_no_progress_is_retried_at_half_of_what_remains(clock: VirtualClock) -> None:
-    """A source that gives the same token again and again is asked a dozen times before it ends."""
+    """A source that gives the same token again and again is asked a dozen times before it ends.
+
+    It answers Azure/azure-sdk#3712, Azure/azure-sdk-for-js#19804 and Azure/azure-sdk-for-net#25031.
+    """
     same = a_token(clock, HOUR)
     source = Timed(ScriptedSource(same, clock=clock), clock)
     async with credential_of(source, clock, token=same) as credential:
@@ -1220,7 +1223,10 @@ async def test_a_credential_is_one_task(clock: VirtualClock) -> None:
 
 @pytest.mark.promise("R21")
 async def test_a_week_of_refreshing(clock: VirtualClock) -> None:
-    """A week of one-hour tokens, with failures between, is a few hundred calls and no error."""
+    """A week of one-hour tokens, with failures between, is a few hundred calls and no error.
+
+    It answers Azure/azure-sdk-for-python#39522.
+    """
     script: list[Any] = [HOUR, OSError("down"), HOUR]
     source = ScriptedSource(*script * 10, HOUR, clock=clock)
     async with credential_of(source, clock, policy=RefreshPolicy()) as credential:
@@ -1229,3 +1235,15 @@ async def test_a_week_of_refreshing(clock: VirtualClock) -> None:
             await anyio.sleep(600)
     assert 190 <= source.calls <= 240
     assert source.most_in_flight == 1
+
+
+async def test_opened_for_each_request_of_two_days(clock: VirtualClock) -> None:
+    """It is not how to use it, but it works on: each block has a valid token, beyond the life of any.
+
+    It answers Azure/azure-sdk-for-python#39522.
+    """
+    credential = credential_of(ScriptedSource(HOUR, clock=clock), clock)
+    for _ in range(2 * 24 * 4):
+        async with credential:
+            assert (await credential.get_token()).expires_on > clock.time()
+        await anyio.sleep(HOUR / 4)

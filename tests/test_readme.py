@@ -231,6 +231,19 @@ def test_links() -> None:
         assert not anchor or anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in headings}
 
 
+def test_the_comparison_names_tests_that_exist() -> None:
+    """Each cell about this package is a link; the title of each is a test, or a fact, in the file it leads to."""
+    section = README.partition("\n## Compared with Microsoft's packages\n")[2].partition("\n## ")[0]
+    rows = [row.strip("| ").split(" | ") for row in section.splitlines() if row.startswith("| ")][1:]
+    link = re.compile(r'\[[^]]+\]\((tests/\w+\.py) "(\w+)"\)')
+    assert all(len(row) == 5 and link.fullmatch(row[-1]) for row in rows)
+    links = link.findall(section)
+    assert section.count("](") == len(links)
+    for path, name in links:
+        text = (ROOT / path).read_text("utf-8")
+        assert re.search(rf'^(?:async )?def {name}\(|^    "{name}": ', text, re.MULTILINE), (path, name)
+
+
 def test_try_it() -> None:
     """The commands under "Try it" leave the system's Python alone and name a command that exists."""
     main, *further = (block.code.splitlines() for block in blocks("sh") if block.heading == "Try it")

@@ -1237,6 +1237,17 @@ async def test_a_week_of_refreshing(clock: VirtualClock) -> None:
     assert source.most_in_flight == 1
 
 
+async def test_a_token_of_sixty_days_is_no_storm(clock: VirtualClock) -> None:
+    """A timer of 32 bits would run out at once; it is renewed when it is due, and not before."""
+    days = 86_400
+    source = ScriptedSource(60 * days, clock=clock)
+    async with credential_of(source, clock, policy=RefreshPolicy(jitter=0)):
+        await anyio.sleep(57 * days)
+        assert source.calls == 1
+        await anyio.sleep(2 * days)
+        assert source.calls == 2
+
+
 async def test_opened_for_each_request_of_two_days(clock: VirtualClock) -> None:
     """It is not how to use it, but it works on: each block has a valid token, beyond the life of any.
 

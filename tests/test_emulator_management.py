@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -298,8 +300,8 @@ async def test_a_teams_user_is_not_the_resources_to_manage() -> None:
 # The official client
 
 
-def principal(emulator: Emulator) -> Any:
-    identity = pytest.importorskip("azure.identity")
+def principal(emulator: Emulator, package: str = "azure.identity") -> Any:
+    identity = pytest.importorskip(package)
     return identity.ClientSecretCredential(
         emulator.tenant_id,
         emulator.client_id,
@@ -347,6 +349,32 @@ async def test_the_official_client_works_unchanged(credential: Callable[[Emulato
         first, second, teams = map(claims_of, tokens)
         assert (first["exp"] - first["iat"], second["exp"] - second["iat"]) == (3600, 86400)
         assert teams["skypeid"] == f"orgid:{emulator.add_user('ada')}"
+
+
+@pytest.mark.parametrize("credential", [with_key, partial(principal, package="azure.identity.aio")])
+def test_the_official_async_client_works_unchanged(credential: Callable[[Emulator], Any]) -> None:
+    """The same from its aio, which is for asyncio and takes credentials of azure-identity's aio."""
+    official = pytest.importorskip("azure.communication.identity.aio")
+
+    async def main() -> None:
+        async with open_emulator() as emulator, AsyncExitStack() as stack:
+            given = credential(emulator)
+            if hasattr(given, "close"):
+                stack.push_async_callback(given.close)
+            client = official.CommunicationIdentityClient(emulator.endpoint, given, connection_verify=emulator.ca_file)
+            async with client as made:
+                user = await made.create_user()
+                other, first = await made.create_user_and_token(["chat"], token_expires_in=timedelta(hours=1))
+                second = await made.get_token(other, ["voip"], token_expires_in=timedelta(hours=2))
+                await made.revoke_tokens(other)
+                await made.delete_user(user)
+                entra = emulator.issue_entra_token(*BOTH, user="ada")
+                teams = await made.get_token_for_teams_user(entra, emulator.client_id, emulator.add_user("ada"))
+                lives = [claims["exp"] - claims["iat"] for claims in map(claims_of, (first.token, second.token))]
+                assert lives == [3600, 7200]
+                assert claims_of(teams.token)["skypeid"] == f"orgid:{emulator.add_user('ada')}"
+
+    asyncio.run(main())
 
 
 async def test_the_official_client_meets_a_claims_challenge() -> None:

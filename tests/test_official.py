@@ -55,7 +55,7 @@ TWO_WIRE_MODELS = {"rawId": USER, "communicationUser": {"id": USER}, "phoneNumbe
 
 # Two tasks ask for an expired token at once. If the event loop stands still, the process says where, and ends with 1.
 TWO_TASKS = """
-import asyncio, faulthandler, sys, time
+import asyncio, os, sys, threading, time, traceback
 from azure.core.credentials import AccessToken
 from {module} import CommunicationTokenCredential
 from anyio_acs_credential.emulator import Emulator, open_emulator
@@ -66,9 +66,15 @@ async def fetch():
     await asyncio.sleep(0)
     return AccessToken(make_jwt(3600), int(time.time()) + 3600)
 
+def give_up(thread):
+    traceback.print_stack(sys._current_frames()[thread])
+    os._exit(1)
+
 async def main():
     async with CommunicationTokenCredential(make_jwt(-60), token_refresher=fetch) as credential:
-        faulthandler.dump_traceback_later({seconds}, exit=True)
+        patience = threading.Timer({seconds}, give_up, [threading.get_ident()])
+        patience.daemon = True
+        patience.start()
         await asyncio.gather(credential.get_token(), credential.get_token())
 
 asyncio.run(main())
@@ -200,6 +206,26 @@ def test_a_closed_credential_still_gives_its_token() -> None:
             await ours.get_token()
 
     asyncio.run(main())
+
+
+def test_a_callers_fetch_outlives_the_credential() -> None:
+    """The end of it leaves a fetch running; here a caller is told of the end at once."""
+
+    async def main(credential: Any) -> bool:
+        source = Source()
+        source.gate.clear()
+        async with credential(make_jwt(-60), token_refresher=source) as made:
+            caller = asyncio.create_task(made.get_token())
+            await source.asked.wait()
+        await wait_all_tasks_blocked()
+        ended = caller.done()
+        source.gate.set()
+        await asyncio.wait([caller])
+        assert isinstance(caller.exception(), CredentialClosedError) is ended
+        return ended
+
+    assert not asyncio.run(main(Official))
+    assert asyncio.run(main(CommunicationTokenCredential))
 
 
 def test_proactive_refresh_is_off_and_a_first_token_is_needed() -> None:

@@ -49,9 +49,12 @@ COMMANDS_AND_OUTPUT = {
     "desktop_chat.py Lunch Friday": (rf"Sign in with the browser that opens now.\nLunch: {THREAD}\nFriday: {THREAD}\n"),
     "from_azure_identity.py before": CODE + TOKEN,
     "from_azure_identity.py after": CODE + TOKEN,
+    "threaded_program.py Lunch Friday": rf"Lunch: {THREAD}\nFriday: {THREAD}\n",
+    "teams_user.py 1": rf"{CODE}8:orgid:\S+ goes on with {HIDDEN}\n",
     "remembered_sign_in.py": rf"You will have to .*\nTo change that, install .*\n{CODE}{TOKEN}",
 }
-EXAMPLES_RUN = {"web_app.py", *(command.partition(" ")[0] for command in COMMANDS_AND_OUTPUT)}
+SERVERS = {"web_app.py", "agents_bot.py", "flask_app.py", "trio_service.py"}  # each has tests of its own
+EXAMPLES_RUN = {*SERVERS, *(command.partition(" ")[0] for command in COMMANDS_AND_OUTPUT)}
 BOTH = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # for those that take seconds
 
 

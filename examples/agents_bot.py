@@ -35,7 +35,7 @@ class Bot(ActivityHandler):
                 CommunicationTokenCredential(token_refresher=fetch_token) as credential,
                 httpx.AsyncClient(base_url=os.environ["ACS_ENDPOINT"], auth=BearerAuth(credential)) as self.chat,
             ):
-                yield
+                yield  # noqa: ASYNC119 - aiohttp makes a context manager of it
 
     async def on_message_activity(self, turn_context: TurnContextProtocol[Any]) -> None:
         """Open a thread whose topic is the message, and answer with its id."""

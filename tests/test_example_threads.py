@@ -194,7 +194,7 @@ async def test_trio_service_ends_while_a_client_waits_for_the_token() -> None:
         anyio.create_task_group() as group,
         started("trio_service.py", ended_by=signal.SIGTERM, hang=True) as program,
     ):
-        group.start_soon(ask, program.address)
+        group.start_soon(ask, program.address)  # noqa: ASYNC111 - it outlives the program, which hangs up on it
         while issued(program.emulator) < 1:  # noqa: ASYNC110 - there is no event for it
             await anyio.sleep(0.001)
 

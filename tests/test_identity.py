@@ -15,11 +15,18 @@ import anyio
 import httpx
 import httpx2
 import pytest
+from anyio import to_thread
 from azure.core.credentials import AzureKeyCredential
 from servers import answer, reset, serve, silence
 from test_access_key import KEY, OTHER_KEY, expected
 
-from anyio_acs_credential._errors import CredentialUsageError, InvalidTokenError, TokenExchangeError
+from anyio_acs_credential import CommunicationTokenCredential
+from anyio_acs_credential._errors import (
+    CredentialUsageError,
+    InvalidTokenError,
+    TokenExchangeError,
+    TokenRefreshError,
+)
 from anyio_acs_credential._http import Limits
 from anyio_acs_credential._token import AccessToken
 from anyio_acs_credential.identifiers import CommunicationUserIdentifier
@@ -348,6 +355,24 @@ async def test_a_user_without_the_token_that_was_asked_for_is_malformed() -> Non
 
 
 # Wrong use
+
+
+async def test_in_another_event_loop_it_names_the_fix() -> None:
+    """Of whichever kind: its connections belong to the one that it was entered in; as a source, too."""
+    async with serve(silence()) as server, client_of(server) as client:
+
+        async def ask() -> None:
+            with pytest.raises(CredentialUsageError, match="entered in another event loop: enter it"):
+                await client.create_user()
+            fetch_token = functools.partial(client.get_token, "8:acs:ada", ["chat"])
+            async with CommunicationTokenCredential(token_refresher=fetch_token) as credential:
+                with pytest.raises(TokenRefreshError) as caught:
+                    await credential.get_token()
+                assert isinstance(caught.value.__cause__, CredentialUsageError)
+
+        for backend in anyio.get_available_backends():
+            await to_thread.run_sync(functools.partial(anyio.run, ask, backend=backend))
+        assert server.connections == 0
 
 
 async def test_outside_its_block_it_names_the_fix() -> None:

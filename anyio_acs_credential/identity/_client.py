@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from anyio import AsyncContextManagerMixin
+from anyio.lowlevel import current_token
 
 from .._answer import error_from, read_object
 from .._attempt import Call
@@ -21,6 +22,8 @@ from ._wire import check_id, check_scopes, expiry, path_of, query_of, read_token
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
     from datetime import timedelta
+
+    from anyio.lowlevel import EventLoopToken
 
     from .._answer import Answer
     from .._attempt import HttpClient
@@ -70,6 +73,7 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
         self._make_client = client_factory(http_client)
         self._query = query_of(api_version)
         self._open: HttpClient | None = None
+        self._loop: EventLoopToken | None = None
 
     @classmethod
     def from_connection_string(
@@ -93,7 +97,7 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         async with self._make_client() as client:
-            self._open = client
+            self._open, self._loop = client, current_token()
             try:
                 yield self
             finally:
@@ -109,7 +113,7 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
             TokenExchangeError: when the service refuses, cannot be reached or answers nonsense. It may have made the
                 user all the same unless the status says otherwise.
             TokenSourceError: when the Entra token credential gives no token.
-            CredentialUsageError: outside the `async with` block.
+            CredentialUsageError: outside the `async with` block, or in another event loop.
         """
         return read_user(_check(await self._send("POST", "/identities", {}, repeatable=False)))
 
@@ -130,7 +134,7 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
             ValueError: when there are no scopes, or the time is out of bounds.
             TokenExchangeError: as for `create_user`.
             TokenSourceError: when the Entra token credential gives no token.
-            CredentialUsageError: outside the `async with` block.
+            CredentialUsageError: outside the `async with` block, or in another event loop.
         """
         body = {"createTokenWithScopes": check_scopes(scopes), **expiry(token_expires_in)}
         answer = _check(await self._send("POST", "/identities", body, repeatable=False))
@@ -157,7 +161,7 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
             ValueError: when there are no scopes, or the time is out of bounds.
             TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the Entra token credential gives no token.
-            CredentialUsageError: outside the `async with` block.
+            CredentialUsageError: outside the `async with` block, or in another event loop.
         """
         body = {"scopes": check_scopes(scopes), **expiry(token_expires_in)}
         answer = _check(await self._send("POST", f"{path_of(user)}/:issueAccessToken", body))
@@ -173,7 +177,7 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
             TypeError: when the user is neither.
             TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the Entra token credential gives no token.
-            CredentialUsageError: outside the `async with` block.
+            CredentialUsageError: outside the `async with` block, or in another event loop.
         """
         _check(await self._send("POST", f"{path_of(user)}/:revokeAccessTokens"))
 
@@ -189,7 +193,7 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
             TypeError: when the user is neither.
             TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the Entra token credential gives no token.
-            CredentialUsageError: outside the `async with` block.
+            CredentialUsageError: outside the `async with` block, or in another event loop.
         """
         answer = await self._send("DELETE", path_of(user))
         if not (answer.status == 404 and answer.repeated):
@@ -223,7 +227,7 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
             InvalidTokenError: when the Entra token is none.
             TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the client's own Entra token credential gives no token.
-            CredentialUsageError: outside the `async with` block.
+            CredentialUsageError: outside the `async with` block, or in another event loop.
         """
         ids = {"appId": check_id("client_id", client_id), "userId": check_id("user_object_id", user_object_id)}
         token = await text_of(aad_token)
@@ -241,6 +245,11 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
     ) -> Answer:
         if self._open is None:
             raise CredentialUsageError("the identity client is not open: use it inside `async with client:`")
+        if self._loop != current_token():
+            raise CredentialUsageError(
+                "the identity client was entered in another event loop: enter it, and the credential whose token "
+                "source it is, in the same one"
+            )
         body = None if content is None else json.dumps(content).encode()
         call = Call(method, f"{self._endpoint}{path}{self._query}", body, repeatable, (secret,))
         return await self._authorization.send(self._open, call, self._limits)

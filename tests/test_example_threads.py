@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,14 +19,18 @@ import pytest
 from anyio import from_thread, to_thread
 from anyio.streams.text import TextReceiveStream
 from entra_users import skip_pauses
+from servers import Server, answer, serve
+from test_access_key import KEY
 from test_examples import BOTH, CODE, EXAMPLES, HIDDEN, THREAD, Person, issued, load, running, set_environment
 
 from anyio_acs_credential import CommunicationTokenCredential, CredentialClosedError, CredentialUsageError
-from anyio_acs_credential.testing import ScriptedSource
+from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
     from pathlib import Path
+
+    from anyio.abc import ByteStream, Process
 
     from anyio_acs_credential.emulator import Emulator
 
@@ -36,18 +41,30 @@ ON_ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # of the emu
 
 
 class Program:
-    """An example at work: where it listens, and what else it printed."""
+    """An example at work.
 
-    def __init__(self, address: str, emulator: Emulator) -> None:
+    Attributes:
+        address: Where it listens.
+        emulator: Where it gets its tokens.
+        output: What it has printed when it has ended.
+    """
+
+    def __init__(self, process: Process, address: str, emulator: Emulator) -> None:
+        self._process = process
+        self._told = False
         self.address = address
         self.emulator = emulator
         self.output = ""
 
+    def end(self, by: signal.Signals = signal.SIGINT) -> None:
+        """Tell it to end, once."""
+        if not self._told:
+            self._told = True
+            self._process.send_signal(by)
+
 
 @asynccontextmanager
-async def started(
-    name: str, *, ended_by: signal.Signals = signal.SIGINT, hang: bool = False
-) -> AsyncGenerator[Program]:
+async def started(name: str, *, hang: bool = False, **changes: str) -> AsyncGenerator[Program]:
     """A server among the examples, for the length of the block; it ends well, and at once, when it is told to."""
     async with running() as (emulator, environment):
         if hang:
@@ -55,19 +72,19 @@ async def started(
         quiet = ["-W", "ignore:It is recommended to use web."] if name == "agents_bot.py" else []  # the SDK's own
         process = await anyio.open_process(
             [sys.executable, "-u", "-W", "error", *quiet, str(EXAMPLES / name), "0"],
-            env={**os.environ, **environment, f"{SDK}__ANONYMOUS_ALLOWED": "true"},
+            env={**os.environ, **environment, f"{SDK}__ANONYMOUS_ALLOWED": "true", **changes},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
         )
         assert process.stdout is not None
         async with process:
             text, output = "", TextReceiveStream(process.stdout)
-            while not (listening := re.search(r"127\.0\.0\.1:\d+(?=\D)", text)):
-                text += await output.receive()
-            program = Program(listening[0], emulator)
             try:
+                while not (listening := re.search(r"127\.0\.0\.1:\d+(?=\D)", text)):
+                    text += await output.receive()
+                program = Program(process, listening[0], emulator)
                 yield program
-                process.send_signal(ended_by)
+                program.end()
                 with anyio.fail_after(10):
                     async for more in output:
                         program.output += more
@@ -82,6 +99,13 @@ async def started(
 async def post(address: str, path: str, content: Any = None) -> httpx.Response:
     async with httpx.AsyncClient(base_url=f"http://{address}", timeout=20) as client:
         return await client.post(path, json=content)
+
+
+async def no_longer_listening(address: str) -> None:
+    host, port = address.split(":")
+    with suppress(OSError):
+        while True:
+            await (await anyio.connect_tcp(host, int(port))).aclose()
 
 
 async def ask_flask(address: str) -> str:
@@ -192,11 +216,38 @@ async def test_trio_service_ends_while_a_client_waits_for_the_token() -> None:
 
     async with (
         anyio.create_task_group() as group,
-        started("trio_service.py", ended_by=signal.SIGTERM, hang=True) as program,
+        started("trio_service.py", hang=True) as program,
     ):
         group.start_soon(ask, program.address)  # noqa: ASYNC111 - it outlives the program, which hangs up on it
         while issued(program.emulator) < 1:  # noqa: ASYNC110 - there is no event for it
             await anyio.sleep(0.001)
+        program.end(signal.SIGTERM)
+
+
+@ON_POSIX
+@ON_ASYNCIO
+async def test_flask_app_ends_when_it_has_answered() -> None:
+    """A request that has begun keeps its token and its connections until it is answered; no other is accepted."""
+    user = {"identity": {"id": "8:acs:ada"}}
+    token = {"token": make_jwt(), "expiresOn": f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"}
+    begun, ending = anyio.Event(), anyio.Event()
+
+    async def open_thread(server: Server, stream: ByteStream) -> None:
+        begun.set()
+        await ending.wait()
+        await answer(201, {"chatThread": {"id": "a thread"}})(server, stream)
+
+    async def ask(address: str) -> None:
+        assert (await post(address, "/threads/Lunch")).json() == {"id": "a thread"}
+
+    async with serve(answer(201, user), answer(200, token), open_thread) as service, anyio.create_task_group() as group:
+        connection_string = f"endpoint={service.url}/;accesskey={KEY}"
+        async with started("flask_app.py", ACS_CONNECTION_STRING=connection_string) as program:
+            group.start_soon(ask, program.address)  # noqa: ASYNC111 - it ends with the program
+            await begun.wait()
+            program.end()
+            await no_longer_listening(program.address)
+            ending.set()
 
 
 @ON_POSIX
@@ -328,6 +379,7 @@ def portal(request: pytest.FixtureRequest) -> Iterator[from_thread.BlockingPorta
         yield portal
 
 
+@pytest.mark.promise("R13")
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_portals_credential_in_another_event_loop(portal: from_thread.BlockingPortal, fresh: bool) -> None:
     """It is refused at once, and nothing is left waiting; in a thread of that event loop it is well."""
@@ -346,6 +398,7 @@ def test_a_portals_credential_in_another_event_loop(portal: from_thread.Blocking
         assert credential.statistics().waiting == 0
 
 
+@pytest.mark.promise("R13")
 def test_a_portals_own_thread(portal: from_thread.BlockingPortal) -> None:
     """What the portal runs would wait for itself."""
     credential = CommunicationTokenCredential(token_refresher=ScriptedSource(3600))
@@ -356,6 +409,7 @@ def test_a_portals_own_thread(portal: from_thread.BlockingPortal) -> None:
         portal.call(credential.get_token_from_thread)
 
 
+@pytest.mark.promise("R13")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_portal_that_has_stopped(backend: str) -> None:
     """Its credential is closed, for everybody who still has it."""
@@ -367,6 +421,7 @@ def test_a_portal_that_has_stopped(backend: str) -> None:
             ask()
 
 
+@pytest.mark.promise("R13")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_portal_that_stops_while_a_thread_waits(backend: str) -> None:
     """The thread is told at once, however long it would have waited."""

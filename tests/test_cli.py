@@ -19,15 +19,15 @@ from entra_users import skip_pauses
 
 from anyio_acs_credential import CommunicationIdentityClient, SignInRequiredError
 from anyio_acs_credential.cli import main
-from anyio_acs_credential.cli._story import Event, HeldToken, SignIn, Span, Story, TokenRequest
+from anyio_acs_credential.cli._demo._story import Event, HeldToken, SignIn, Span, Story, TokenRequest
 
 pytest.importorskip("click", reason="the command line is an extra")
 rich_console = pytest.importorskip("rich.console", reason="the live view is an extra")
 
-from anyio_acs_credential.cli import _run, _users  # noqa: E402 - they need what the extras bring
-from anyio_acs_credential.cli._demo import _http_client, _Scenario, run_demo  # noqa: E402
-from anyio_acs_credential.cli._live import LEAST_HEIGHT, LEAST_WIDTH, headline, picture, result  # noqa: E402
-from anyio_acs_credential.cli._report import Report  # noqa: E402
+from anyio_acs_credential.cli._demo import _run, _users  # noqa: E402 - they need what the extras bring
+from anyio_acs_credential.cli._demo._scenario import _http_client, _Scenario, run_demo  # noqa: E402
+from anyio_acs_credential.cli._demo._live import LEAST_HEIGHT, LEAST_WIDTH, headline, picture, result  # noqa: E402
+from anyio_acs_credential.cli._demo._report import Report  # noqa: E402
 from anyio_acs_credential.emulator import open_emulator  # noqa: E402
 
 if TYPE_CHECKING:
@@ -589,7 +589,7 @@ def test_a_fault_of_our_own_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch)
         main([])
 
 
-@pytest.mark.parametrize("module", ["click", "anyio_acs_credential.cli._run"])
+@pytest.mark.parametrize("module", ["click", "anyio_acs_credential.cli._demo._run"])
 def test_ctrl_c_while_modules_are_loaded(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     class Interrupting:
         def find_spec(self, name: str, *_: object) -> None:

@@ -1,10 +1,20 @@
-"""The commands, and what their exit statuses mean."""
+"""The commands, and what becomes of their errors: a line that names the fix, and an exit status."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING
 
 import click
+
+from .._errors import CredentialError
+from .._redaction import redact
+from ._demo._command import demo
+from ._emulator import emulator
+from ._inspect import inspect
+from ._output import OutputError, complain, discard_output, require_output
+from ._token import token
+from ._watch._command import watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,10 +22,12 @@ if TYPE_CHECKING:
 __all__ = ("run",)
 
 _NAME = "acs-credential"
+_SECRET = re.compile(r"(?i)(?<=accesskey=)(?!<)[^;\s]+|[A-Za-z0-9+/]{40,}=*")
+_INTERRUPTED, _UNREAD = 130, 141  # as if SIGINT or SIGPIPE had ended it
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Run a command, and tell a wrong one in a line.
+    """Run a command, and tell what goes wrong in a line.
 
     Args:
         arguments: The command line behind the program's name; None for this process's own.
@@ -23,27 +35,55 @@ def run(arguments: Sequence[str] | None) -> int:
     Returns:
         The exit status.
     """
+    require_output()
     try:
         status: int | None = _group.main(arguments, prog_name=_NAME, standalone_mode=False)
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else _NAME
-        click.echo(f"{_NAME}: {' '.join(error.format_message().split())} (see {path} --help)", err=True)
-        return error.exit_code
-    except click.Abort:  # Ctrl-C while modules are loaded; later, what runs takes care of it
-        return 130
+    except BaseException as error:  # noqa: BLE001, ASYNC103 - what is not known is raised again
+        return _explain(_the_one_that_counts(error))
     return status or 0
 
 
-class _Seconds(click.IntRange):
-    """Whole seconds; what is none is answered with what would be."""
+def _the_one_that_counts(error: BaseException) -> BaseException:
+    """What is in exception groups: Ctrl-C, if that is among it, or the first."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    interrupts = error.subgroup(KeyboardInterrupt)
+    return _the_one_that_counts((interrupts or error).exceptions[0])
 
-    name = "seconds"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"give whole seconds from {self.min} to {self.max}, not {value!r}", param, ctx)
+def _explain(error: BaseException) -> int:
+    match error:
+        case click.UsageError():
+            path = error.ctx.command_path if error.ctx else _NAME
+            complain(f"{_in_a_line(error.format_message())} (see {path} --help)")
+            return error.exit_code
+        case click.ClickException():
+            complain(_in_a_line(error.format_message()))
+            return error.exit_code
+        case CredentialError():
+            complain(_in_a_line(str(error)))
+            return 1
+        case click.Abort() | KeyboardInterrupt():
+            return _INTERRUPTED
+        case OutputError():
+            return _end_output(error)
+        case OSError():  # the commands have explained their own: it is click's, of a help that cannot be written
+            return _end_output(OutputError(error))
+        case _:
+            raise error
+
+
+def _in_a_line(text: str) -> str:
+    """Without secrets and what would move the cursor: click repeats what it does not know."""
+    return _SECRET.sub("[redacted]", redact(text))
+
+
+def _end_output(error: OutputError) -> int:
+    discard_output()
+    if error.is_unread:
+        return _UNREAD
+    complain(str(error))
+    return 1
 
 
 @click.group(invoke_without_command=True)
@@ -54,48 +94,19 @@ def _group(context: click.Context) -> None:
 
     \b
     Begin with:
-      acs-credential demo           see it at work; no account and no settings needed
-      acs-credential demo --entra   the same for a person who signs in to Entra
+      acs-credential demo                      see it at work; no account and no settings needed
+      acs-credential demo --entra              the same for a person who signs in to Entra
+    \b
+    With ACS_CONNECTION_STRING set to what the Azure portal shows under "Keys":
+      acs-credential token                     an access token of a new user
+      acs-credential token | acs-credential inspect
+      acs-credential watch                     a credential that renews its token, live
+    \b
+    Each command has examples and exit statuses: acs-credential token --help
     """  # noqa: D301 - click's mark is the character, not its escape
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-@_group.command(short_help="See requests outlive their access tokens.")
-@click.option("--entra", is_flag=True, help="With a person who signs in to Entra, and the exchange of her tokens.")
-@click.option("--seconds", type=_Seconds(10, 120), default=20, show_default=True, help="How long it takes, 10 to 120.")
-@click.option(
-    "--backend", type=click.Choice(["asyncio", "trio"]), default="asyncio", show_default=True, help="The event loop."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, and the sums in the last.")
-def demo(entra: bool, seconds: int, backend: str, as_json: bool) -> int:
-    """See requests outlive their access tokens, an outage and a revocation.
-
-    On this machine alone, it starts an emulator of Communication Services whose tokens live a few seconds, and sends
-    it chat requests all the time. The token endpoint goes down while a token is to be renewed; later all tokens are
-    revoked. No request fails. On a terminal it is shown as a live picture, in a pipe as lines.
-
-    With --entra, the user is a person who signs in with a device code; the demo shows it, and enters it for her. Her
-    Entra token is exchanged for access tokens with the scope of Teams Phone Extensibility. It is the exchange that
-    goes down, and the revocation ends the Entra token too: a claims challenge asks for a newer one. No second sign-in
-    is needed.
-
-    \b
-    Examples:
-      acs-credential demo                          watch it for 20 seconds
-      acs-credential demo --entra                  the same with a sign-in to Entra
-      acs-credential demo --seconds 60             the same at a third of the pace
-      acs-credential demo --backend trio           on trio instead of asyncio
-      acs-credential demo | cat                    a line for each thing that happens
-      acs-credential demo --json | tail -n 1       the sums alone, for a program
-
-    \b
-    Exit status:
-      0  no request failed        130  ended by Ctrl-C
-      1  a request failed, or     143  ended by SIGTERM
-         nobody signed in
-      2  it could not be run      141  nobody reads the output any more
-    """  # noqa: D301 - as above
-    from ._run import show
-
-    return show(seconds, backend, entra=entra, as_json=as_json)
+for _command in (demo, watch, token, inspect, emulator):
+    _group.add_command(_command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from anyio import Event, create_task_group, sleep
 
-from .. import CommunicationTokenCredential
+from ... import CommunicationTokenCredential
 from ._story import SignIn
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from httpx import AsyncClient
 
-    from .. import CommunicationIdentityClient
-    from ..emulator import Emulator
+    from ... import CommunicationIdentityClient
+    from ...emulator import Emulator
     from ._report import Report
     from ._story import Story
 
@@ -62,7 +62,7 @@ async def resource_user(stage: Stage) -> AsyncGenerator[MakeCredential]:
 @asynccontextmanager
 async def entra_user(stage: Stage) -> AsyncGenerator[MakeCredential]:
     """A person who signs in to Entra with a device code; those tokens are exchanged for Teams Phone Extensibility."""
-    from ..entra import DeviceCodeCredential
+    from ...entra import DeviceCodeCredential
 
     emulator, person = stage.emulator, _Person(stage)
     async with DeviceCodeCredential(

@@ -1,8 +1,4 @@
-"""A run of the demonstration as a picture for the terminal: pure functions of what has been seen.
-
-Colours are the terminal's own eight on its own background, so that light and dark both work, and nothing is told by
-colour alone.
-"""
+"""A run of the demonstration as a picture for the terminal: pure functions of what has been seen."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
+from .._pieces import bar, empty_bar, log_line, renewal_mark
 from ._chart import LABELS, chart
 from ._plain import sums, verdict
 from ._story import WORKERS
@@ -38,7 +35,6 @@ _MARKS = {
     "tokens_revoked": ("▼", "magenta"),
     "token_rejected": ("▼", "magenta"),
 }
-_EIGHTHS = ("", *"▏▎▍▌▋▊▉")
 _RECENT = 3.0  # seconds for which the headline speaks of what is over
 
 
@@ -116,23 +112,11 @@ def _is_recent(at: float | None, now: float) -> bool:
 
 def _token(story: Story, now: float, width: int, bars: int) -> list[Text]:
     if not story.tokens:
-        return [Text("Access token", "bold"), *[Text("░" * width, "dim")] * bars, Text()]
+        return [Text("Access token", "bold"), *[empty_bar(width)] * bars, Text()]
     token = story.tokens[-1]
     life, left = token.expires_at - token.at, max(token.expires_at - now, 0.0)
     title = Text.assemble((f"Access token {len(story.tokens)}", "bold"), f"   good for {left:.1f} s of {life:.1f} s")
-    return [title, *[_bar(token, min(left / life, 1.0), width)] * bars, _renewal_mark(token, width)]
-
-
-def _bar(token: HeldToken, part: float, width: int) -> Text:
-    full, eighths = divmod(round(part * width * 8), 8)
-    bar = "█" * full + _EIGHTHS[eighths]
-    due = _due(token)
-    style = "green" if part > 0.9 * due else "yellow" if part > due / 2 else "red"
-    return Text.assemble((bar, style), ("░" * (width - len(bar)), "dim"))
-
-
-def _renewal_mark(token: HeldToken, width: int) -> Text:
-    return Text(f"{'':{round(_due(token) * width)}}▲ renewal is due here", "dim", no_wrap=True)
+    return [title, *[bar(min(left / life, 1.0), _due(token), width)] * bars, renewal_mark(_due(token), width)]
 
 
 def _due(token: HeldToken) -> float:
@@ -157,10 +141,4 @@ def _log(story: Story, rows: int) -> list[Text]:
 
 def _log_line(event: Event) -> Text:
     mark, style = _MARKS.get(event.kind, ("·", ""))
-    return Text.assemble(
-        (f"{f'{event.at:.1f} s':>{LABELS - 4}}  ", "dim"),
-        (f"{mark} ", style),
-        event.text,
-        no_wrap=True,
-        overflow="ellipsis",
-    )
+    return log_line(f"{f'{event.at:.1f} s':>{LABELS - 4}}", mark, style, event.text)

@@ -6,12 +6,12 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from .._events import RefreshStarted, RefreshSucceeded
+from ..._events import RefreshStarted, RefreshSucceeded
 from ._story import Event, HeldToken, TokenRequest
 
 if TYPE_CHECKING:
-    from .. import CredentialEvent
-    from ..emulator import Emulator, RequestRecord
+    from ... import CredentialEvent
+    from ...emulator import Emulator, RequestRecord
     from ._story import Story
 
 __all__ = ("ISSUER", "Report")

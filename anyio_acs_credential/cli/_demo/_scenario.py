@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import httpx
 from anyio import create_task_group, sleep
 
-from .. import BearerAuth, CommunicationIdentityClient, CredentialError, RefreshPolicy
-from ..emulator import open_emulator
+from ... import BearerAuth, CommunicationIdentityClient, CredentialError, RefreshPolicy
+from ...emulator import open_emulator
 from ._report import ISSUER, Report
 from ._story import WORKERS, Span
 from ._users import PERSON, Stage, entra_user, resource_user
@@ -22,8 +22,8 @@ from ._users import PERSON, Stage, entra_user, resource_user
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from .. import CommunicationTokenCredential
-    from ..emulator import Emulator
+    from ... import CommunicationTokenCredential
+    from ...emulator import Emulator
     from ._story import HeldToken, Story
 
 __all__ = ("run_demo",)

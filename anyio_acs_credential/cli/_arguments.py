@@ -1,0 +1,84 @@
+"""Options that several commands have, and values that are checked where they are given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from .. import ConnectionString
+
+__all__ = ("Seconds", "backend_option", "check_scopes", "connection_option", "require_connection", "user_option")
+
+backend_option = click.option(
+    "--backend", type=click.Choice(["asyncio", "trio"]), default="asyncio", show_default=True, help="The event loop."
+)
+
+
+class Seconds(click.IntRange):
+    """Whole seconds; what is none is answered with what would be."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number, if it is in the range."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"give whole seconds from {self.min} to {self.max}, not {value!r}", param, ctx)
+
+
+def _read_user(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    """Without repeating what was given, which may be a secret in the wrong place."""
+    from .. import CommunicationUserIdentifier, identifier_from_raw_id
+
+    if text is None or (text.isprintable() and isinstance(identifier_from_raw_id(text), CommunicationUserIdentifier)):
+        return text
+    raise click.BadParameter("give the raw id of a user of the resource, as 8:acs:<resource>_<user>")
+
+
+def check_scopes(_: click.Context, __: click.Parameter, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """A callback of an option that is repeated."""
+    if not all(scope and scope.isprintable() and " " not in scope for scope in scopes):
+        raise click.BadParameter("give one scope each time, such as chat or voip, without white space")
+    return scopes
+
+
+def require_connection(text: str | None) -> ConnectionString:
+    """What names the resource. Its text is not repeated.
+
+    Args:
+        text: What the option was given; None without one.
+
+    Raises:
+        click.UsageError: when it is none.
+    """
+    from .. import AccessKeyCredential, parse_connection_string
+
+    if text is None:
+        raise click.UsageError(
+            "there is no connection string: set ACS_CONNECTION_STRING to the one that the Azure portal shows under "
+            '"Keys", or to the emulator\'s'
+        )
+    try:
+        said = parse_connection_string(text)
+        AccessKeyCredential(said.access_key)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return said
+
+
+connection_option = click.option(
+    "--connection-string",
+    "connection",
+    envvar="ACS_CONNECTION_STRING",
+    show_envvar=True,
+    help="Of the resource. Better in the environment: other processes see arguments.",
+)
+user_option = click.option(
+    "--user",
+    callback=_read_user,
+    metavar="RAW_ID",
+    help="An existing user, as 8:acs:<resource>_<user>; without it, one is made.",
+)

@@ -1,0 +1,47 @@
+"""`acs-credential demo`."""
+
+from __future__ import annotations
+
+import click
+
+from .._arguments import Seconds, backend_option
+
+__all__ = ("demo",)
+
+
+@click.command(short_help="See requests outlive their access tokens.")
+@click.option("--entra", is_flag=True, help="With a person who signs in to Entra, and the exchange of her tokens.")
+@click.option("--seconds", type=Seconds(10, 120), default=20, show_default=True, help="How long it takes, 10 to 120.")
+@backend_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, and the sums in the last.")
+def demo(entra: bool, seconds: int, backend: str, as_json: bool) -> int:
+    """See requests outlive their access tokens, an outage and a revocation.
+
+    On this machine alone, it starts an emulator of Communication Services whose tokens live a few seconds, and sends
+    it chat requests all the time. The token endpoint goes down while a token is to be renewed; later all tokens are
+    revoked. No request fails. On a terminal it is shown as a live picture, in a pipe as lines.
+
+    With --entra, the user is a person who signs in with a device code; the demo shows it, and enters it for her. Her
+    Entra token is exchanged for access tokens with the scope of Teams Phone Extensibility. It is the exchange that
+    goes down, and the revocation ends the Entra token too: a claims challenge asks for a newer one. No second sign-in
+    is needed.
+
+    \b
+    Examples:
+      acs-credential demo                          watch it for 20 seconds
+      acs-credential demo --entra                  the same with a sign-in to Entra
+      acs-credential demo --seconds 60             the same at a third of the pace
+      acs-credential demo --backend trio           on trio instead of asyncio
+      acs-credential demo | cat                    a line for each thing that happens
+      acs-credential demo --json | tail -n 1       the sums alone, for a program
+
+    \b
+    Exit status:
+      0  no request failed        130  ended by Ctrl-C
+      1  a request failed,        143  ended by SIGTERM
+         nobody signed in, or
+      2  it could not be run      141  nobody reads the output any more
+    """  # noqa: D301 - click's mark is the character, not its escape
+    from ._run import show
+
+    return show(seconds, backend, entra=entra, as_json=as_json)

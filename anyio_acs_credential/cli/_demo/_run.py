@@ -1,0 +1,80 @@
+"""Running the demonstration where somebody watches."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from ... import SignInRequiredError
+from .._running import run
+from .._view import drawing, find_terminal, lines, live
+from ._plain import event_as_json, event_as_line, summary_as_json, summary_as_lines
+from ._scenario import run_demo
+from ._story import Story
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+__all__ = ("show",)
+
+
+def show(seconds: int, backend: str, *, entra: bool, as_json: bool) -> int:
+    """Run the demonstration and show it as it happens.
+
+    Args:
+        seconds: How long it takes.
+        backend: "asyncio" or "trio".
+        entra: Whether its user signs in to Entra.
+        as_json: Whether to show it as JSON lines.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        click.UsageError: when the backend is not installed.
+        click.ClickException: when the sign-in is declined.
+    """
+    story = Story(seconds, entra)
+    try:
+        with _no_proxy(), _output(story, as_json) as draw:
+            return run(partial(_perform, story, draw), backend)
+    except* SignInRequiredError:
+        raise click.ClickException("the sign-in was declined on its page: start again, and leave that alone") from None
+
+
+@contextmanager
+def _no_proxy() -> Iterator[None]:
+    """Keep HTTP clients from a proxy that the environment names: it would not find this machine's loopback."""
+    before = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = "127.0.0.1"
+    try:
+        yield
+    finally:
+        del os.environ["no_proxy"]
+        if before is not None:
+            os.environ["no_proxy"] = before
+
+
+async def _perform(story: Story, draw: Callable[[], None]) -> int:
+    await drawing(draw, partial(run_demo, story))
+    return int(story.failed > 0)
+
+
+def _output(story: Story, as_json: bool) -> AbstractContextManager[Callable[[], None]]:
+    from ._live import LEAST_HEIGHT, LEAST_WIDTH, picture, result
+
+    if as_json:
+        return lines(story.events, event_as_json, lambda: summary_as_json(story, story.now()) if story.over else None)
+    console = find_terminal(LEAST_WIDTH, LEAST_HEIGHT)
+    if console is None:
+        return lines(story.events, event_as_line, lambda: summary_as_lines(story, story.now()) if story.over else None)
+    return live(
+        console,
+        lambda width, height: picture(story, story.now(), width, height),
+        lambda width: result(story, story.now(), width) if story.over else None,
+    )

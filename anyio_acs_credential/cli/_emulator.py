@@ -1,0 +1,113 @@
+"""`acs-credential emulator`."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from contextlib import suppress
+from functools import partial
+from threading import Thread
+from typing import Any
+
+import click
+
+from ._arguments import Seconds, backend_option
+from ._output import complain, say
+
+__all__ = ("emulator",)
+
+_DAY, _YEAR = 86_400, 31_536_000
+_TOLD = ("endpoint", "connection_string", "authority", "tenant_id", "client_id", "client_secret", "ca_file")
+
+
+@click.command(short_help="Run the emulator for tests in any language.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default="a free one", help="On 127.0.0.1, over TLS."
+)
+@click.option("--token-lifetime", type=Seconds(1, _YEAR), help="Seconds that every access token lives.")
+@click.option("--entra-token-lifetime", type=Seconds(1, _YEAR), help="Seconds that every Entra token lives.")
+@click.option("--device-code-interval", type=Seconds(1, 60), help="Seconds between two questions about a device code.")
+@click.option("--device-code-lifetime", type=Seconds(1, _DAY), help="Seconds that a device code lives.")
+@click.option("--sign-in-as", metavar="NAME", help="Who signs in at the sign-in page without being asked.")
+@backend_option
+def emulator(port: int, sign_in_as: str | None, backend: str, **lifetimes: Any) -> int:
+    """Run an emulator of Communication Services and of an Entra tenant on this machine, for tests in any language.
+
+    When it is ready, it prints one line of JSON: endpoint, connection_string, authority, tenant_id, client_id,
+    client_secret, and ca_file, the certificate authority to trust (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS). It ends on
+    Ctrl-C and SIGTERM, and when its standard input is a pipe that closes, as it does when a test suite dies. Keys,
+    secrets and the authority are made anew each time, and are gone at the end.
+
+    \b
+    Examples:
+      acs-credential emulator                          until Ctrl-C, on a free port
+      acs-credential emulator --port 8443              on this one
+      acs-credential emulator --token-lifetime 5       with tokens that end soon
+      acs-credential emulator > emulator.json &        for a shell; see jq -r .connection_string
+    \b
+      const { spawn } = require("node:child_process");
+      const emulator = spawn("acs-credential", ["emulator"]);   // ends with this process
+      emulator.stdout.once("data", (line) => JSON.parse(line).connection_string);
+
+    \b
+    Exit status:
+      0  it was ended after it was ready       130  ended by Ctrl-C before
+      1  the port is taken                     143  ended by SIGTERM before
+      2  an argument is wrong                  141  nobody reads the output any more
+    """  # noqa: D301 - click's mark is the character, not its escape
+    from ._running import run
+
+    settings = {name: value for name, value in lifetimes.items() if value is not None}
+    ready: list[str] = []
+    status = run(partial(_serve, ready, sign_in_as, port=port, **settings), backend)
+    return 0 if ready else status
+
+
+async def _serve(ready: list[str], sign_in_as: str | None, **settings: Any) -> int:
+    from anyio import sleep_forever
+
+    from ..emulator import open_emulator
+
+    try:
+        async with open_emulator(**settings) as running:
+            running.sign_in_as = sign_in_as
+            ready.append(json.dumps({name: getattr(running, name) for name in _TOLD}))
+            say(ready[0])
+            if sys.stderr is not None and sys.stderr.isatty():
+                complain(f"ready at {running.endpoint}; set SSL_CERT_FILE={running.ca_file}; Ctrl-C ends")
+            pipe = _pipe_at_standard_input()
+            await (sleep_forever() if pipe is None else _until_closed(pipe))
+    except OSError as error:
+        raise click.ClickException(error.strerror or str(error)) from None
+    return 0
+
+
+def _pipe_at_standard_input() -> int | None:
+    """Its descriptor; None where it is a terminal or a file, or closed, which say nothing of who started us."""
+    try:
+        descriptor = sys.stdin.fileno()
+        mode = os.fstat(descriptor).st_mode
+    except (AttributeError, OSError):
+        return None
+    return descriptor if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None  # node makes sockets
+
+
+async def _until_closed(pipe: int) -> None:
+    """Wait until whoever holds the other end of the pipe closes it, or dies."""
+    from anyio import Event, RunFinishedError, from_thread
+    from anyio.lowlevel import current_token
+
+    closed, loop = Event(), current_token()
+
+    def read() -> None:
+        with suppress(OSError):
+            while os.read(pipe, 4096):
+                pass
+        with suppress(RunFinishedError):
+            from_thread.run_sync(closed.set, token=loop)
+
+    # Not a worker thread: nothing but a daemon is left behind in a read that cannot be cancelled.
+    Thread(target=read, daemon=True).start()
+    await closed.wait()

@@ -1,0 +1,56 @@
+"""Standard output that fails, and standard error: one line, or silence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from errno import EPIPE
+
+__all__ = ("OutputError", "complain", "discard_output", "require_output", "say")
+
+
+class OutputError(Exception):
+    """Standard output takes no more.
+
+    Attributes:
+        is_unread: Whether that is because nobody reads it any more.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"the output cannot be written ({error.strerror}): send it elsewhere")
+        self.is_unread = error.errno == EPIPE
+
+
+def say(text: str) -> None:
+    """Write a line to standard output, at once.
+
+    Raises:
+        OutputError: when it cannot be written.
+    """
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputError(error) from None
+
+
+def complain(text: str) -> None:
+    """Write a line to standard error, which may be closed or full: there is nobody else to tell."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(f"acs-credential: {text}\n")
+            sys.stderr.flush()
+
+
+def require_output() -> None:
+    """Put a standard output that goes nowhere in the place of a closed one, as after `>&-`."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for as long as the process lives
+
+
+def discard_output() -> None:
+    """Keep the interpreter's last flush from failing, and saying so."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,62 @@
+"""Running what waits, until it ends or a signal comes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from contextlib import ExitStack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import anyio
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+__all__ = ("run",)
+
+_SIGNALLED = 128
+
+# Without a handler, Python would print the library's warnings into what a command shows, which tells the same.
+logging.getLogger("anyio_acs_credential").addHandler(logging.NullHandler())
+
+
+def run(work: Callable[[], Awaitable[int]], backend: str) -> int:
+    """Run an async function, which SIGINT and SIGTERM cancel.
+
+    Args:
+        work: Gives the exit status.
+        backend: "asyncio" or "trio".
+
+    Returns:
+        That status, or the one of a program that the signal ended.
+
+    Raises:
+        click.UsageError: when the backend is not installed.
+    """
+    if not find_spec(backend):
+        raise click.UsageError(f'{backend} is not installed: pip install "anyio-acs-credential[{backend}]".')
+    return anyio.run(_until_signalled, work, backend=backend)
+
+
+async def _until_signalled(work: Callable[[], Awaitable[int]]) -> int:
+    stopped: list[int] = []
+    status = 0
+    with ExitStack() as stack:  # left after the task group, so that an impatient second Ctrl-C changes nothing
+        async with anyio.create_task_group() as group:
+            try:
+                signals = stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+            except NotImplementedError:
+                pass  # asyncio on Windows: there, Ctrl-C raises KeyboardInterrupt
+            else:
+                group.start_soon(_stop, signals, stopped, group.cancel_scope)
+            status = await work()
+            group.cancel_scope.cancel()
+    return _SIGNALLED + stopped[0] if stopped else status
+
+
+async def _stop(signals: AsyncIterator[signal.Signals], stopped: list[int], scope: anyio.CancelScope) -> None:
+    async for number in signals:
+        stopped.append(number)
+        scope.cancel()

@@ -1,0 +1,102 @@
+"""Showing events while something runs: lines, or a picture on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from ._output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from rich.console import Console, RenderableType
+
+__all__ = ("drawing", "find_terminal", "lines", "live")
+
+EventT = TypeVar("EventT")
+
+_FRAME = 0.08  # seconds between two drawings
+
+
+async def drawing(draw: Callable[[], None], work: Callable[[], Awaitable[object]]) -> None:
+    """Do the work, and draw all the while."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(_redraw, draw)
+        await work()
+        group.cancel_scope.cancel()
+
+
+async def _redraw(draw: Callable[[], None]) -> None:
+    while True:
+        draw()
+        await anyio.sleep(_FRAME)
+
+
+@contextmanager
+def lines(
+    events: Sequence[EventT], show: Callable[[EventT], str], summary: Callable[[], str | None] = lambda: None
+) -> Iterator[Callable[[], None]]:
+    """A line for each event.
+
+    Args:
+        events: What has happened, and grows.
+        show: The line of one.
+        summary: What is said at the end, if anything is.
+
+    Yields:
+        What says what has happened since it was called last.
+    """
+    shown = 0
+
+    def draw() -> None:
+        nonlocal shown
+        while shown < len(events):
+            shown += 1
+            say(show(events[shown - 1]))
+
+    yield draw
+    draw()
+    if (text := summary()) is not None:
+        say(text)
+
+
+def find_terminal(least_width: int, least_height: int) -> Console | None:
+    """The terminal at standard output, if a picture of that size can be shown there."""
+    from rich.console import Console
+
+    console = Console()
+    # FORCE_COLOR makes rich take a pipe for a terminal.
+    is_terminal = sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal
+    has_room = console.width >= least_width and console.height >= least_height
+    return console if is_terminal and has_room and not console.options.ascii_only else None
+
+
+@contextmanager
+def live(
+    console: Console,
+    picture: Callable[[int, int], RenderableType],
+    result: Callable[[int], RenderableType | None] = lambda _: None,
+) -> Iterator[Callable[[], None]]:
+    """A picture on the terminal's second screen, which leaves the first as it was.
+
+    Args:
+        console: The terminal.
+        picture: What to show, so many columns wide and rows high.
+        result: What stays at the end, so many columns wide, if anything does.
+
+    Yields:
+        What draws the picture anew.
+    """
+    from rich.live import Live
+
+    def draw() -> None:
+        screen.update(picture(console.width, console.height), refresh=True)
+
+    with Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as screen:
+        yield draw
+    if (text := result(console.width)) is not None:
+        console.print(text)

@@ -1,0 +1,101 @@
+"""A credential as a picture for the terminal: a pure function of what it has told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.padding import Padding
+from rich.text import Text
+
+from ..._schedule import TokenState
+from .._pieces import bar, empty_bar, log_line, renewal_mark
+from .._times import clock_time, date_and_time, span
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ... import CredentialStatistics
+    from ._log import Entry, HeldToken, Log
+
+__all__ = ("LEAST_HEIGHT", "LEAST_WIDTH", "picture")
+
+LEAST_WIDTH, LEAST_HEIGHT = 60, 16
+_WIDEST = 118
+_MARKS = {
+    "sign_in_asked": ("?", "bold yellow"),
+    "signed_in": ("✓", "blue"),
+    "refresh_succeeded": ("✓", "green"),
+    "refresh_failed": ("✗", "red"),
+    "token_expired": ("▼", "bold red"),
+}
+_STYLES = {TokenState.FRESH: "bold green", TokenState.STALE: "bold yellow", TokenState.EXPIRED: "bold red"}
+
+
+def picture(log: Log, now: float, width: int, height: int) -> RenderableType:
+    """The credential as it stands.
+
+    Args:
+        log: What it has told.
+        now: Unix seconds.
+        width: Columns of the terminal.
+        height: Its rows.
+    """
+    width = min(width, _WIDEST) - 4
+    whose = "a user" if log.credential is None else log.credential.identity or "a user"
+    parts = [_line((f"The credential of {whose}", "bold")), _line((f"at {log.endpoint}   Ctrl-C ends", "dim")), Text()]
+    if log.credential is None:
+        parts += _beginning(log)
+    else:
+        parts += _credential(log.credential.statistics(), log.held, now, width)
+    return Padding(Group(*parts, Text(), *map(_entry, log.entries[len(parts) + 3 - height :])), (1, 2, 0, 2))
+
+
+def _line(*parts: tuple[str, str] | str) -> Text:
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+
+
+def _beginning(log: Log) -> list[Text]:
+    """What there is to do before there is a credential."""
+    asked = [entry for entry in log.entries if entry.kind == "sign_in_asked"]
+    return [_line((f"? {asked[-1].text}", "bold yellow") if asked else ("… making ready", "bold"))]
+
+
+def _credential(stands: CredentialStatistics, held: HeldToken | None, now: float, width: int) -> list[Text]:
+    return [
+        _line((stands.state.name.lower(), _STYLES[stands.state]), f"   {_end(stands, now)}"),
+        *(_life(held, now, width) if held else [empty_bar(width), Text()]),
+        Text(),
+        _line("next token    ", (_next(stands, now), "bold")),
+        _line("rounds        ", (f"{stands.refreshes}", "bold"), " succeeded, ", _failures(stands)),
+    ]
+
+
+def _end(stands: CredentialStatistics, now: float) -> str:
+    if stands.expires_on is None:
+        return "there is no token yet"
+    left = stands.expires_on - now
+    return f"the token ends at {date_and_time(stands.expires_on)}, in {span(left)}"
+
+
+def _life(held: HeldToken, now: float, width: int) -> list[Text]:
+    life = max(held.expires_on - held.at, 1)
+    due = min((held.expires_on - held.renew_at) / life, 1.0)
+    part = min(max((held.expires_on - now) / life, 0.0), 1.0)
+    return [bar(part, due, width), renewal_mark(due, width)]
+
+
+def _next(stands: CredentialStatistics, now: float) -> str:
+    if stands.next_refresh_at is None or stands.next_refresh_at <= now:
+        return "now"
+    return f"in {span(stands.next_refresh_at - now)}, at {clock_time(stands.next_refresh_at)}"
+
+
+def _failures(stands: CredentialStatistics) -> tuple[str, str]:
+    if stands.consecutive_failures:
+        return f"{stands.failures} failed, the last {stands.consecutive_failures} in a row", "bold red"
+    return f"{stands.failures} failed", ""
+
+
+def _entry(entry: Entry) -> Text:
+    return log_line(clock_time(entry.at), *_MARKS.get(entry.kind, ("·", "")), entry.text)

@@ -1,0 +1,94 @@
+"""What a credential has told so far: it is written here, and the views read it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..._events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
+from ..._redaction import redact
+from .._times import date_and_time, span
+
+if TYPE_CHECKING:
+    from ... import CommunicationTokenCredential, CredentialEvent
+
+__all__ = ("Entry", "HeldToken", "Log")
+
+
+class Entry(NamedTuple):
+    """Something that happened. Times are Unix seconds, here and below."""
+
+    at: float
+    kind: str
+    text: str
+    details: dict[str, float | str | bool | None]
+
+
+class HeldToken(NamedTuple):
+    """When the held token was received, is to be renewed, and ends."""
+
+    at: float
+    renew_at: float
+    expires_on: float
+
+
+@dataclass
+class Log:
+    """One credential's history.
+
+    Attributes:
+        endpoint: The resource's address.
+        entries: What happened, in order.
+        held: The held token.
+        credential: Whose history it is; None while its user is made or signs in.
+    """
+
+    endpoint: str
+    entries: list[Entry] = field(default_factory=list)
+    held: HeldToken | None = None
+    credential: CommunicationTokenCredential | None = None
+
+    def note(self, kind: str, text: str, **details: float | str | bool | None) -> None:
+        """Something happened just now."""
+        if self.credential is not None:
+            now = self.credential.statistics()
+            details |= {"state": now.state.name.lower(), "refreshes": now.refreshes, "failures": now.failures}
+        self.entries.append(Entry(time.time(), kind, text, details))
+
+    def observe(self, event: CredentialEvent) -> None:
+        """What the credential tells."""
+        match event:
+            case RefreshStarted(forced=forced):
+                self.note("refresh_started", "asking for a token", forced=forced)
+            case RefreshSucceeded(expires_on=expires_on, next_refresh_at=next_refresh_at):
+                self._hold(expires_on, next_refresh_at)
+            case RefreshFailed():
+                self._fail(event)
+            case TokenExpired(expires_on=expires_on):
+                self.note("token_expired", "the token has ended, and there is no newer one", expires_on=expires_on)
+            case CredentialClosed():
+                self.note("credential_closed", "closed")
+
+    def _hold(self, expires_on: int, next_refresh_at: float | None) -> None:
+        now, renew_at = time.time(), next_refresh_at or expires_on
+        self.held = HeldToken(now, renew_at, expires_on)
+        text = (
+            f"a token until {date_and_time(expires_on)}, for {span(expires_on - now)}; "
+            f"the next in {span(renew_at - now)}"
+        )
+        self.note("refresh_succeeded", text, expires_on=expires_on, next_refresh_at=next_refresh_at)
+
+    def _fail(self, event: RefreshFailed) -> None:
+        message = redact(str(event.error))
+        kind = type(event.error).__name__
+        text = f"no token ({kind}): {message}; again in {span(event.next_attempt_at - time.time())}"
+        self.note(
+            "refresh_failed",
+            text,
+            error=kind,
+            message=message,
+            consecutive_failures=event.consecutive_failures,
+            permanent=event.permanent,
+            next_attempt_at=event.next_attempt_at,
+        )

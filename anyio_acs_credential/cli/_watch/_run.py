@@ -1,0 +1,61 @@
+"""Watching a credential until somebody ends it."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from anyio import sleep_forever
+
+from .._running import run
+from .._view import drawing, find_terminal, lines, live
+from ._log import Log
+from ._plain import entry_as_json, entry_as_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from ._users import EntraUser, ResourceUser
+
+__all__ = ("show",)
+
+
+def show(user: ResourceUser | EntraUser, backend: str, *, as_json: bool) -> int:
+    """Show what a user's credential does, as it does it.
+
+    Args:
+        user: Whose credential it is.
+        backend: "asyncio" or "trio".
+        as_json: Whether to show it as JSON lines.
+
+    Returns:
+        The exit status.
+    """
+    log = Log(user.endpoint)
+    with _output(log, as_json) as draw:
+        return run(partial(_perform, user, log, draw), backend)
+
+
+async def _perform(user: ResourceUser | EntraUser, log: Log, draw: Callable[[], None]) -> int:
+    await drawing(draw, partial(_watch, user, log))
+    return 0
+
+
+async def _watch(user: ResourceUser | EntraUser, log: Log) -> None:
+    async with user.ready(log) as make_credential:
+        log.credential = make_credential(observer=log.observe)
+        async with log.credential:
+            await sleep_forever()
+
+
+def _output(log: Log, as_json: bool) -> AbstractContextManager[Callable[[], None]]:
+    from ._live import LEAST_HEIGHT, LEAST_WIDTH, picture
+
+    if as_json:
+        return lines(log.entries, entry_as_json)
+    console = find_terminal(LEAST_WIDTH, LEAST_HEIGHT)
+    if console is None:
+        return lines(log.entries, entry_as_line)
+    return live(console, lambda width, height: picture(log, time.time(), width, height))

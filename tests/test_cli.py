@@ -10,11 +10,12 @@ import runpy
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from command_line import ESCAPE, ON_POSIX, PseudoTerminal, a_terminal, restored, start
 from entra_users import skip_pauses
 
 from anyio_acs_credential import CommunicationIdentityClient, SignInRequiredError
@@ -25,18 +26,16 @@ pytest.importorskip("click", reason="the command line is an extra")
 rich_console = pytest.importorskip("rich.console", reason="the live view is an extra")
 
 from anyio_acs_credential.cli._demo import _run, _users  # noqa: E402 - they need what the extras bring
-from anyio_acs_credential.cli._demo._scenario import _http_client, _Scenario, run_demo  # noqa: E402
 from anyio_acs_credential.cli._demo._live import LEAST_HEIGHT, LEAST_WIDTH, headline, picture, result  # noqa: E402
 from anyio_acs_credential.cli._demo._report import Report  # noqa: E402
+from anyio_acs_credential.cli._demo._scenario import _http_client, _Scenario, run_demo  # noqa: E402
 from anyio_acs_credential.emulator import open_emulator  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
 SECONDS = 10
-COMMAND = [sys.executable, "-m", "anyio_acs_credential", "demo", "--seconds", str(SECONDS)]
-ON_POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor pseudo-terminals")
-ESCAPE = "\x1b"
+DEMO = ["demo", "--seconds", str(SECONDS)]
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -400,26 +399,6 @@ def test_no_proxy_is_asked_for_the_loopback(
     assert os.environ.get("no_proxy") == before
 
 
-class Terminal(io.StringIO):
-    """What is written to it, as to a terminal."""
-
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
-
-
-def a_terminal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Terminal:
-    """Standard output as a terminal, for the rest of the test."""
-    for name, value in ({"TERM": "xterm", "COLUMNS": "80", "LINES": "24"} | environment).items():
-        monkeypatch.setenv(name, value)
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
-    return terminal
-
-
 def test_a_terminal_gets_a_picture_and_keeps_the_result(
     a_scenario: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -531,6 +510,9 @@ def test_a_pipe_that_nobody_reads_ends_it(
         (["demo", "extra"], "unexpected extra argument"),
         (["dmeo"], "acs-credential --help"),
         (["--nonsense"], "acs-credential --help"),
+        (["inspect", "a", "endpoint=https://x;accesskey=c2VjcmV0"], "accesskey=[redacted]"),
+        (["inspect", "a", "eyJhbGciOiJSUzI1NiJ9.eyJhIjoxfQ.c2VjcmV0"], "([redacted])"),
+        (["inspect", "a", "c2VjcmV0" * 8], "([redacted])"),
     ],
 )
 def test_nonsense_is_answered_with_the_fix(arguments: list[str], fix: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -540,6 +522,7 @@ def test_nonsense_is_answered_with_the_fix(arguments: list[str], fix: str, capsy
     assert err.count("\n") == 1
     assert err.startswith("acs-credential: ")
     assert fix in err
+    assert "c2VjcmV0" not in err
 
 
 @pytest.mark.parametrize(
@@ -624,85 +607,23 @@ def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 # The whole, as a process
 
 
-def start(*arguments: str, **options: object) -> subprocess.Popen[str]:
+def start_demo(*arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9"}  # where nobody listens: it is not to be used
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment, **options}
-    return subprocess.Popen([*COMMAND, *arguments], text=True, **options)  # type: ignore[call-overload, no-any-return]  # noqa: S603
-
-
-class PseudoTerminal:
-    """A terminal of 80 by 24, and the demonstration in it."""
-
-    def __init__(self, *arguments: str) -> None:
-        import fcntl
-        import pty
-        import struct
-        import termios
-
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
-        environment |= {"TERM": "xterm-256color", "NO_COLOR": "1", "PYTHONUTF8": "1"}
-        self.process = start(
-            *arguments,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment,
-            start_new_session=True,
-            preexec_fn=_own_terminal,
-        )
-        os.close(slave)
-        self.seen = ""
-
-    def read(self, until: str | None = None) -> None:
-        """Read until the text was seen, or to the end."""
-        while until is None or until not in self.seen:
-            try:
-                chunk = os.read(self._master, 65536)
-            except OSError:  # Linux's way to say that nobody has it open any more
-                chunk = b""
-            if not chunk:
-                assert until is None
-                return
-            self.seen += chunk.decode("utf-8", "replace")
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def close(self) -> None:
-        os.close(self._master)
-
-
-def _own_terminal() -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    return start(*DEMO, *arguments, env=environment)
 
 
 @pytest.fixture
 def pseudo_terminal(request: pytest.FixtureRequest) -> Iterator[PseudoTerminal]:
-    terminal = PseudoTerminal(*getattr(request, "param", ()))
+    terminal = PseudoTerminal(*DEMO, *getattr(request, "param", ()))
     yield terminal
-    with suppress(ProcessLookupError):
-        terminal.process.kill()
-    terminal.process.wait()
     terminal.close()
-
-
-def restored(seen: str) -> bool:
-    """Whether the cursor is visible and the first screen is back."""
-    return seen.rindex(f"{ESCAPE}[?25h") > seen.rindex(f"{ESCAPE}[?25l") and seen.count(
-        f"{ESCAPE}[?1049h"
-    ) == seen.count(f"{ESCAPE}[?1049l")
 
 
 @ON_POSIX
 def test_the_whole(pseudo_terminal: PseudoTerminal) -> None:
     """As a picture, as lines and as JSON: it ends by itself, no request has failed, and no token is shown."""
     pytest.importorskip("trio")
-    plain, as_json, entra = start(), start("--json", "--backend", "trio"), start("--entra")
+    plain, as_json, entra = start_demo(), start_demo("--json", "--backend", "trio"), start_demo("--entra")
     pseudo_terminal.read()
     picture, processes = pseudo_terminal.seen, (plain, as_json, entra)
     outputs, errors = zip(*(process.communicate(timeout=40) for process in processes), strict=True)
@@ -744,8 +665,7 @@ def test_ctrl_c_in_a_terminal(pseudo_terminal: PseudoTerminal, moment: str) -> N
     """It ends long before its time, and leaves the terminal as it was."""
     pseudo_terminal.read(moment)
     pseudo_terminal.type("\x03")
-    pseudo_terminal.read()
-    assert pseudo_terminal.process.wait(5) == 130
+    assert pseudo_terminal.end() == 130
     assert restored(pseudo_terminal.seen)
     assert "Traceback" not in pseudo_terminal.seen
 
@@ -767,7 +687,7 @@ def test_a_signal_in_a_pipe(moment: str, number: int, arguments: list[str]) -> N
     """It ends long before its time, without a word, while somebody is to sign in as well."""
     if "--backend=trio" in arguments:
         pytest.importorskip("trio")
-    with start(*arguments) as process:
+    with start_demo(*arguments) as process:
         assert process.stdout
         assert any(moment in line for line in process.stdout)
         process.send_signal(number)
@@ -778,7 +698,7 @@ def test_a_signal_in_a_pipe(moment: str, number: int, arguments: list[str]) -> N
 @ON_POSIX
 def test_a_reader_that_leaves() -> None:
     """As `| head -n 1` does."""
-    with start() as process:
+    with start_demo() as process:
         assert process.stdout
         assert process.stderr
         process.stdout.readline()

@@ -9,24 +9,38 @@ import click
 if TYPE_CHECKING:
     from .. import ConnectionString
 
-__all__ = ("Seconds", "backend_option", "check_scopes", "connection_option", "require_connection", "user_option")
+__all__ = (
+    "Seconds",
+    "Whole",
+    "backend_option",
+    "check_scopes",
+    "connection_option",
+    "require_connection",
+    "user_option",
+)
 
 backend_option = click.option(
     "--backend", type=click.Choice(["asyncio", "trio"]), default="asyncio", show_default=True, help="The event loop."
 )
 
 
-class Seconds(click.IntRange):
-    """Whole seconds; what is none is answered with what would be."""
+class Whole(click.IntRange):
+    """Whole numbers; what is none is answered with what would be."""
 
-    name = "seconds"
+    name = "numbers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number, if it is in the range."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
-            self.fail(f"give whole seconds from {self.min} to {self.max}, not {value!r}", param, ctx)
+            self.fail(f"give whole {self.name} from {self.min} to {self.max}, not {str(value)[:40]!r}", param, ctx)
+
+
+class Seconds(Whole):
+    """Whole seconds."""
+
+    name = "seconds"
 
 
 def _read_user(_: click.Context, __: click.Parameter, text: str | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from ._arguments import Seconds, backend_option
+from ._arguments import Seconds, Whole, backend_option
 from ._output import complain, say
 
 __all__ = ("emulator",)
@@ -24,7 +24,7 @@ _TOLD = ("endpoint", "connection_string", "authority", "tenant_id", "client_id",
 
 @click.command(short_help="Run the emulator for tests in any language.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, show_default="a free one", help="On 127.0.0.1, over TLS."
+    "--port", type=Whole(0, 65535), default=0, metavar="NUMBER", help="On 127.0.0.1, over TLS; without it, a free one."
 )
 @click.option("--token-lifetime", type=Seconds(1, _YEAR), help="Seconds that every access token lives.")
 @click.option("--entra-token-lifetime", type=Seconds(1, _YEAR), help="Seconds that every Entra token lives.")

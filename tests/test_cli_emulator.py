@@ -161,6 +161,19 @@ def test_a_standard_input_that_is_no_pipe_ends_nothing() -> None:
         process.communicate(timeout=10)
 
 
+@ON_POSIX
+def test_a_standard_input_that_is_closed_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reader(io.StringIO):
+        def write(self, text: str) -> int:
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stdout", reader := Reader())
+    assert main(["emulator"]) == 0
+    assert list(json.loads(reader.getvalue())) == NAMES
+
+
 def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

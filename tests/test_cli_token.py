@@ -105,7 +105,7 @@ def test_the_argument_wins_over_the_environment(
         (["--expires-in", "\u0661h"], "such as 90m"),
         (["--backend", "curio"], "'asyncio', 'trio'"),
         ([NO_TOKEN_NEEDED], "unexpected extra argument"),
-        (["--conection-string", NO_TOKEN_NEEDED], "--connection-string"),
+        (["--connection-text", NO_TOKEN_NEEDED], "--connection-string"),
     ],
 )
 def test_nonsense_is_answered_with_the_fix(arguments: list[str], fix: str, capsys: pytest.CaptureFixture[str]) -> None:

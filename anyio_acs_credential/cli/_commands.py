@@ -39,7 +39,7 @@ def run(arguments: Sequence[str] | None) -> int:
     try:
         status: int | None = _group.main(arguments, prog_name=_NAME, standalone_mode=False)
     except BaseException as error:  # noqa: BLE001, ASYNC103 - what is not known is raised again
-        return _explain(_the_one_that_counts(error))
+        return _explain(_the_one_that_counts(error))  # noqa: ASYNC104 - likewise
     return status or 0
 
 

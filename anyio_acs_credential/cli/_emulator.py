@@ -65,7 +65,7 @@ def emulator(port: int, sign_in_as: str | None, backend: str, **lifetimes: Any) 
     return 0 if ready else status
 
 
-async def _serve(ready: list[str], sign_in_as: str | None, **settings: Any) -> int:
+async def _serve(ready: list[str], sign_in_as: str | None, **settings: Any) -> None:
     from anyio import sleep_forever
 
     from ..emulator import open_emulator
@@ -81,7 +81,6 @@ async def _serve(ready: list[str], sign_in_as: str | None, **settings: Any) -> i
             await (sleep_forever() if pipe is None else _until_closed(pipe))
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from None
-    return 0
 
 
 def _pipe_at_standard_input() -> int | None:

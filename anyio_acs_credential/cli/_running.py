@@ -22,11 +22,11 @@ _SIGNALLED = 128
 logging.getLogger("anyio_acs_credential").addHandler(logging.NullHandler())
 
 
-def run(work: Callable[[], Awaitable[int]], backend: str) -> int:
+def run(work: Callable[[], Awaitable[int | None]], backend: str) -> int:
     """Run an async function, which SIGINT and SIGTERM cancel.
 
     Args:
-        work: Gives the exit status.
+        work: Gives the exit status; None is 0.
         backend: "asyncio" or "trio".
 
     Returns:
@@ -40,7 +40,7 @@ def run(work: Callable[[], Awaitable[int]], backend: str) -> int:
     return anyio.run(_until_signalled, work, backend=backend)
 
 
-async def _until_signalled(work: Callable[[], Awaitable[int]]) -> int:
+async def _until_signalled(work: Callable[[], Awaitable[int | None]]) -> int:
     stopped: list[int] = []
     status = 0
     with ExitStack() as stack:  # left after the task group, so that an impatient second Ctrl-C changes nothing
@@ -51,7 +51,7 @@ async def _until_signalled(work: Callable[[], Awaitable[int]]) -> int:
                 pass  # asyncio on Windows: there, Ctrl-C raises KeyboardInterrupt
             else:
                 group.start_soon(_stop, signals, stopped, group.cancel_scope)
-            status = await work()
+            status = await work() or 0
             group.cancel_scope.cancel()
     return _SIGNALLED + stopped[0] if stopped else status
 

@@ -88,7 +88,7 @@ def token(
 
 async def _print(
     connection: ConnectionString, scopes: tuple[str, ...], user: str | None, lifetime: timedelta | None, as_json: bool
-) -> int:
+) -> None:
     from ._service import identity_client
 
     async with identity_client(connection) as identities:
@@ -98,7 +98,6 @@ async def _print(
         else:
             issued, whose = await identities.get_token(user, scopes, token_expires_in=lifetime), user
     _say(issued, user, whose, as_json)
-    return 0
 
 
 def _say(issued: AccessToken, user: str, whose: str, as_json: bool) -> None:

@@ -42,9 +42,10 @@ def show(seconds: int, backend: str, *, entra: bool, as_json: bool) -> int:
     story = Story(seconds, entra)
     try:
         with _no_proxy(), _output(story, as_json) as draw:
-            return run(partial(_perform, story, draw), backend)
+            status = run(partial(drawing, draw, partial(run_demo, story)), backend)
     except* SignInRequiredError:
         raise click.ClickException("the sign-in was declined on its page: start again, and leave that alone") from None
+    return status or int(story.failed > 0)
 
 
 @contextmanager
@@ -58,11 +59,6 @@ def _no_proxy() -> Iterator[None]:
         del os.environ["no_proxy"]
         if before is not None:
             os.environ["no_proxy"] = before
-
-
-async def _perform(story: Story, draw: Callable[[], None]) -> int:
-    await drawing(draw, partial(run_demo, story))
-    return int(story.failed > 0)
 
 
 def _output(story: Story, as_json: bool) -> AbstractContextManager[Callable[[], None]]:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..._events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
+from ..._events import RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
 from ..._redaction import redact
 from .._times import date_and_time, span
 
@@ -67,7 +67,7 @@ class Log:
                 self._fail(event)
             case TokenExpired(expires_on=expires_on):
                 self.note("token_expired", "the token has ended, and there is no newer one", expires_on=expires_on)
-            case CredentialClosed():
+            case _:  # CredentialClosed
                 self.note("credential_closed", "closed")
 
     def _hold(self, expires_on: int, next_refresh_at: float | None) -> None:

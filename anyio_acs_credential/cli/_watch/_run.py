@@ -35,12 +35,7 @@ def show(user: ResourceUser | EntraUser, backend: str, *, as_json: bool) -> int:
     """
     log = Log(user.endpoint)
     with _output(log, as_json) as draw:
-        return run(partial(_perform, user, log, draw), backend)
-
-
-async def _perform(user: ResourceUser | EntraUser, log: Log, draw: Callable[[], None]) -> int:
-    await drawing(draw, partial(_watch, user, log))
-    return 0
+        return run(partial(drawing, draw, partial(_watch, user, log)), backend)
 
 
 async def _watch(user: ResourceUser | EntraUser, log: Log) -> None:

@@ -44,7 +44,7 @@ class EntraCredential(AsyncContextManagerMixin):
         self._msal = msal
         self._shares_cache = shares_cache
         self._account: str | None = None
-        self.sign_ins = 0
+        self.sign_ins: int = 0
         self._grants: dict[tuple[str, ...], Grant] = {}
         self._flights = Flights[Grant]()
 

@@ -212,7 +212,8 @@ async def test_trio_service_ends_while_a_client_waits_for_the_token() -> None:
     """By SIGTERM, as a container's; the client is hung up on."""
 
     async def ask(address: str) -> None:
-        assert await ask_trio(address) == ""
+        with suppress(anyio.BrokenResourceError):  # where its topic was not read yet
+            assert await ask_trio(address) == ""
 
     async with (
         anyio.create_task_group() as group,

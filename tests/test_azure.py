@@ -18,6 +18,7 @@ import anyio
 import httpx
 import pytest
 import trustme
+from acs_users import a_user
 from azure.core import AsyncPipelineClient
 from azure.core.credentials import AccessToken as AzureAccessToken
 from azure.core.credentials import AccessTokenInfo as AzureAccessTokenInfo
@@ -36,7 +37,6 @@ from servers import answer, head, serve
 
 from anyio_acs_credential import (
     AccessToken,
-    CommunicationIdentityClient,
     CommunicationTokenCredential,
     CredentialNotEnteredError,
 )
@@ -78,19 +78,6 @@ def transport(anyio_backend_name: str) -> Any:
     from azure.core.pipeline.transport import AioHttpTransport
 
     return AioHttpTransport
-
-
-@asynccontextmanager
-async def a_user() -> AsyncGenerator[tuple[Emulator, CommunicationTokenCredential, CommunicationIdentityClient, Any]]:
-    """An emulator, and a credential of a user there, with the identity client that it refreshes from."""
-    async with open_emulator() as emulator, httpx.AsyncClient(verify=emulator.ssl_context) as http:
-        client = CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http)
-        async with client:
-            user = await client.create_user()
-            refresher = partial(client.get_token, user, ["chat"])
-            async with CommunicationTokenCredential(token_refresher=refresher) as credential:
-                await credential.get_token()
-                yield emulator, credential, client, user
 
 
 def a_client(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import httpx2
 import pytest
+from acs_users import a_user
 
 import anyio_acs_credential.httpx2
 from anyio_acs_credential import (
     AccessToken,
     BearerAuth,
-    CommunicationIdentityClient,
     CommunicationTokenCredential,
     CredentialUsageError,
     TokenRefreshError,
@@ -33,18 +31,6 @@ CLIENTS = [
 ]
 both = pytest.mark.parametrize(("client_class", "auth_class"), CLIENTS)
 LATER = 4_102_444_800
-
-
-@asynccontextmanager
-async def a_user() -> AsyncIterator[tuple[Emulator, CommunicationTokenCredential, CommunicationIdentityClient, Any]]:
-    """An emulator, and a credential of a user there, with the identity client that it refreshes from."""
-    async with open_emulator() as emulator, httpx.AsyncClient(verify=emulator.ssl_context) as http:
-        client = CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http)
-        async with client:
-            user = await client.create_user()
-            refresher = partial(client.get_token, user, ["chat"])
-            async with CommunicationTokenCredential(token_refresher=refresher) as credential:
-                yield emulator, credential, client, user
 
 
 def count(emulator: Emulator, part: str) -> int:

@@ -32,7 +32,9 @@ def _patient_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {"debug": True, "loop_factory": _patient_loop})}
+# The debug mode of asyncio doubles the time of its tests: one Python is enough to see what it finds.
+DEBUG = sys.version_info >= (3, 13)
+BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {"debug": DEBUG, "loop_factory": _patient_loop})}
 
 if sys.version_info >= (3, 12):
 

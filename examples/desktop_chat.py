@@ -16,13 +16,7 @@ from collections.abc import Callable
 import anyio
 import httpx
 
-from anyio_acs_credential import (
-    DEFAULT_SCOPE,
-    BearerAuth,
-    CommunicationTokenCredential,
-    SignInRequiredError,
-    TokenSourceError,
-)
+from anyio_acs_credential import DEFAULT_SCOPE, BearerAuth, CommunicationTokenCredential, TokenSourceError
 from anyio_acs_credential.entra import InteractiveBrowserCredential
 
 API = {"api-version": "2024-03-07"}
@@ -49,8 +43,6 @@ async def main(*topics: str, open_browser: Callable[[str], object] = webbrowser.
         print("Sign in with the browser that opens now.", flush=True)
         try:
             await person.sign_in(DEFAULT_SCOPE)
-        except SignInRequiredError:
-            sys.exit("Nobody signed in. Start the program again to try once more.")
         except TokenSourceError as error:
             sys.exit(f"Signing in did not work: {error}")
         await open_threads(person, topics)

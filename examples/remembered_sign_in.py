@@ -1,9 +1,6 @@
 """A command that remembers who signed in: its tokens are kept in the system's keyring, and nowhere else.
 
-Entra's refresh tokens are as good as the person, for weeks. They are written only where the system encrypts them: with
-DPAPI on Windows, in the Keychain on macOS, in the keyring (libsecret) on Linux. Where there is none of these, the
-program says why, and forgets them at its end: it never writes them in plain text. It needs `pip install
-msal-extensions`.
+They are as good as the person, for weeks: where the system cannot encrypt them, this says why, and forgets them.
 
     export ACS_ENDPOINT='https://<resource>.communication.azure.com'
     export ENTRA_AUTHORITY='https://login.microsoftonline.com/<tenant id>/v2.0'
@@ -52,9 +49,8 @@ async def main() -> None:
             await person.get_token(DEFAULT_SCOPE)
         except SignInRequiredError:
             await person.sign_in(DEFAULT_SCOPE)
-        async with CommunicationTokenCredential(
-            resource_endpoint=os.environ["ACS_ENDPOINT"], token_credential=person
-        ) as credential:
+        endpoint = os.environ["ACS_ENDPOINT"]
+        async with CommunicationTokenCredential(resource_endpoint=endpoint, token_credential=person) as credential:
             token = await credential.get_token()
             print(f"{credential.identity} has {token}")
 

@@ -14,63 +14,36 @@ import sys
 
 import anyio
 
-from anyio_acs_credential import (
-    CommunicationTokenCredential,
-    CredentialEvent,
-    RefreshFailed,
-    SignInRequiredError,
-    TokenRefreshError,
-    TokenSourceError,
-)
+from anyio_acs_credential import CommunicationTokenCredential, SignInRequiredError, TokenRefreshError, TokenSourceError
 from anyio_acs_credential.entra import DeviceCodeCredential
 
 SCOPE = "https://auth.msft.communication.azure.com/TeamsExtension.ManageCalls"
 
 
-class SignIn:
-    """Notices that only a person can help, and has the person sign in."""
-
-    def __init__(self, person: DeviceCodeCredential) -> None:
-        self._person = person
-        self._wanted = anyio.Event()
-
-    def observe(self, event: CredentialEvent) -> None:
-        """Take note. It is called with each event of the credential, and must not block."""
-        match event:
-            case RefreshFailed(error=SignInRequiredError()):
-                self._wanted.set()
-
-    async def repeat(self, credential: CommunicationTokenCredential) -> None:
-        """Sign in as often as it is wanted. A code that nobody entered is followed by another."""
-        while True:
-            await self._wanted.wait()
+async def keep_signed_in(person: DeviceCodeCredential, credential: CommunicationTokenCredential) -> None:
+    """Show another code where Entra wants the person again. It looks once a second."""
+    while True:
+        await anyio.sleep(1)
+        if isinstance(credential.statistics().last_error, SignInRequiredError):
             try:
-                await self._person.sign_in(SCOPE)
-                self._wanted = anyio.Event()
+                await person.sign_in(SCOPE)
                 await credential.refresh()
             except (TokenSourceError, TokenRefreshError) as error:
                 print(f"not signed in yet: {error}", flush=True)
-                await anyio.sleep(10)
 
 
 async def main(seconds: float) -> None:
     """Sign in, and be a bot for so many seconds."""
+    endpoint, scopes = os.environ["ACS_ENDPOINT"], [SCOPE]
     async with DeviceCodeCredential(os.environ["ENTRA_CLIENT_ID"], authority=os.environ["ENTRA_AUTHORITY"]) as person:
-        try:
-            await person.sign_in(SCOPE)
-        except TokenSourceError as error:
-            sys.exit(f"Signing in did not work: {error}")
-        sign_in = SignIn(person)
+        await person.sign_in(*scopes)
         async with (
             CommunicationTokenCredential(
-                resource_endpoint=os.environ["ACS_ENDPOINT"],
-                token_credential=person,
-                scopes=(SCOPE,),
-                observer=sign_in.observe,
+                resource_endpoint=endpoint, token_credential=person, scopes=scopes
             ) as credential,
             anyio.create_task_group() as group,
         ):
-            group.start_soon(sign_in.repeat, credential)
+            group.start_soon(keep_signed_in, person, credential)
             with anyio.move_on_after(seconds):
                 async for token in credential.updates():
                     print(f"{credential.identity} goes on with {token}", flush=True)  # here: hand it to the call

@@ -508,7 +508,10 @@ async def test_what_misuse_is_told() -> None:
     with pytest.raises(CredentialUsageError) as left:
         await credential.__aexit__(None, None, None)
     assert [str(caught.value) for caught in (early, twice, own_thread, other_loop, empty, mistyped, late, left)] == [
-        "the credential renews its token only inside its block: use `async with credential:` first",
+        (
+            "the credential renews its token only inside its block: use `async with credential:` first, once, "
+            "where the program starts (a web app's lifespan), and inject it"
+        ),
         "the credential is open already: enter it once, where the program starts, and inject it",
         "the event loop's own thread would wait for itself here: await get_token()",
         OTHER_LOOP,

@@ -80,7 +80,7 @@ async def started(name: str, *, hang: bool = False, **changes: str) -> AsyncGene
         async with process:
             text, output = "", TextReceiveStream(process.stdout)
             try:
-                while not (listening := re.search(r"127\.0\.0\.1:\d+(?=\D)", text)):
+                while not (listening := re.search(r"(?<!https://)127\.0\.0\.1:\d+(?=\D)", text)):
                     text += await output.receive()
                 program = Program(process, listening[0], emulator)
                 yield program
@@ -154,6 +154,14 @@ def new_cell(name: str, source: str) -> dict[str, Any]:
     return {"cell_type": "code", "execution_count": None, "id": name, "metadata": {}, "outputs": [], "source": source}
 
 
+WEB_APPS: dict[str, Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]] = {
+    "fastapi_app.py": lambda client: client.post("/threads/Lunch"),
+    "litestar_app.py": lambda client: client.post("/threads/Lunch"),
+    "quart_app.py": lambda client: client.post("/threads/Lunch"),
+    "web_api.py": lambda client: client.post("/token"),
+    "web_sign_in.py": lambda client: client.get("/"),
+    "websocket_updates.py": lambda client: client.get("/tokens"),
+}
 SERVERS: dict[str, Callable[[str], Awaitable[str]]] = {
     "agents_bot.py": ask_bot,
     "flask_app.py": ask_flask,
@@ -169,10 +177,8 @@ def hearing_ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_each_is_short() -> None:
-    """A complete program of under 60 lines."""
-    for name in (*SERVERS, "threaded_program.py", "teams_user.py"):
-        assert (EXAMPLES / name).read_text("utf-8").count("\n") < 60, name
+def test_the_notebook_is_short() -> None:
+    """Under 60 lines."""
     assert sum(len(cell["source"]) for cell in read_notebook()["cells"]) < 60
 
 
@@ -204,6 +210,25 @@ async def test_a_server_that_ends_in_the_middle_of_a_refresh(name: str) -> None:
             await post(program.address, "/nowhere")  # it says where it will be a moment before it is there
         while issued(program.emulator) < 1:  # noqa: ASYNC110 - there is no event for it
             await anyio.sleep(0.001)
+
+
+@ON_POSIX
+@ON_ASYNCIO
+async def test_web_apps_run_with_what_their_docstrings_export() -> None:
+    """Each as a process of its own, until Ctrl-C; what it does there is tested in test_example_web.py."""
+    answered = {}
+
+    async def run(name: str) -> None:
+        async with (
+            started(name, LISTENER_KEY="a key") as program,
+            httpx.AsyncClient(base_url=f"http://{program.address}", timeout=20) as client,
+        ):
+            answered[name] = (await WEB_APPS[name](client)).status_code
+
+    async with anyio.create_task_group() as group:
+        for name in WEB_APPS:
+            group.start_soon(run, name)
+    assert list(dict(sorted(answered.items())).values()) == [201, 201, 201, 401, 302, 404]
 
 
 @ON_POSIX

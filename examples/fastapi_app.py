@@ -1,0 +1,57 @@
+"""A FastAPI app whose handlers share one credential: the lifespan opens it once, and each handler is given its client.
+
+Any ASGI server runs it.
+
+    export ACS_CONNECTION_STRING='endpoint=https://<resource>.communication.azure.com/;accesskey=<key>'
+    export ACS_ENDPOINT='https://<resource>.communication.azure.com'
+    python fastapi_app.py 8000
+"""
+
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated, Any
+
+import httpx
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request
+
+from anyio_acs_credential import BearerAuth, CommunicationIdentityClient, CommunicationTokenCredential, CredentialError
+
+
+@asynccontextmanager
+async def lifespan(_app: FastAPI) -> AsyncGenerator[dict[str, Any]]:
+    """Open the credential before the first request, and close it after the last."""
+    async with CommunicationIdentityClient.from_connection_string(os.environ["ACS_CONNECTION_STRING"]) as identity:
+        fetch_token = partial(identity.get_token, await identity.create_user(), ["chat"])
+        async with (
+            CommunicationTokenCredential(token_refresher=fetch_token) as credential,
+            httpx.AsyncClient(base_url=os.environ["ACS_ENDPOINT"], auth=BearerAuth(credential)) as chat,
+        ):
+            yield {"chat": chat}
+
+
+async def chat_of(request: Request) -> httpx.AsyncClient:
+    """The client that the lifespan has opened."""
+    chat: httpx.AsyncClient = request.state.chat
+    return chat
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/threads/{topic}", status_code=201)
+async def open_thread(topic: str, chat: Annotated[httpx.AsyncClient, Depends(chat_of)]) -> dict[str, Any]:
+    """Open a chat thread. Without a valid token, the client is told to come again."""
+    try:
+        answer = await chat.post("/chat/threads?api-version=2024-03-07", json={"topic": topic})
+    except CredentialError as error:
+        raise HTTPException(503, "Try again later.") from error
+    thread: dict[str, Any] = answer.raise_for_status().json()["chatThread"]
+    return thread
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(sys.argv[1]))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         RefreshSucceeded,
         TokenExpired,
     )
+    from ._health import CredentialHealth, HealthStatus, check_health
     from ._httpx_auth import BearerAuth
     from ._pool import CredentialPool
     from .identifiers import (
@@ -65,11 +66,13 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "CredentialClosedError",
     "CredentialError",
     "CredentialEvent",
+    "CredentialHealth",
     "CredentialNotEnteredError",
     "CredentialPool",
     "CredentialStatistics",
     "CredentialUsageError",
     "DEFAULT_SCOPE",
+    "HealthStatus",
     "InvalidIdentifierError",
     "InvalidTokenError",
     "MicrosoftTeamsAppIdentifier",
@@ -89,6 +92,7 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "TokenUnavailableError",
     "TokenUpdates",
     "UnknownIdentifier",
+    "check_health",
     "identifier_from_raw_id",
     "identifier_from_wire",
     "parse_connection_string",
@@ -106,8 +110,10 @@ _LAZY = {
     "ConnectionString": ".identity",
     "CredentialClosed": "._events",
     "CredentialEvent": "._events",
+    "CredentialHealth": "._health",
     "CredentialPool": "._pool",
     "CredentialStatistics": "._events",
+    "HealthStatus": "._health",
     "MicrosoftTeamsAppIdentifier": ".identifiers",
     "MicrosoftTeamsUserIdentifier": ".identifiers",
     "PhoneNumberIdentifier": ".identifiers",
@@ -117,6 +123,7 @@ _LAZY = {
     "TeamsExtensionUserIdentifier": ".identifiers",
     "TokenExpired": "._events",
     "UnknownIdentifier": ".identifiers",
+    "check_health": "._health",
     "identifier_from_raw_id": ".identifiers",
     "identifier_from_wire": ".identifiers",
     "parse_connection_string": ".identity",

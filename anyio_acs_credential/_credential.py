@@ -372,6 +372,11 @@ class CommunicationTokenCredential:
             raise self._unavailable()
         return self._task
 
+    def _misuse(self) -> CredentialError | None:
+        """Why it has no token to give, whatever its source says; None where it is in use, or needs no block."""
+        outside = self._refresher is not None and self._task is None
+        return self._unavailable() if self._closed or outside else None
+
     def _unavailable(self) -> CredentialError:
         entered = self._task is not None
         return _waiting.unavailable_error(closed=self._closed, refreshes=self._refresher is not None, entered=entered)

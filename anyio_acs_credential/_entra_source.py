@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from anyio import current_effective_deadline, current_time, move_on_after, to_thread
@@ -18,7 +18,8 @@ from ._http import Limits, client_factory, send
 from ._scopes import check_scopes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from ._answer import Answer
     from ._attempt import HttpClient
@@ -69,6 +70,8 @@ class EntraSource:
         self._clock = clock
         self._entra: AccessToken | None = None
         self._sign_ins: object = None
+        self.watch: Callable[[str], AbstractContextManager[Callable[[int], object]]] = _unwatched
+        """Entered around each exchange with its address, and told the status of its answer."""
 
     async def __call__(self, claims: str | None = None) -> ExchangedToken:
         """Make a round.
@@ -118,7 +121,10 @@ class EntraSource:
         client = await self._open()
         # It gives up before the round does: its error says more than that the round took too long.
         timeout = round(max(0.0, min(Limits().timeout, 0.9 * _until_deadline())), 3)
-        return await send(client, self._call, authorize, Limits(timeout=timeout))
+        with self.watch(self._call.url) as answered:
+            answer = await send(client, self._call, authorize, Limits(timeout=timeout))
+            answered(answer.status)
+        return answer
 
     async def _open(self) -> HttpClient:
         if self._client is None:
@@ -136,6 +142,10 @@ class EntraSource:
         self._client, resources = None, self._resources.pop_all()
         with move_on_after(_CLOSE_TIMEOUT, shield=True):
             await resources.aclose()
+
+
+def _unwatched(_url: str) -> AbstractContextManager[Callable[[int], object]]:
+    return nullcontext(lambda _status: None)
 
 
 def _until_deadline() -> float:

@@ -14,7 +14,7 @@ from ._source import ends_program
 from ._state import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ._events import CredentialEvent
     from ._state import RefreshState
@@ -26,6 +26,9 @@ _logger = logging.getLogger("anyio_acs_credential")
 
 class Reporter:
     """Tells an observer and the log, in order, what happens to a credential.
+
+    Each line has fields for programs besides, as attributes of its `logging.LogRecord`: `acs_event`, which is its kind,
+    and others that begin with `acs_`. Times are in Unix seconds.
 
     Args:
         observer: Called with each event; what it raises is logged, and the refresh goes on.
@@ -48,7 +51,8 @@ class Reporter:
         """A round has brought a token; the one that is held now ends at `expires_on`."""
         if self._streak:
             message = "access token renewed after %d failed attempts; it ends at %s"
-            self._log(logging.INFO, message, self._streak, _iso(expires_on))
+            extra = {"acs_event": "refresh_recovered", "acs_failures": self._streak, "acs_expires_on": expires_on}
+            self._log(logging.INFO, extra, message, self._streak, _iso(expires_on))
         self._streak = 0
         self._emit(RefreshSucceeded(expires_on, state.at(state.until_scheduled())))
 
@@ -58,6 +62,13 @@ class Reporter:
         next_attempt_at = state.clock.time() + state.until_retry()
         self._log(
             logging.WARNING if state.streak == 1 else logging.DEBUG,
+            {
+                "acs_event": "refresh_failed",
+                "acs_error_type": type(cause).__name__,
+                "acs_failures": state.streak,
+                "acs_permanent": verdict(cause)[0],
+                "acs_next_attempt_at": next_attempt_at,
+            },
             "access token refresh failed (%s); next attempt at %s",
             self._describe(cause),
             _iso(next_attempt_at),
@@ -67,14 +78,15 @@ class Reporter:
     def expired(self, expires_on: int, unrenewed: bool) -> None:
         """The held token has ended; `unrenewed` says that it should have been renewed before."""
         if unrenewed:
-            self._log(
-                logging.WARNING, "the access token expired unrenewed at %s; callers wait for the next", _iso(expires_on)
-            )
+            message = "the access token expired unrenewed at %s; callers wait for the next"
+            extra = {"acs_event": "token_expired", "acs_expires_on": expires_on}
+            self._log(logging.WARNING, extra, message, _iso(expires_on))
         self._emit(TokenExpired(expires_on))
 
     def cancelled(self) -> None:
         """The refresh task has been cancelled from outside the credential."""
-        self._log(logging.WARNING, "the refresh task was cancelled by Task.cancel(); the credential is closed")
+        message = "the refresh task was cancelled by Task.cancel(); the credential is closed"
+        self._log(logging.WARNING, {"acs_event": "refresh_cancelled"}, message)
 
     def closed(self) -> None:
         """The credential has closed."""
@@ -88,7 +100,9 @@ class Reporter:
         except BaseException as error:  # noqa: ASYNC103 - no cancellation that comes out of a plain function is ours
             if ends_program(error):
                 raise
-            self._log(logging.ERROR, "the observer raised at %s: %s", type(event).__name__, self._describe(error))
+            extra = {"acs_event": "observer_failed", "acs_error_type": type(error).__name__}
+            message = "the observer raised at %s: %s"
+            self._log(logging.ERROR, extra, message, type(event).__name__, self._describe(error))
 
     def _describe(self, error: BaseException) -> str:
         try:
@@ -97,9 +111,9 @@ class Reporter:
             text = "an exception that cannot be shown"
         return redact(text, *self._secrets())
 
-    def _log(self, level: int, message: str, *args: object) -> None:
+    def _log(self, level: int, extra: Mapping[str, object], message: str, *args: object) -> None:
         with suppress(Exception):  # a log handler that raises must not end the refreshing
-            _logger.log(level, message, *args)
+            _logger.log(level, message, *args, extra=extra)
 
 
 def _iso(moment: float) -> str:

@@ -221,7 +221,7 @@ def unavailable_error(*, closed: bool, refreshes: bool, entered: bool) -> Creden
         )
     if not entered:
         return CredentialNotEnteredError(
-            "the credential renews its token only inside its block: use `async with credential:` first, once, where the "
-            "program starts (a web app's lifespan), and inject it"
+            "the credential renews its token only inside its block: use `async with credential:` first, once, "
+            "where the program starts (a web app's lifespan), and inject it"
         )
     return TokenUnavailableError("no valid access token is held at this moment: await get_token() for one")

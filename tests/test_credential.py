@@ -790,6 +790,16 @@ async def test_the_log_of_a_streak(caplog: pytest.LogCaptureFixture) -> None:
     assert "held is" not in caplog.text
     assert "eyJ" not in caplog.text
     assert all(record.exc_info is None for record in caplog.records)
+    fields = [
+        {key: value for key, value in vars(record).items() if key.startswith("acs_")} for record in caplog.records
+    ]
+    assert [each.pop("acs_event") for each in fields] == [*["refresh_failed"] * 3, "refresh_recovered"]
+    assert [each.pop("acs_failures") for each in fields] == [1, 2, 3, 3]
+    assert {each.pop("acs_error_type", None) for each in fields} == {"OSError", None}
+    assert {each.pop("acs_permanent", None) for each in fields} == {False, None}
+    assert fields[0].pop("acs_next_attempt_at") > time.time()
+    assert fields[-1].pop("acs_expires_on") > time.time()
+    assert [sorted(each) for each in fields] == [[], ["acs_next_attempt_at"], ["acs_next_attempt_at"], []]
 
 
 @pytest.mark.promise("R55")

@@ -1,0 +1,88 @@
+"""Whether a credential can give a token, for readiness probes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._credential import CommunicationTokenCredential
+    from ._events import CredentialStatistics
+
+__all__ = ("CredentialHealth", "HealthStatus", "check_health")
+
+
+class HealthStatus(StrEnum):
+    """How a credential stands.
+
+    Attributes:
+        READY: Its token is valid, and nothing is wrong with the source; or it is on demand, and will ask it.
+        DEGRADED: Its token is valid, and renewing it fails at present.
+        UNAVAILABLE: It has no valid token to give.
+    """
+
+    READY = "ready"
+    DEGRADED = "degraded"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True)
+class CredentialHealth:
+    """What `check_health()` has found.
+
+    Attributes:
+        status: How the credential stands.
+        reason: Why, and what to do about it, for a person. It names the type of an error, and not its text, which may
+            be anybody's: `statistics().last_error` has that.
+        seconds_to_expiry: Remaining life of the held token in seconds; 0 without a valid one.
+    """
+
+    status: HealthStatus
+    reason: str
+    seconds_to_expiry: float
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests that need a token should be sent to this process."""
+        return self.status is not HealthStatus.UNAVAILABLE
+
+
+def check_health(credential: CommunicationTokenCredential, *, margin: float = 0.0) -> CredentialHealth:
+    """Whether a credential can give a token now. It never waits, never fails, and may be called in any thread.
+
+    An expired token is never ready, however busily it is renewed; nor is a credential that was not entered, or whose
+    refresh task has ended.
+
+    Args:
+        credential: The credential, of whatever kind.
+        margin: Seconds of life that a token must have left to count as valid.
+
+    Returns:
+        A frozen snapshot.
+    """
+    state = credential._state
+    if (misuse := credential._misuse()) is not None:
+        return CredentialHealth(HealthStatus.UNAVAILABLE, str(misuse), 0.0)
+    left = state.remaining()
+    failures = _failures(credential.statistics())
+    if left > margin:
+        status = HealthStatus.DEGRADED if failures else HealthStatus.READY
+        return CredentialHealth(status, "the token is valid" + (failures and f"; {failures}"), left)
+    if failures or state.proactive or credential._refresher is None:
+        kind = "has no valid token" if left == 0 else "has a token that is about to end"
+        fix = failures or ("its source is being asked for the next" if credential._refresher else _FIXED)
+        return CredentialHealth(HealthStatus.UNAVAILABLE, f"the credential {kind}: {fix}", left)
+    return CredentialHealth(HealthStatus.READY, "the source will be asked by whoever needs a token first", left)
+
+
+_FIXED = "it is a static one, so make another with a newer token, or with a token_refresher"
+
+
+def _failures(statistics: CredentialStatistics) -> str:
+    if statistics.last_error is None:
+        return ""
+    kind = type(statistics.last_error).__name__
+    return (
+        f"the last {statistics.consecutive_failures} attempts to renew it failed ({kind}), see statistics().last_error"
+    )

@@ -1,0 +1,99 @@
+"""Whether a credential can give a token, as a readiness probe asks."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from anyio_acs_credential import (
+    CommunicationTokenCredential,
+    CredentialHealth,
+    HealthStatus,
+    RefreshPolicy,
+    TokenRefreshError,
+    check_health,
+)
+from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time_backends
+
+SECRET = "quoted-in-an-error"
+
+
+@pytest.fixture(params=virtual_time_backends())
+def anyio_backend(request: pytest.FixtureRequest) -> object:
+    return request.param
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def shown(health: CredentialHealth) -> tuple[HealthStatus, bool]:
+    assert SECRET not in repr(health)
+    return health.status, health.ready
+
+
+READY, DEGRADED, UNAVAILABLE = (
+    (HealthStatus.READY, True),
+    (HealthStatus.DEGRADED, True),
+    (HealthStatus.UNAVAILABLE, False),
+)
+
+
+async def test_from_before_its_block_to_after_it(clock: VirtualClock) -> None:
+    source = ScriptedSource(100, clock=clock, latency=1)
+    credential = CommunicationTokenCredential(token_refresher=source, clock=clock)
+    assert shown(check_health(credential)) == UNAVAILABLE
+    assert "use `async with credential:` first" in check_health(credential).reason
+    async with credential:
+        await anyio.sleep(0.5)
+        assert shown(check_health(credential)) == UNAVAILABLE
+        assert check_health(credential).reason.endswith("has no valid token: its source is being asked for the next")
+        await credential.get_token()
+        health = check_health(credential)
+        assert shown(health) == READY
+        assert 98 < health.seconds_to_expiry <= 100
+        assert shown(check_health(credential, margin=200)) == UNAVAILABLE
+        assert "about to end" in check_health(credential, margin=200).reason
+    assert shown(check_health(credential)) == UNAVAILABLE
+    assert check_health(credential).reason.startswith("the credential is closed")
+    assert check_health(credential).seconds_to_expiry == 0
+
+
+async def test_a_source_that_fails(clock: VirtualClock) -> None:
+    """Degraded while the token lasts, unavailable afterwards however busily it is asked, ready again with the next."""
+    source = ScriptedSource(100, *(60 * [RuntimeError(SECRET)]), 5000, clock=clock)
+    policy = RefreshPolicy(jitter=0)
+    async with CommunicationTokenCredential(token_refresher=source, clock=clock, policy=policy) as credential:
+        await credential.get_token()
+        await anyio.sleep(60)
+        assert shown(health := check_health(credential)) == DEGRADED
+        assert "attempts to renew it failed (RuntimeError)" in health.reason
+        assert 30 < health.seconds_to_expiry <= 40
+        await anyio.sleep(60)
+        assert shown(health := check_health(credential)) == UNAVAILABLE
+        assert (health.seconds_to_expiry, "(RuntimeError)" in health.reason) == (0, True)
+        await anyio.sleep(2 * 3600)
+        assert shown(check_health(credential)) == READY
+
+
+async def test_on_demand(clock: VirtualClock) -> None:
+    """Nobody has asked for a token yet: whoever does first is given one, unless the source has failed."""
+    source = ScriptedSource(100, RuntimeError(SECRET), 100, clock=clock)
+    async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False, clock=clock) as credential:
+        assert shown(check_health(credential)) == READY
+        await credential.get_token()
+        await anyio.sleep(200)
+        assert shown(check_health(credential)) == READY
+        assert check_health(credential).seconds_to_expiry == 0
+        with pytest.raises(TokenRefreshError):
+            await credential.get_token()
+        assert shown(check_health(credential)) == UNAVAILABLE
+
+
+async def test_static(clock: VirtualClock) -> None:
+    credential = CommunicationTokenCredential(make_jwt(100, clock=clock), clock=clock)
+    assert shown(check_health(credential)) == READY
+    await anyio.sleep(100)
+    assert shown(check_health(credential)) == UNAVAILABLE
+    assert "make another with a newer token" in check_health(credential).reason

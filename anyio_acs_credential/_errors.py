@@ -17,7 +17,16 @@ __all__ = (
     "TokenRefreshError",
     "TokenSourceError",
     "TokenUnavailableError",
+    "explained",
 )
+
+# Read the Docs sends /page/... on to the version that is shown by default.
+_PAGE = "https://anyio-acs-credential.readthedocs.io/page/errors/"
+
+
+def explained(anchor: str, message: str) -> str:
+    """The message, and the address of the entry in docs/errors.md that has its cause, its fix and an example."""
+    return f"{message} ({_PAGE}#{anchor})"
 
 
 class CredentialError(Exception):

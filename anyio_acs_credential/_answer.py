@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from ._errors import TokenExchangeError
+from ._errors import TokenExchangeError, explained
 from ._redaction import redact
 from ._retry_after import read_retry_after
 
@@ -81,8 +81,11 @@ def read_object(answer: Answer) -> dict[str, Any]:
 def malformed(answer: Answer, reason: str) -> NoReturn:
     """Raise the error for an answer that says success and cannot be used."""
     raise TokenExchangeError(
-        f"the service answered {answer.status}, and its answer is malformed: {reason}. "
-        "Check that the endpoint is the service's own and that no proxy changes what it says",
+        explained(
+            "malformed-answer",
+            f"the service answered {answer.status}, and its answer is malformed: {reason}. "
+            "Check that the endpoint is the service's own and that no proxy changes what it says",
+        ),
         status=answer.status,
         request_id=_request_id(answer),
     )
@@ -94,7 +97,10 @@ def error_from(answer: Answer) -> TokenExchangeError:
     advice = _advise(answer)
     said = f". It said: {text}" if text else ""
     return TokenExchangeError(
-        redact(f"the service answered {_name(answer.status)}{f' ({code})' if code else ''}: {advice}{said}"),
+        explained(
+            "refused",
+            redact(f"the service answered {_name(answer.status)}{f' ({code})' if code else ''}: {advice}{said}"),
+        ),
         permanent=not is_transient(answer.status),
         retry_after=answer.retry_after,
         status=answer.status,

@@ -10,7 +10,7 @@ import anyio
 
 from ._answer import Answer
 from ._endpoint import is_secure
-from ._errors import TokenExchangeError
+from ._errors import TokenExchangeError, explained
 from ._redaction import redact
 
 if TYPE_CHECKING:
@@ -147,7 +147,9 @@ def _build(client: HttpClient, call: Call) -> Any:
         headers["Content-Type"] = "application/json"
     request = client.build_request(call.method, call.url, headers=headers, content=call.body)
     if not is_secure(request.url.scheme, request.url.host):
-        raise TokenExchangeError("secrets are not sent without TLS: use an https:// address", permanent=True)
+        raise TokenExchangeError(
+            explained("https-only", "secrets are not sent without TLS: use an https:// address"), permanent=True
+        )
     return request
 
 
@@ -178,7 +180,10 @@ def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Fail
         permanent, advice = True, "the request cannot be sent: the credential holds what no HTTP header can carry"
     elif connecting and _is_tls_failure(error):
         permanent, advice = True, f"no secure connection: check the address and the trusted certificates ({error})"
-    return Failure(TokenExchangeError(redact(f"{host}: {advice}", *secrets), permanent), sent=not connecting)
+    return Failure(
+        TokenExchangeError(explained("unreachable", redact(f"{host}: {advice}", *secrets)), permanent),
+        sent=not connecting,
+    )
 
 
 def _is_tls_failure(error: BaseException | None) -> bool:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ._endpoint import is_secure
-from ._errors import CredentialError, CredentialUsageError
+from ._errors import CredentialError, CredentialUsageError, explained
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterable, MutableMapping
@@ -70,9 +70,13 @@ class BearerFlow(Generic[RequestT, ResponseT]):
 
     def __init__(self, credential: CommunicationTokenCredential, *, hosts: Iterable[str] | None = None) -> None:
         if not hasattr(credential, "get_token") or not hasattr(credential, "refresh"):
-            raise TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}")
+            raise TypeError(
+                explained(
+                    "not-a-credential", f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"
+                )
+            )
         if isinstance(hosts, str):
-            raise TypeError("hosts is a collection of host names: put the one name into a list")
+            raise TypeError(explained("hosts", "hosts is a collection of host names: put the one name into a list"))
         self._credential = credential
         self._hosts = None if hosts is None else tuple(_check_host(host) for host in hosts)
 
@@ -102,7 +106,10 @@ class BearerFlow(Generic[RequestT, ResponseT]):
             CredentialUsageError: always.
         """
         raise CredentialUsageError(
-            "BearerAuth is for AsyncClient; in a synchronous client set the header from get_token_from_thread()"
+            explained(
+                "async-client",
+                "BearerAuth is for AsyncClient; in a synchronous client set the header from get_token_from_thread()",
+            )
         )
 
     def _may_have_token(self, url: _URL) -> bool:
@@ -110,15 +117,20 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         if self._hosts is not None and not any(_matches(host, pattern) for pattern in self._hosts):
             return False
         if not is_secure(url.scheme, host):
-            raise CredentialUsageError(f"an access token is sent over https only: use https://{host}")
+            raise CredentialUsageError(
+                explained("https-only", f"an access token is sent over https only: use https://{host}")
+            )
         return True
 
 
 def _check_host(host: object) -> str:
     if not isinstance(host, str) or not _HOST.fullmatch(host):
         raise TypeError(
-            'hosts holds names such as "contoso.communication.azure.com" or "*.communication.azure.com", '
-            "without scheme, port or path"
+            explained(
+                "hosts",
+                'hosts holds names such as "contoso.communication.azure.com" or "*.communication.azure.com", '
+                "without scheme, port or path",
+            )
         )
     return host.lower()
 

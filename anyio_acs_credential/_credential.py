@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from . import _waiting
 from ._block import block_of
-from ._errors import CredentialUsageError, TokenUnavailableError
+from ._errors import CredentialUsageError, TokenUnavailableError, explained
 from ._options import check_options, entra_source, initial_token
 from ._refresh import RefreshTask
 from ._schedule import RefreshPolicy, TokenState
@@ -225,7 +225,9 @@ class CommunicationTokenCredential:
             return self.get_token_nowait()
         task = self._entered()
         if get_ident() == self._thread:
-            raise CredentialUsageError("the event loop's own thread would wait for itself here: await get_token()")
+            raise CredentialUsageError(
+                explained("loop-thread", "the event loop's own thread would wait for itself here: await get_token()")
+            )
         if (held := self._held) is not None and self._state.token_state() is TokenState.FRESH:
             return held.token
         return _waiting.wait_in_thread(task.loop, self.get_token, timeout)
@@ -270,12 +272,14 @@ class CommunicationTokenCredential:
             CredentialUsageError: when called in another event loop, or by its own refresher.
         """
         if rejected is not None and not isinstance(rejected, str | AccessToken):
-            raise TypeError(f"rejected is the token that was turned down, or its text, not {type(rejected).__name__}")
+            raise TypeError(explained("rejected", f"rejected is a token or its text, not {type(rejected).__name__}"))
         if self._refresher is None:
             await checkpoint_if_cancelled()
             if self._closed:
                 raise _waiting.closed_error()
-            raise TokenUnavailableError("a static credential cannot refresh its token: give it a token_refresher")
+            raise TokenUnavailableError(
+                explained("static-expired", "a static credential cannot refresh its token: give it a token_refresher")
+            )
         rejected = rejected.token if isinstance(rejected, AccessToken) else rejected
         return await _waiting.wait_for_refresh(self._entered(), rejected)
 
@@ -319,7 +323,10 @@ class CommunicationTokenCredential:
     async def __aenter__(self) -> Self:
         if self._block is not None:
             raise CredentialUsageError(
-                "the credential is open already: enter it once, where the program starts, and inject it"
+                explained(
+                    "open-already",
+                    "the credential is open already: enter it once, where the program starts, and inject it",
+                )
             )
         self._held, self._closed = self._state.held, False
         block = self._block_of(None if self._refresher is None else self._begin(self._refresher))
@@ -331,7 +338,7 @@ class CommunicationTokenCredential:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         if self._block is None:
-            raise CredentialUsageError("the credential was left without having been entered")
+            raise CredentialUsageError(explained("open-already", "left without having been entered: use `async with`"))
         try:
             return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task is cancelled by then
         finally:
@@ -347,7 +354,9 @@ class CommunicationTokenCredential:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a credential holds secrets and a task, and is not pickled: make one in each process")
+        raise TypeError(
+            explained("pickling", "a credential holds secrets and a task, and is not pickled: make one in each process")
+        )
 
     def _begin(self, refresher: TokenSource) -> RefreshTask:
         from ._report import Reporter

@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ._errors import explained
+
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
@@ -42,13 +44,15 @@ def check_endpoint(text: str) -> str:
             not repeated.
     """
     if not isinstance(text, str):
-        raise TypeError(f'an endpoint is text such as "{_EXAMPLE}", not {type(text).__name__}')
+        raise TypeError(explained("endpoint", f'an endpoint is text such as "{_EXAMPLE}", not {type(text).__name__}'))
     parts = _split(text)
     if parts is None or not parts.netloc:
-        raise ValueError(f'the endpoint is not a URL with a scheme and a host: write it as "{_EXAMPLE}"')
+        raise ValueError(
+            explained("endpoint", f'the endpoint is not a URL with a scheme and a host: write it as "{_EXAMPLE}"')
+        )
     problem = _find_problem(text, parts)
     if problem:
-        raise ValueError(f"the endpoint {problem}; it looks like {_EXAMPLE}")
+        raise ValueError(explained("endpoint", f"the endpoint {problem}; it looks like {_EXAMPLE}"))
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 

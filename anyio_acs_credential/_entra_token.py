@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from ._errors import InvalidTokenError, SignInRequiredError, TokenSourceError
+from ._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained
 from ._redaction import redact
 from ._token import AccessToken, accept
 
@@ -63,8 +63,11 @@ class EntraTokenSource:
         get_token = getattr(credential, "get_token", None)
         if isinstance(credential, type) or not callable(get_token):
             raise TypeError(
-                f"token_credential is {_name(credential)}: give an object with get_token(*scopes), such as a "
-                "credential of anyio_acs_credential.entra or of azure-identity"
+                explained(
+                    "token-credential",
+                    f"token_credential is {_name(credential)}: give an object with get_token(*scopes), such as a "
+                    "credential of anyio_acs_credential.entra or of azure-identity",
+                )
             )
         self._credential = credential
         self._name = _name(credential)
@@ -127,7 +130,12 @@ class EntraTokenSource:
             return accept(answer)
         except InvalidTokenError as error:
             fault = str(error)
-        raise TokenSourceError(f"the token credential ({self._name}) gave no token that can be exchanged: {fault}")
+        raise TokenSourceError(
+            explained(
+                "token-credential-failed",
+                f"the token credential ({self._name}) gave no token that can be exchanged: {fault}",
+            )
+        )
 
     def _meaning(self, error: Exception) -> TokenSourceError | None:
         """What somebody else's error says, where that is more than that it failed."""
@@ -135,17 +143,28 @@ class EntraTokenSource:
         text = str(error)
         if any(sign in text for sign in _NEEDS_ASYNCIO):
             return TokenSourceError(
-                f"the token credential ({self._name}) needs asyncio's event loop: on trio, use a plain credential "
-                "of azure-identity (from azure.identity, not azure.identity.aio) or one of anyio_acs_credential.entra",
+                explained(
+                    "token-credential-failed",
+                    f"the token credential ({self._name}) needs asyncio's event loop: on trio, use a plain credential "
+                    "of azure-identity (from azure.identity, not azure.identity.aio) or one of "
+                    "anyio_acs_credential.entra",
+                ),
                 permanent=True,
             )
         if "AuthenticationRequiredError" in names:
             return SignInRequiredError(
-                f"only a person can sign in: call authenticate(), then refresh(). {redact(text)}"
+                explained(
+                    "sign-in-required",
+                    f"only a person can sign in: call authenticate(), then refresh(). {redact(text)}",
+                )
             )
         if "ClientAuthenticationError" in names and _is_refusal(getattr(error, "status_code", None), text):
             return TokenSourceError(
-                f"Entra refused the token credential ({self._name}): correct it, then call refresh(). {redact(text)}",
+                explained(
+                    "token-credential-failed",
+                    f"Entra refused the token credential ({self._name}): correct it, then call refresh(). "
+                    f"{redact(text)}",
+                ),
                 permanent=True,
             )
         return None

@@ -15,7 +15,7 @@ import anyio
 
 from ._answer import Answer
 from ._attempt import Failure, try_once
-from ._errors import CredentialUsageError, TokenExchangeError
+from ._errors import CredentialUsageError, TokenExchangeError, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,10 +78,14 @@ async def send(client: HttpClient, call: Call, authorize: Authorize, limits: Lim
         TokenExchangeError: when there is no answer. It is permanent if the trouble is TLS or the address.
     """
     if client.is_closed:
-        raise CredentialUsageError("http_client is closed: keep it open for as long as it is used here")
+        raise CredentialUsageError(
+            explained("http-client", "http_client is closed: keep it open for as long as it is used here")
+        )
     with anyio.move_on_after(limits.timeout) as scope:
         return await _try_repeatedly(client, call, authorize, limits, scope)
-    raise TokenExchangeError(f"the service gave no whole answer within {limits.timeout:g} seconds: try again later")
+    raise TokenExchangeError(
+        explained("unreachable", f"the service gave no whole answer within {limits.timeout:g} seconds: try again later")
+    )
 
 
 async def _try_repeatedly(

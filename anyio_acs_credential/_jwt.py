@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from ._errors import InvalidTokenError
+from ._errors import InvalidTokenError, explained
 
 __all__ = ("check_text", "read_claims")
 
@@ -21,13 +21,19 @@ def check_text(token: object) -> str:
         InvalidTokenError: when it cannot.
     """
     if not isinstance(token, str):
-        raise InvalidTokenError(f"an access token is text (str), not {type(token).__name__}")
+        raise InvalidTokenError(
+            explained("invalid-token", f"an access token is text (str), not {type(token).__name__}")
+        )
     if not token.strip():
-        raise InvalidTokenError("the access token is blank")
+        raise InvalidTokenError(explained("invalid-token", "the access token is blank"))
     if token[:7].lower() == "bearer ":
-        raise InvalidTokenError('leave out the "Bearer " prefix: the token alone is wanted')
+        raise InvalidTokenError(explained("bearer-prefix", 'leave out the "Bearer " prefix: the token alone is wanted'))
     if not re.fullmatch(_HEADER_TEXT, token):
-        raise InvalidTokenError("the access token contains white space or a character that no HTTP header can carry")
+        raise InvalidTokenError(
+            explained(
+                "invalid-token", "the access token contains white space or a character that no HTTP header can carry"
+            )
+        )
     return token
 
 
@@ -38,15 +44,26 @@ def read_claims(token: str) -> dict[str, Any]:
         InvalidTokenError: when the text is no JWT.
     """
     if token.count(".") == 4:
-        raise InvalidTokenError("the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)")
+        raise InvalidTokenError(
+            explained(
+                "encrypted-token", "the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)"
+            )
+        )
     if not re.fullmatch(_SEGMENTS, token):
         raise InvalidTokenError(
-            "the token is not a JWT: three base64url segments with dots between them are wanted. "
-            "If it is an opaque token, say when it ends: AccessToken(token, expires_on)"
+            explained(
+                "invalid-token",
+                "the token is not a JWT: three base64url segments with dots between them are wanted. "
+                "If it is an opaque token, say when it ends: AccessToken(token, expires_on)",
+            )
         )
     claims = _decode(token)
     if not isinstance(claims, dict):
-        raise InvalidTokenError("the token's payload is not a JSON object in UTF-8; it was cut or changed on its way")
+        raise InvalidTokenError(
+            explained(
+                "invalid-token", "the token's payload is not a JSON object in UTF-8; it was cut or changed on its way"
+            )
+        )
     return claims
 
 

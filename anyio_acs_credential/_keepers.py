@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint, current_token
 
-from ._errors import CredentialClosedError, CredentialUsageError
+from ._errors import CredentialClosedError, CredentialUsageError, explained
 from ._hosted import close_hosted, host
 from ._round import wake
 from ._source import ends_program
@@ -292,15 +292,23 @@ class Keepers:
         """
         if current_token() != self.loop:
             raise CredentialUsageError(
-                "the pool was entered in another event loop; from other threads call it with anyio.from_thread.run(), "
-                "and in a second event loop enter a pool of its own"
+                explained(
+                    "another-loop",
+                    "the pool was entered in another event loop; from other threads call it with "
+                    "anyio.from_thread.run(), "
+                    "and in a second event loop enter a pool of its own",
+                )
             )
 
 
 def closed_pool_error() -> CredentialClosedError:
     """What users of a closed pool get."""
-    return CredentialClosedError("the pool is closed; use it inside its `async with` block, or enter it again")
+    return CredentialClosedError(
+        explained("closed", "the pool is closed; use it inside its `async with` block, or enter it again")
+    )
 
 
 def _cut_short() -> CredentialClosedError:
-    return CredentialClosedError("the credential was cancelled by its own code while it opened; use the pool again")
+    return CredentialClosedError(
+        explained("closed", "the credential was cancelled by its own code while it opened; use the pool again")
+    )

@@ -6,7 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from ._callables import is_async
-from ._errors import InvalidTokenError
+from ._errors import InvalidTokenError, explained
 from ._schedule import RefreshPolicy
 from ._scopes import DEFAULT_SCOPE
 from ._source import check_refresher
@@ -33,7 +33,9 @@ def initial_token(token: object) -> AccessToken:
         return token
     if isinstance(token, str):
         return AccessToken.from_jwt(token)
-    raise InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
+    raise InvalidTokenError(
+        explained("invalid-token", f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
+    )
 
 
 def check_options(
@@ -45,15 +47,25 @@ def check_options(
         TypeError: with the fix.
     """
     if not isinstance(proactive_refresh, bool):
-        raise TypeError(f"proactive_refresh is True or False, not {type(proactive_refresh).__name__}")
+        raise TypeError(
+            explained("policy", f"proactive_refresh is True or False, not {type(proactive_refresh).__name__}")
+        )
     if not isinstance(policy, RefreshPolicy):
-        raise TypeError(f"policy is a RefreshPolicy, not {type(policy).__name__}")
+        raise TypeError(explained("policy", f"policy is a RefreshPolicy, not {type(policy).__name__}"))
     if observer is not None and not callable(observer):
-        raise TypeError(f"observer is a function that takes an event, not {type(observer).__name__}")
+        raise TypeError(
+            explained("observer", f"observer is a function that takes an event, not {type(observer).__name__}")
+        )
     if is_async(observer):
-        raise TypeError("observer is a plain function: it is called in the refresh task, which does not await it")
+        raise TypeError(
+            explained(
+                "observer", "observer is a plain function: it is called in the refresh task, which does not await it"
+            )
+        )
     if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
-        raise TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")
+        raise TypeError(
+            explained("clock", f"clock is an object with time() and monotonic(), not {type(clock).__name__}")
+        )
     if refresher is not None:
         check_refresher(refresher)
 
@@ -86,16 +98,31 @@ def entra_source(
     if endpoint is None and token_credential is None:
         if not given:
             raise TypeError(
-                "give a token, or a token_refresher that fetches tokens, or a resource_endpoint and a token_credential"
+                explained(
+                    "arguments",
+                    "give a token, or a token_refresher that fetches tokens, or a resource_endpoint and a "
+                    "token_credential",
+                )
             )
         if http_client is not None or scopes != (DEFAULT_SCOPE,):
-            raise TypeError("scopes and http_client are for a resource_endpoint and a token_credential: leave them out")
+            raise TypeError(
+                explained(
+                    "arguments",
+                    "scopes and http_client are for a resource_endpoint and a token_credential: leave them out",
+                )
+            )
         return None
     if given:
-        raise TypeError(f"a token_credential gets all tokens: leave out {' and '.join(given)}, or the credential")
+        raise TypeError(
+            explained(
+                "arguments", f"a token_credential gets all tokens: leave out {' and '.join(given)}, or the credential"
+            )
+        )
     if endpoint is None or token_credential is None:
         missing = "resource_endpoint" if endpoint is None else "token_credential"
-        raise TypeError(f"{missing} is missing: an Entra token is exchanged at the resource, so give both")
+        raise TypeError(
+            explained("arguments", f"{missing} is missing: an Entra token is exchanged at the resource, so give both")
+        )
     _check_client(http_client)
     import jwt.api_jws  # noqa: F401 - reads the expiry of what is exchanged; here, as what rounds need
 
@@ -106,4 +133,8 @@ def entra_source(
 
 def _check_client(client: Any) -> None:
     if client is not None and not inspect.iscoroutinefunction(getattr(client, "send", None)):
-        raise TypeError(f"http_client is an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__name__}")
+        raise TypeError(
+            explained(
+                "http-client", f"http_client is an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__name__}"
+            )
+        )

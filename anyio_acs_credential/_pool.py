@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from ._block import keep_interrupts_out, running
 from ._callables import is_async, misfit
 from ._credential import CommunicationTokenCredential
-from ._errors import CredentialNotEnteredError, CredentialUsageError
+from ._errors import CredentialNotEnteredError, CredentialUsageError, explained
 from ._keepers import Keepers, closed_pool_error
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ class CredentialPool(Generic[Key]):
     async def __aenter__(self) -> Self:
         if self._block is not None:
             raise CredentialUsageError(
-                "the pool is open already: enter it once, where the program starts, and inject it"
+                explained(
+                    "open-already", "the pool is open already: enter it once, where the program starts, and inject it"
+                )
             )
         keep_interrupts_out(*_PROTECTED, but_not=_made)
         self._keepers = Keepers(partial(_made, self._make), self._idle_timeout, self._max_size)
@@ -116,7 +118,7 @@ class CredentialPool(Generic[Key]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         if self._block is None:
-            raise CredentialUsageError("the pool was left without having been entered")
+            raise CredentialUsageError(explained("open-already", "left without having been entered: use `async with`"))
         try:
             return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task has been told to end
         finally:
@@ -125,7 +127,9 @@ class CredentialPool(Generic[Key]):
     def _entered(self) -> Keepers:
         if self._keepers is None:
             raise CredentialNotEnteredError(
-                "the pool opens credentials only inside its block: use `async with pool:` first"
+                explained(
+                    "not-entered", "the pool opens credentials only inside its block: use `async with pool:` first"
+                )
             )
         if self._keepers.closed:
             raise closed_pool_error()
@@ -145,7 +149,9 @@ class _Use(AbstractAsyncContextManager[CommunicationTokenCredential]):
 
     async def __aenter__(self) -> CommunicationTokenCredential:
         if self._place is not None:
-            raise CredentialUsageError("this use has begun already: call pool.use(key) anew for each block")
+            raise CredentialUsageError(
+                explained("open-already", "this use has begun already: call pool.use(key) anew for each block")
+            )
         self._keepers = self._entered()
         self._place = await self._keepers.take(self._key)
         return self._place.credential
@@ -154,7 +160,7 @@ class _Use(AbstractAsyncContextManager[CommunicationTokenCredential]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._place is None:
-            raise CredentialUsageError("this use was left without having been entered")
+            raise CredentialUsageError(explained("open-already", "left without having been entered: use `async with`"))
         self._keepers.release(self._place)
         self._place = None
 
@@ -173,29 +179,50 @@ def _made(make: Callable[[Any], object], key: object) -> CommunicationTokenCrede
     if inspect.iscoroutine(made):
         made.close()
     raise TypeError(
-        f"make returned {type(made).__name__}: give a plain function that returns a new CommunicationTokenCredential, "
-        "not entered; what has to be awaited belongs into its token_refresher"
+        explained(
+            "pool-make",
+            f"make returned {type(made).__name__}: give a plain function that returns a new "
+            "CommunicationTokenCredential, "
+            "not entered; what has to be awaited belongs into its token_refresher",
+        )
     )
 
 
 def _check_make(make: object) -> None:
     if not callable(make):
-        raise TypeError(f"make is a function that takes a key and returns a credential, not {type(make).__name__}")
+        raise TypeError(
+            explained(
+                "pool-make", f"make is a function that takes a key and returns a credential, not {type(make).__name__}"
+            )
+        )
     if is_async(make):
         raise TypeError(
-            "make is a plain function: what has to be awaited belongs into its credential's token_refresher"
+            explained(
+                "pool-make",
+                "make is a plain function: what has to be awaited belongs into its credential's token_refresher",
+            )
         )
     if (reason := misfit(make, None)) is not None:
         raise TypeError(
-            f"make is called with a key alone, which does not fit ({reason}); bind the rest with functools.partial"
+            explained(
+                "pool-make",
+                f"make is called with a key alone, which does not fit ({reason}); bind the rest with functools.partial",
+            )
         )
 
 
 def _checked_timeout(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"idle_timeout is a number of seconds, or math.inf, not {type(value).__name__}")
+        raise TypeError(
+            explained("pool-limits", f"idle_timeout is a number of seconds, or math.inf, not {type(value).__name__}")
+        )
     if not value >= 0:  # false for NaN as well
-        raise ValueError(f"idle_timeout is a number of seconds from 0, or math.inf to keep all open, not {value!r}")
+        raise ValueError(
+            explained(
+                "pool-limits",
+                f"idle_timeout is a number of seconds from 0, or math.inf to keep all open, not {value!r}",
+            )
+        )
     return float(value)
 
 
@@ -203,7 +230,16 @@ def _checked_size(value: object) -> float:
     if value is None:
         return inf
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"max_size is a whole number of credentials, or None for any, not {type(value).__name__}")
+        raise TypeError(
+            explained(
+                "pool-limits", f"max_size is a whole number of credentials, or None for any, not {type(value).__name__}"
+            )
+        )
     if value < 1:
-        raise ValueError(f"max_size is how many credentials may be open: at least 1, or None for any, not {value!r}")
+        raise ValueError(
+            explained(
+                "pool-limits",
+                f"max_size is how many credentials may be open: at least 1, or None for any, not {value!r}",
+            )
+        )
     return value

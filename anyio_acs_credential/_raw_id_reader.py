@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._errors import InvalidIdentifierError
+from ._errors import InvalidIdentifierError, explained
 from ._identifiers import (
     CommunicationIdentifier,
     CommunicationUserIdentifier,
@@ -39,7 +39,11 @@ def identifier_from_raw_id(text: str) -> CommunicationIdentifier:
         InvalidIdentifierError: when it is not text.
     """
     if not isinstance(text, str):
-        raise InvalidIdentifierError(f"a raw id is text (str), not {type(text).__name__}: give the raw_id of one")
+        raise InvalidIdentifierError(
+            explained(
+                "invalid-identifier", f"a raw id is text (str), not {type(text).__name__}: give the raw_id of one"
+            )
+        )
     if text.startswith(PHONE_NUMBER):
         return _phone_number(text)
     prefix, _, rest = text.rpartition(":")  # the known prefixes hold no further colon: with more of them it is unknown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._errors import InvalidIdentifierError
+from ._errors import InvalidIdentifierError, explained
 
 __all__ = (
     "ACS_USER",
@@ -30,14 +30,18 @@ _HELP = "give it as the service wrote it"
 def check_text(name: str, value: object) -> str:
     """The value, if it is text."""
     if not isinstance(value, str):
-        raise InvalidIdentifierError(f"{name} is text (str), not {type(value).__name__}: {_HELP}")
+        raise InvalidIdentifierError(
+            explained("invalid-identifier", f"{name} is text (str), not {type(value).__name__}: {_HELP}")
+        )
     return value
 
 
 def check_flag(name: str, value: object) -> bool:
     """The value, if it is True or False."""
     if not isinstance(value, bool):
-        raise InvalidIdentifierError(f"{name} is True or False, not {type(value).__name__}: {_HELP}")
+        raise InvalidIdentifierError(
+            explained("invalid-identifier", f"{name} is True or False, not {type(value).__name__}: {_HELP}")
+        )
     return value
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import CancelScope, Event, Lock, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import current_token
 
-from ._errors import CredentialClosedError, CredentialUsageError
+from ._errors import CredentialClosedError, CredentialUsageError, explained
 from ._round import Round, wake
 from ._schedule import NO_REMAINDER, SLICE
 from ._source import ask
@@ -176,8 +176,11 @@ class RefreshTask:
         """
         if current_token() != self.loop:
             raise CredentialUsageError(
-                "the credential was entered in another event loop; from other threads use get_token_from_thread(), "
-                "and in a second event loop enter a credential of its own"
+                explained(
+                    "another-loop",
+                    "the credential was entered in another event loop; from other threads use get_token_from_thread(), "
+                    "and in a second event loop enter a credential of its own",
+                )
             )
 
     def request(self, asked: Round) -> None:

@@ -16,6 +16,8 @@ import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
+from ._errors import explained
+
 __all__ = (
     "LATCH_PROBE",
     "NO_REMAINDER",
@@ -90,20 +92,26 @@ class RefreshPolicy:
         for field in fields(self):
             _check_seconds(field.name, getattr(self, field.name))
         if self.jitter > 1:
-            raise ValueError(f"jitter is a part of the window, from 0 to 1, not {self.jitter!r}")
+            raise ValueError(explained("policy", f"jitter is a part of the window, from 0 to 1, not {self.jitter!r}"))
         if self.refresh_timeout == 0:
-            raise ValueError("refresh_timeout is how long a token source may take: give it more than 0 seconds")
+            raise ValueError(
+                explained("policy", "refresh_timeout is how long a token source may take: give it more than 0 seconds")
+            )
         if self.retry_initial < 0.01:
-            raise ValueError("retry_initial keeps a failing source from being asked in a loop: at least 0.01 seconds")
+            raise ValueError(
+                explained(
+                    "policy", "retry_initial keeps a failing source from being asked in a loop: at least 0.01 seconds"
+                )
+            )
         if self.retry_max < self.retry_initial:
-            raise ValueError("retry_max is the longest wait: it cannot be below retry_initial")
+            raise ValueError(explained("policy", "retry_max is the longest wait: it cannot be below retry_initial"))
 
 
 def _check_seconds(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is a number, not {type(value).__name__}")
+        raise TypeError(explained("policy", f"{name} is a number, not {type(value).__name__}"))
     if not 0 <= value <= _WIDEST:  # false for NaN as well
-        raise ValueError(f"{name} is between 0 and a day (86400 seconds), not {value!r}")
+        raise ValueError(explained("policy", f"{name} is between 0 and a day (86400 seconds), not {value!r}"))
 
 
 def _window(life: float, policy: RefreshPolicy) -> float:

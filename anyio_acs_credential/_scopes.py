@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ._errors import explained
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -46,20 +48,24 @@ def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
         ValueError: when there are none, one is unknown, or they belong to more than one family.
     """
     if isinstance(scopes, str):
-        raise TypeError("scopes are a collection of texts: write (scope,) instead of scope")
+        raise TypeError(explained("scopes", "scopes are a collection of texts: write (scope,) instead of scope"))
     try:
         checked = tuple(scopes)
     except TypeError:
-        raise TypeError(f"scopes are a collection of texts, not {type(scopes).__name__}") from None
+        raise TypeError(explained("scopes", f"scopes are a collection of texts, not {type(scopes).__name__}")) from None
     for scope in checked:
         if not isinstance(scope, str):
-            raise TypeError(f"scopes are a collection of texts, and one of them is {type(scope).__name__}")
+            raise TypeError(
+                explained("scopes", f"scopes are a collection of texts, and one of them is {type(scope).__name__}")
+            )
         if _find(scope) is None:
-            raise ValueError(f"the scope {scope!r} is unknown: begin each scope with one of {_KNOWN}")
+            raise ValueError(
+                explained("scopes", f"the scope {scope!r} is unknown: begin each scope with one of {_KNOWN}")
+            )
     families = {_find(scope) for scope in checked}
     if len(families) != 1:
         fault = "scopes of more than one family are mixed" if families else "there is no scope"
-        raise ValueError(f"{fault}: give scopes that all begin with one of {_KNOWN}")
+        raise ValueError(explained("scopes", f"{fault}: give scopes that all begin with one of {_KNOWN}"))
     return checked
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from anyio import CancelScope, get_cancelled_exc_class, move_on_after
 
 from ._callables import misfit
-from ._errors import TokenSourceError
+from ._errors import TokenSourceError, explained
 from ._token import AccessToken, SupportsExpiry, accept
 
 if TYPE_CHECKING:
@@ -33,12 +33,20 @@ def check_refresher(refresher: object) -> None:
     """
     if not callable(refresher):
         raise TypeError(
-            f"token_refresher is {type(refresher).__name__}, which cannot be called; give the async function itself, "
-            "not what it returns"
+            explained(
+                "refresher",
+                f"token_refresher is {type(refresher).__name__}, which cannot be called; give the async "
+                "function itself, "
+                "not what it returns",
+            )
         )
     if (reason := misfit(refresher)) is not None:
         raise TypeError(
-            f"token_refresher is called without arguments, but needs some ({reason}); bind them with functools.partial"
+            explained(
+                "refresher",
+                f"token_refresher is called without arguments, but needs some ({reason}); bind them with "
+                "functools.partial",
+            )
         )
 
 
@@ -73,7 +81,11 @@ async def ask(
             raise
         return error  # noqa: ASYNC104 - likewise
     return TokenSourceError(
-        f"the token source gave no answer within {timeout:g} s (RefreshPolicy.refresh_timeout): see what it waits for"
+        explained(
+            "source-late",
+            f"the token source gave no answer within {timeout:g} s (RefreshPolicy.refresh_timeout): see "
+            "what it waits for",
+        )
     )
 
 
@@ -82,8 +94,12 @@ async def call(refresher: TokenSource, claims: str | None) -> object:
     answer = refresher() if claims is None else refresher(claims)
     if not inspect.isawaitable(answer):
         raise TypeError(
-            f"the token refresher returned {type(answer).__name__}, which cannot be awaited; give an async function, "
-            "and call blocking code in it through anyio.to_thread.run_sync"
+            explained(
+                "refresher-result",
+                f"the token refresher returned {type(answer).__name__}, which cannot be awaited; give an "
+                "async function, "
+                "and call blocking code in it through anyio.to_thread.run_sync",
+            )
         )
     return await answer
 

@@ -16,7 +16,7 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._errors import TokenRefreshError, TokenSourceError
+from ._errors import TokenRefreshError, TokenSourceError, explained
 from ._schedule import (
     LATCH_PROBE,
     NO_REMAINDER,
@@ -157,9 +157,15 @@ class RefreshState:
         """
         life = token.expires_on - self.clock.time()
         if life < NO_REMAINDER:
-            return TokenSourceError("the token source returned a token that has expired: let it fetch a new one")
+            return TokenSourceError(
+                explained("source-stale", "the token source returned a token that has expired: let it fetch a new one")
+            )
         if token.token in rejected:
-            return TokenSourceError("the token source returned the token that was turned down: let it fetch a new one")
+            return TokenSourceError(
+                explained(
+                    "source-stale", "the token source returned the token that was turned down: let it fetch a new one"
+                )
+            )
         remaining, held = self.remaining(), self.valid()
         # Lives are compared, not expiries: after the wall clock was set back, an expiry says less than the monotonic
         # clock. Expiries are whole seconds; half of one is for the clocks' own differences.

@@ -12,7 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
 
-from ._errors import InvalidTokenError
+from ._errors import InvalidTokenError, explained
 from ._jwt import check_text, read_claims
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class AccessToken:
         """
         claims = read_claims(check_text(token))
         if "exp" not in claims:
-            raise InvalidTokenError("the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)")
+            raise InvalidTokenError(
+                explained("no-expiry", "the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)")
+            )
         return cls(token, claims["exp"])
 
     @property
@@ -102,7 +104,9 @@ class AccessToken:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("an access token is a secret and is not pickled; send its text where you mean to")
+        raise TypeError(
+            explained("pickling", "an access token is a secret and is not pickled; send its text where you mean to")
+        )
 
 
 class AccessTokenInfo(AccessToken):
@@ -152,8 +156,11 @@ def accept(result: object) -> AccessToken:
     if hasattr(result, "token") and hasattr(result, "expires_on"):
         return AccessToken(result.token, read_expiry(result.expires_on))
     raise InvalidTokenError(
-        f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on, "
-        f"not {type(result).__name__}"
+        explained(
+            "refresher-result",
+            f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on, "
+            f"not {type(result).__name__}",
+        )
     )
 
 
@@ -185,20 +192,24 @@ def read_expiry(value: object) -> float:
         value = _read_iso(value)
     if isinstance(value, datetime):
         if value.utcoffset() is None:
-            raise InvalidTokenError("expires_on has no time zone; give an aware datetime, such as datetime.now(UTC)")
+            raise InvalidTokenError(
+                explained("expiry", "expires_on has no time zone; give an aware datetime, such as datetime.now(UTC)")
+            )
         value = value.timestamp()
     return _check_seconds(value)
 
 
 def _check_seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidTokenError(f"an expiry is a number of Unix seconds, not {type(value).__name__}")
+        raise InvalidTokenError(
+            explained("expiry", f"an expiry is a number of Unix seconds, not {type(value).__name__}")
+        )
     if not _EARLIEST <= value <= _LATEST:  # false for NaN as well
-        raise InvalidTokenError("an expiry is a time in Unix seconds between the years 1 and 9999")
+        raise InvalidTokenError(explained("expiry", "an expiry is a time in Unix seconds between the years 1 and 9999"))
     return value
 
 
 def _read_iso(text: str) -> datetime:
     with suppress(ValueError):
         return datetime.fromisoformat(text)
-    raise InvalidTokenError("expires_on is text that is not an ISO 8601 time; give Unix seconds")
+    raise InvalidTokenError(explained("expiry", "expires_on is text that is not an ISO 8601 time; give Unix seconds"))

@@ -15,6 +15,7 @@ from ._errors import (
     CredentialUsageError,
     TokenRefreshError,
     TokenUnavailableError,
+    explained,
 )
 from ._schedule import TokenState
 from ._state import verdict
@@ -171,8 +172,11 @@ def _check_backoff(state: RefreshState) -> None:
 def _check_pace(state: RefreshState) -> None:
     if not state.may_replace_rejected():
         raise TokenRefreshError(
-            "the service turns tokens down as soon as they are fetched, so the next is not fetched at once; "
-            "see why it refuses them (its answer's body, the token's scopes)"
+            explained(
+                "rejected-at-once",
+                "the service turns tokens down as soon as they are fetched, so the next is not fetched at once; "
+                "see why it refuses them (its answer's body, the token's scopes)",
+            )
         )
 
 
@@ -180,8 +184,11 @@ async def join(task: RefreshTask, asked: Round, patience: float) -> None:
     """Have a round made, and wait until it is over or the patience is."""
     if asked.is_asking:
         raise CredentialUsageError(
-            "the token source asked its own credential for a token, which would wait for itself; "
-            "give the source a credential of its own, or none"
+            explained(
+                "own-source",
+                "the token source asked its own credential for a token, which would wait for itself; "
+                "give the source a credential of its own, or none",
+            )
         )
     task.request(asked)
     if patience == inf:
@@ -198,7 +205,9 @@ def _error(cause: BaseException) -> CredentialError:
     permanent, retry_after = verdict(cause)
     advice = "mend that and call refresh()" if permanent else "it is tried again at the next request"
     error = TokenRefreshError(
-        f"no access token could be fetched ({type(cause).__name__}, see __cause__); {advice}",
+        explained(
+            "refresh-failed", f"no access token could be fetched ({type(cause).__name__}, see __cause__); {advice}"
+        ),
         permanent=permanent,
         retry_after=retry_after,
     )
@@ -208,7 +217,9 @@ def _error(cause: BaseException) -> CredentialError:
 
 def closed_error() -> CredentialClosedError:
     """What callers of a closed credential get."""
-    return CredentialClosedError("the credential is closed; use it inside its `async with` block, or enter it again")
+    return CredentialClosedError(
+        explained("closed", "the credential is closed; use it inside its `async with` block, or enter it again")
+    )
 
 
 def unavailable_error(*, closed: bool, refreshes: bool, entered: bool) -> CredentialError:
@@ -217,11 +228,19 @@ def unavailable_error(*, closed: bool, refreshes: bool, entered: bool) -> Creden
         return closed_error()
     if not refreshes:
         return TokenUnavailableError(
-            "the static access token has expired: make a credential with a newer one, or with a token_refresher"
+            explained(
+                "static-expired",
+                "the static access token has expired: make a credential with a newer one, or with a token_refresher",
+            )
         )
     if not entered:
         return CredentialNotEnteredError(
-            "the credential renews its token only inside its block: use `async with credential:` first, once, "
-            "where the program starts (a web app's lifespan), and inject it"
+            explained(
+                "not-entered",
+                "the credential renews its token only inside its block: use `async with credential:` first, and open it "
+                "once, where the program starts, such as a web framework's lifespan",
+            )
         )
-    return TokenUnavailableError("no valid access token is held at this moment: await get_token() for one")
+    return TokenUnavailableError(
+        explained("token-unavailable", "no valid access token is held at this moment: await get_token() for one")
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ._errors import InvalidIdentifierError
+from ._errors import InvalidIdentifierError, explained
 from ._identifiers import (
     CommunicationUserIdentifier,
     MicrosoftTeamsAppIdentifier,
@@ -86,7 +86,11 @@ class _Model:
     def __init__(self, members: object, name: str = "") -> None:
         if not isinstance(members, Mapping):
             what = name or "an identifier"
-            raise InvalidIdentifierError(f"{what} is an object (a mapping), not {type(members).__name__}: {_HELP}")
+            raise InvalidIdentifierError(
+                explained(
+                    "invalid-identifier", f"{what} is an object (a mapping), not {type(members).__name__}: {_HELP}"
+                )
+            )
         self._members = members
         self._path = f"{name}." if name else ""
 
@@ -113,7 +117,9 @@ class _Model:
     def _required(self, name: str) -> object:
         value = self.get(name)
         if value is None:
-            raise InvalidIdentifierError(f"the identifier has no {self._path}{name}: {_HELP}")
+            raise InvalidIdentifierError(
+                explained("invalid-identifier", f"the identifier has no {self._path}{name}: {_HELP}")
+            )
         return value
 
 
@@ -133,7 +139,9 @@ def _read(mapping: object) -> tuple[str, _Model, _Model]:
     model = _Model(mapping)
     present = [name for name in _NESTED if model.get(name) is not None]
     if len(present) > 1:
-        raise InvalidIdentifierError(f"the identifier has {' and '.join(present)}: leave the one that is meant")
+        raise InvalidIdentifierError(
+            explained("invalid-identifier", f"the identifier has {' and '.join(present)}: leave the one that is meant")
+        )
     kind = model.text_or_none("kind") or next(iter(present), "unknown")
     if kind not in present:
         return "unknown", model, model

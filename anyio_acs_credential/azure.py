@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
 
 from ._endpoint import is_secure
-from ._errors import CredentialError
+from ._errors import CredentialError, explained
 
 try:
     from azure.core import credentials
@@ -16,8 +16,11 @@ try:
     from azure.core.rest import AsyncHttpResponse, HttpRequest
 except ModuleNotFoundError as _missing:
     raise ImportError(
-        f"the types of Azure's clients need {_missing.name}, which is not installed: "
-        'pip install "anyio-acs-credential[azure]"',
+        explained(
+            "extra-missing",
+            f"the types of Azure's clients need {_missing.name}, which is not installed: "
+            'pip install "anyio-acs-credential[azure]"',
+        ),
         name=_missing.name,
     ) from _missing
 
@@ -155,7 +158,9 @@ class _Hidden:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("an access token is a secret and is not pickled; send its text where you mean to")
+        raise TypeError(
+            explained("pickling", "an access token is a secret and is not pickled; send its text where you mean to")
+        )
 
 
 class _AccessToken(_Hidden, credentials.AccessToken):
@@ -168,7 +173,11 @@ class _AccessTokenInfo(_Hidden, credentials.AccessTokenInfo):
 
 def _check(credential: CommunicationTokenCredential) -> CommunicationTokenCredential:
     if not hasattr(credential, "get_token_info") or not hasattr(credential, "refresh"):
-        raise TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}")
+        raise TypeError(
+            explained(
+                "not-a-credential", f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"
+            )
+        )
     return credential
 
 

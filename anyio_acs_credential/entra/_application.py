@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._errors import TokenSourceError
+from .._errors import TokenSourceError, explained
 from ._msal_thread import MsalThread
 from ._secrets import hide
 from ._transport import Relay
@@ -46,6 +46,8 @@ def msal_thread(settings: Settings, credential: Secret | None = None) -> MsalThr
             return msal.ConfidentialClientApplication(client_credential=credential.value, **arguments)
         except ValueError as error:
             problem = hide(str(error))
-        raise TokenSourceError(f"MSAL cannot work with the credential's arguments: {problem}", permanent=True)
+        raise TokenSourceError(
+            explained("msal-failed", f"MSAL cannot work with the credential's arguments: {problem}"), permanent=True
+        )
 
     return MsalThread(make, settings.make_client)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import CapacityLimiter, move_on_after, to_thread
 
 from .._callables import is_async
-from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError
+from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, take
@@ -71,13 +71,25 @@ class InteractiveBrowserCredential(EntraCredential):
             if value is not None:
                 check_text(name, value, "text, or None")
         if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-            raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
+            raise TypeError(
+                explained("sign-in-arguments", f"timeout is a number of seconds, not {type(timeout).__name__}")
+            )
         if not 0 < timeout < math.inf:
-            raise ValueError("timeout is a number of seconds above 0, and finite")
+            raise ValueError(explained("sign-in-arguments", "timeout is a number of seconds above 0, and finite"))
         if not callable(open_browser):
-            raise TypeError(f"open_browser is a function that takes an address, not {type(open_browser).__name__}")
+            raise TypeError(
+                explained(
+                    "sign-in-arguments",
+                    f"open_browser is a function that takes an address, not {type(open_browser).__name__}",
+                )
+            )
         if is_async(open_browser):
-            raise TypeError("open_browser is a plain function: it is called in a worker thread, which awaits nothing")
+            raise TypeError(
+                explained(
+                    "sign-in-arguments",
+                    "open_browser is a plain function: it is called in a worker thread, which awaits nothing",
+                )
+            )
         self._hints = {"login_hint": login_hint, "prompt": prompt}
         self._username = login_hint
         self._timeout = timeout
@@ -105,8 +117,11 @@ class InteractiveBrowserCredential(EntraCredential):
             listener, redirect_uri = await listen(self._address)
         except OSError as error:
             raise CredentialUsageError(
-                f"port {self._address.port} on 127.0.0.1 cannot be used ({error.strerror}): leave the port out of "
-                "redirect_uri, or end what uses it"
+                explained(
+                    "port-in-use",
+                    f"port {self._address.port} on 127.0.0.1 cannot be used ({error.strerror}): leave the port out of "
+                    "redirect_uri, or end what uses it",
+                )
             ) from error
         async with listener:
             flow: dict[str, Any] = await self._msal.run(
@@ -123,7 +138,9 @@ class InteractiveBrowserCredential(EntraCredential):
             return await wait_for_redirect(
                 listener, self._address, flow["state"], lambda: self._show_sign_in(flow["auth_uri"])
             )
-        raise SignInRequiredError(f"nobody has signed in within {self._timeout:g} seconds: {self._advice}")
+        raise SignInRequiredError(
+            explained("sign-in-required", f"nobody has signed in within {self._timeout:g} seconds: {self._advice}")
+        )
 
     async def _show_sign_in(self, address: str) -> TokenSourceError | None:
         try:
@@ -137,7 +154,10 @@ class InteractiveBrowserCredential(EntraCredential):
         if opened is not False:
             return None
         return TokenSourceError(
-            f"no browser could be opened ({reason}): give another open_browser, or use DeviceCodeCredential",
+            explained(
+                "no-browser",
+                f"no browser could be opened ({reason}): give another open_browser, or use DeviceCodeCredential",
+            ),
             permanent=True,
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anyio import CapacityLimiter, move_on_after, sleep, to_thread
 
-from .._errors import SignInRequiredError, TokenSourceError
+from .._errors import SignInRequiredError, TokenSourceError, explained
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, refusal, take
@@ -55,7 +55,12 @@ class DeviceCodeCredential(EntraCredential):
         self, client_id: str, *, prompt_callback: PromptCallback | None = None, **options: Unpack[Options]
     ) -> None:
         if prompt_callback is not None and not callable(prompt_callback):
-            raise TypeError(f"prompt_callback is a function of three arguments, not {type(prompt_callback).__name__}")
+            raise TypeError(
+                explained(
+                    "sign-in-arguments",
+                    f"prompt_callback is a function of three arguments, not {type(prompt_callback).__name__}",
+                )
+            )
         settings = check_settings(client_id, **options)
         self._prompt = prompt_callback or _print
         super().__init__(msal_thread(settings), shares_cache=settings.token_cache is not None)
@@ -83,14 +88,21 @@ class DeviceCodeCredential(EntraCredential):
                 await shown
             self._signed_in(wanted, await self._poll(flow))
             return
-        raise SignInRequiredError(f"nobody entered the code before it expired: {self._advice}")
+        raise SignInRequiredError(
+            explained("sign-in-required", f"nobody entered the code before it expired: {self._advice}")
+        )
 
     def _begin(self, app: Any, scopes: list[str]) -> dict[str, Any]:
         flow: dict[str, Any] = app.initiate_device_flow(scopes)
         if "error" in flow:
             raise refusal(flow, self._advice)
         if not all(isinstance(flow.get(name), str) for name in ("user_code", "device_code", "verification_uri")):
-            raise TokenSourceError("the authority's answer has no code for a person: see whether it knows device codes")
+            raise TokenSourceError(
+                explained(
+                    "entra-refused",
+                    "the authority's answer has no code for a person: see whether it knows device codes",
+                )
+            )
         flow["interval"] = min(max(flow["interval"], 1), _LONGEST_PAUSE)  # at 0, MSAL would ask in a circle
         flow["expires_in"] = min(flow["expires_in"], _LONGEST)
         return flow

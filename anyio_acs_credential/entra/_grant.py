@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .._errors import InvalidTokenError, SignInRequiredError, TokenExchangeError, TokenSourceError
+from .._errors import InvalidTokenError, SignInRequiredError, TokenExchangeError, TokenSourceError, explained
 from .._token import AccessToken
 from ._secrets import hide
 
@@ -89,7 +89,7 @@ def take(app: Any, result: Mapping[str, Any] | None, advice: str) -> Grant:
         TokenSourceError: when there is no token, or none that can be used.
     """
     if result is None:
-        raise SignInRequiredError(f"there is nobody to get an Entra token for: {advice}")
+        raise SignInRequiredError(explained("sign-in-required", f"there is nobody to get an Entra token for: {advice}"))
     if "access_token" not in result:
         raise refusal(result, advice)
     try:
@@ -98,7 +98,10 @@ def take(app: Any, result: Mapping[str, Any] | None, advice: str) -> Grant:
         token = None
     if token is None or token.expires_on <= time.time():
         raise TokenSourceError(
-            "Entra's answer has no token that is good now: see what the authority says, and the time"
+            explained(
+                "entra-refused",
+                "Entra's answer has no token that is good now: see what the authority says, and the time",
+            )
         )
     due = token.expires_on - min(_WINDOW, (token.expires_on - time.time()) / 2)
     if isinstance(refresh_on := result.get("refresh_on"), int):  # of a token that lives for a day
@@ -117,11 +120,13 @@ def refusal(result: Mapping[str, Any], advice: str) -> TokenSourceError:
     shown = hide(error)
     said = hide(str(result.get("error_description") or "nothing more"))
     if error in _SIGN_IN:
-        return SignInRequiredError(f"only a person can help ({shown}): {advice}. Entra said: {said}")
+        return SignInRequiredError(
+            explained("sign-in-required", f"only a person can help ({shown}): {advice}. Entra said: {said}")
+        )
     transient = error in _TRANSIENT
     fix = "try again later" if transient else _ADVICE.get(error, "correct the application's registration")
     return TokenExchangeError(
-        f"Entra refused ({shown}): {fix}. It said: {said}",
+        explained("entra-refused", f"Entra refused ({shown}): {fix}. It said: {said}"),
         permanent=not transient,
         code=shown,
         request_id=hide(str(result.get("correlation_id", ""))) or None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._errors import TokenSourceError
+from .._errors import TokenSourceError, explained
 from ._credential import EntraCredential
 from ._msal_thread import MsalThread
 from ._settings import check_text
@@ -40,7 +40,9 @@ class MsalCredential(EntraCredential):
     def __init__(self, app: Any, *, account: Mapping[str, Any] | str | None = None) -> None:
         made = _is_application(app)
         if not made and (isinstance(app, type) or not callable(app)):
-            raise TypeError(f"app is an MSAL application, or a function that makes one, not {_name(app)}")
+            raise TypeError(
+                explained("msal-failed", f"app is an MSAL application, or a function that makes one, not {_name(app)}")
+            )
         make = (lambda: app) if made else (lambda: _made_by(app))
         super().__init__(MsalThread(make), shares_cache=True)
         self._account = _home_account_id(account)
@@ -61,7 +63,10 @@ def _is_application(app: object) -> bool:
 def _made_by(make: Callable[[], Any]) -> Any:
     app = make()
     if not _is_application(app):
-        raise TokenSourceError(f"the function given as app made {_name(app)}, not an MSAL application", permanent=True)
+        raise TokenSourceError(
+            explained("msal-failed", f"the function given as app made {_name(app)}, not an MSAL application"),
+            permanent=True,
+        )
     return app
 
 

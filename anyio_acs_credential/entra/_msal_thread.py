@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anyio import CapacityLimiter, Lock, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import current_token
 
-from .._errors import TokenSourceError
+from .._errors import TokenSourceError, explained
 from .._per_loop import PerLoop
 from ._secrets import KNOWN, guard_loggers, hide
 from ._transport import CURRENT, Transport
@@ -89,7 +89,9 @@ class MsalThread:
             raise
         except Exception as error:  # noqa: BLE001 - MSAL lets pass whatever an unexpected answer led to
             problem = f"{type(error).__name__}: {hide(str(error))}"
-        raise TokenSourceError(f"MSAL failed ({problem}): try again later, and see what the authority answers")
+        raise TokenSourceError(
+            explained("msal-failed", f"MSAL failed ({problem}): try again later, and see what the authority answers")
+        )
 
     def _application(self) -> Any:
         import msal  # noqa: F401 - makes the loggers, before anything is logged

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .._errors import SignInRequiredError, TokenSourceError
+from .._errors import SignInRequiredError, TokenSourceError, explained
 from ._application import msal_thread
 from ._credential import EntraCredential
 from ._grant import Grant, take
@@ -60,7 +60,11 @@ class OnBehalfOfCredential(EntraCredential):
     ) -> None:
         settings = check_settings(client_id, **options)
         if (client_secret is None) == (client_certificate is None):
-            raise TypeError("give one of client_secret and client_certificate: the service has to say who it is")
+            raise TypeError(
+                explained(
+                    "on-behalf-of", "give one of client_secret and client_certificate: the service has to say who it is"
+                )
+            )
         if not callable(user_assertion):
             check_text("user_assertion", user_assertion, _WHAT)
         self._user_assertion = Secret(user_assertion)
@@ -84,7 +88,8 @@ class OnBehalfOfCredential(EntraCredential):
         )
         if self._account is not None and grant.account != self._account:
             raise TokenSourceError(
-                "user_assertion gave another user's token: make a credential for each", permanent=True
+                explained("on-behalf-of", "user_assertion gave another user's token: make a credential for each"),
+                permanent=True,
             )
         self._account = grant.account
         return grant
@@ -95,7 +100,12 @@ class OnBehalfOfCredential(EntraCredential):
             return given
         answer = given()
         if not inspect.isawaitable(answer):
-            raise TypeError(f"user_assertion returned {type(answer).__name__}: give an async function, or the text")
+            raise TypeError(
+                explained(
+                    "on-behalf-of",
+                    f"user_assertion returned {type(answer).__name__}: give an async function, or the text",
+                )
+            )
         assertion = await answer
         check_text("what user_assertion returns", assertion, _WHAT)
         return str(assertion)
@@ -105,14 +115,22 @@ def _read_certificate(given: str | bytes | Mapping[str, Any] | None) -> Mapping[
     if isinstance(given, Mapping):
         return given
     if not isinstance(given, str | bytes):
-        raise TypeError(f"client_certificate is the text of a PEM file, or a mapping, not {type(given).__name__}")
+        raise TypeError(
+            explained(
+                "on-behalf-of",
+                f"client_certificate is the text of a PEM file, or a mapping, not {type(given).__name__}",
+            )
+        )
     text = given if isinstance(given, str) else given.decode("latin-1")
     blocks = [(block[1], block[0]) for block in _PEM_BLOCK.finditer(text)]
     keys = [block for kind, block in blocks if kind.endswith("PRIVATE KEY")]
     certificates = [block for kind, block in blocks if kind == "CERTIFICATE"]
     if len(keys) != 1 or not certificates:
         raise ValueError(
-            "client_certificate does not hold one private key and its certificate: give the content of a PEM file "
-            "with both (not its path)"
+            explained(
+                "on-behalf-of",
+                "client_certificate does not hold one private key and its certificate: give the content of a PEM file "
+                "with both (not its path)",
+            )
         )
     return {"private_key": keys[0], "public_certificate": "\n".join(certificates)}

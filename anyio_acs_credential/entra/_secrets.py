@@ -7,6 +7,7 @@ import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .._errors import explained
 from .._redaction import redact
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Secret:
         return "<hidden>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not pickled")
+        raise TypeError(explained("pickling", "a secret is not pickled"))
 
 
 def secrets_in(content: Mapping[str, Any]) -> set[str]:

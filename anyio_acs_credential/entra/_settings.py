@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
-from .._errors import TokenSourceError
+from .._errors import TokenSourceError, explained
 from ._secrets import Secret
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Settings:
             problem = f"verify names certificates that cannot be read ({error}): give the path of a file in PEM"
         except (ImportError, ValueError) as error:
             problem = f"no HTTP client can be made ({error}): correct the proxies that the environment names"
-        raise TokenSourceError(problem, permanent=True)
+        raise TokenSourceError(explained("msal-failed", problem), permanent=True)
 
 
 def check_settings(
@@ -100,9 +100,16 @@ def check_settings(
     check_text("tenant_id", tenant_id, "a directory's id or domain")
     check_text("authority", authority, f"an address such as {_PUBLIC_CLOUD}")
     if not isinstance(disable_instance_discovery, bool):
-        raise TypeError(f"disable_instance_discovery is True or False, not {type(disable_instance_discovery).__name__}")
+        raise TypeError(
+            explained(
+                "entra-settings",
+                f"disable_instance_discovery is True or False, not {type(disable_instance_discovery).__name__}",
+            )
+        )
     if token_cache is not None and not (hasattr(token_cache, "add") and hasattr(token_cache, "search")):
-        raise TypeError(f"token_cache is an msal.TokenCache, not {type(token_cache).__name__}")
+        raise TypeError(
+            explained("entra-settings", f"token_cache is an msal.TokenCache, not {type(token_cache).__name__}")
+        )
     _check_verify(verify)
     msal = {
         "client_id": client_id,
@@ -121,9 +128,11 @@ def check_text(name: str, value: object, what: str) -> None:
         ValueError: when it is empty, or contains what it cannot.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name} is text ({what}), not {type(value).__name__}")
+        raise TypeError(explained("entra-settings", f"{name} is text ({what}), not {type(value).__name__}"))
     if not value or not value.isprintable() or " " in value:
-        raise ValueError(f"{name} is {'empty' if not value else 'text with white space'}: give {what}")
+        raise ValueError(
+            explained("entra-settings", f"{name} is {'empty' if not value else 'text with white space'}: give {what}")
+        )
 
 
 def check_secret(name: str, value: str | None, what: str) -> Secret | None:
@@ -145,19 +154,38 @@ def _where(authority: str, tenant_id: str) -> dict[str, str]:
     except ValueError:  # brackets that do not match
         parts = urlsplit("")
     if parts.scheme != "https":
-        raise ValueError("authority does not begin with https://, and secrets are sent there: correct it")
+        raise ValueError(
+            explained(
+                "entra-settings", "authority does not begin with https://, and secrets are sent there: correct it"
+            )
+        )
     if not _HOST.fullmatch(parts.netloc):
-        raise ValueError(f"authority has no plain host name, or more than that and a port: write it as {_PUBLIC_CLOUD}")
+        raise ValueError(
+            explained(
+                "entra-settings",
+                f"authority has no plain host name, or more than that and a port: write it as {_PUBLIC_CLOUD}",
+            )
+        )
     if parts.query or parts.fragment:
-        raise ValueError("authority has a query or a fragment: remove everything from the ? or # on")
+        raise ValueError(
+            explained("entra-settings", "authority has a query or a fragment: remove everything from the ? or # on")
+        )
     if parts.path:
         if tenant_id != "organizations":
-            raise ValueError("authority has a path, which names the directory: leave out the path, or tenant_id")
+            raise ValueError(
+                explained(
+                    "entra-settings",
+                    "authority has a path, which names the directory: leave out the path, or tenant_id",
+                )
+            )
         return {"oidc_authority": authority}
     if not _TENANT.fullmatch(tenant_id):
         raise ValueError(
-            "tenant_id is no directory's id or domain, such as contoso.onmicrosoft.com: write it without slashes, "
-            "and an address into authority"
+            explained(
+                "entra-settings",
+                "tenant_id is no directory's id or domain, such as contoso.onmicrosoft.com: write it without slashes, "
+                "and an address into authority",
+            )
         )
     return {"authority": f"{authority}/{tenant_id}"}
 
@@ -165,8 +193,17 @@ def _where(authority: str, tenant_id: str) -> dict[str, str]:
 def _check_verify(verify: object) -> None:
     if verify is False or (isinstance(verify, ssl.SSLContext) and verify.verify_mode != ssl.CERT_REQUIRED):
         raise ValueError(
-            "tokens are not sent to a server that anybody could be: instead of switching verification off, give the "
-            "path of the authority's certificate, verify='ca.pem'"
+            explained(
+                "entra-settings",
+                "tokens are not sent to a server that anybody could be: instead of switching verification "
+                "off, give the "
+                "path of the authority's certificate, verify='ca.pem'",
+            )
         )
     if verify is not True and not (isinstance(verify, str) and verify) and not isinstance(verify, ssl.SSLContext):
-        raise TypeError(f"verify is True, the path of a CA bundle, or an ssl.SSLContext, not {type(verify).__name__}")
+        raise TypeError(
+            explained(
+                "entra-settings",
+                f"verify is True, the path of a CA bundle, or an ssl.SSLContext, not {type(verify).__name__}",
+            )
+        )

@@ -16,7 +16,7 @@ from anyio import CancelScope, from_thread, move_on_after
 
 from .._answer import error_from, is_transient, malformed, read_object
 from .._attempt import Call
-from .._errors import TokenExchangeError
+from .._errors import TokenExchangeError, explained
 from .._http import Limits, send
 from ._secrets import KNOWN, note
 
@@ -47,7 +47,9 @@ class Response:
         """Raise nothing below 400, as MSAL expects; its refusals are in the text."""
         if self.status_code >= 400:
             raise TokenExchangeError(
-                f"Entra answered {self.status_code}: check the authority", permanent=True, status=self.status_code
+                explained("entra-refused", f"Entra answered {self.status_code}: check the authority"),
+                permanent=True,
+                status=self.status_code,
             )
 
 
@@ -90,7 +92,7 @@ class Transport:
                     return _read(await send(client, call, authorize, _LIMITS))
                 finally:
                     self._requests.discard(scope)
-        raise TokenExchangeError("the credential was closed while it was at work: try again")
+        raise TokenExchangeError(explained("unreachable", "the credential was closed while it was at work: try again"))
 
     async def aclose(self) -> None:
         """End the requests and close the client, also where the closing task is cancelled."""

@@ -16,7 +16,7 @@ from anyio import current_effective_deadline, current_time, move_on_after
 
 from .._challenge import claims_wanted
 from .._entra_token import EntraTokenSource
-from .._errors import TokenSourceError
+from .._errors import TokenSourceError, explained
 from .._flights import Flights
 from .._http import send
 from .._redaction import redact
@@ -60,8 +60,11 @@ def authorization_of(credential: Any) -> Authorization:
     if hasattr(credential, "key"):
         return KeyAuthorization(credential)
     raise TypeError(
-        f"credential is {type(credential).__name__}: give AccessKeyCredential(key), another object with a `.key`, "
-        "or an Entra token credential, such as one of azure-identity"
+        explained(
+            "token-credential",
+            f"credential is {type(credential).__name__}: give AccessKeyCredential(key), another object with a `.key`, "
+            "or an Entra token credential, such as one of azure-identity",
+        )
     )
 
 
@@ -137,7 +140,11 @@ class EntraAuthorization:
                 raise
             except Exception as error:
                 text = redact(f"{type(error).__name__}: {error}")
-                raise TokenSourceError(f"the token credential failed: try again later ({text})") from error
+                raise TokenSourceError(
+                    explained("token-credential-failed", f"the token credential failed: try again later ({text})")
+                ) from error
             self._held, self._claims, self._due = token, claims, token.expires_on - _EARLY
             return token
-        raise TokenSourceError("the token credential took too long: try again later")
+        raise TokenSourceError(
+            explained("token-credential-failed", "the token credential took too long: try again later")
+        )

@@ -12,7 +12,7 @@ from anyio.lowlevel import current_token
 from .._answer import error_from, read_object
 from .._attempt import Call
 from .._endpoint import check_endpoint
-from .._errors import CredentialUsageError
+from .._errors import CredentialUsageError, explained
 from .._http import Limits, client_factory
 from ._authorization import authorization_of
 from ._connection import parse_connection_string
@@ -244,11 +244,18 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
         secret: str = "",
     ) -> Answer:
         if self._open is None:
-            raise CredentialUsageError("the identity client is not open: use it inside `async with client:`")
+            raise CredentialUsageError(
+                explained(
+                    "identity-client-not-open", "the identity client is not open: use it inside `async with client:`"
+                )
+            )
         if self._loop != current_token():
             raise CredentialUsageError(
-                "the identity client was entered in another event loop: enter it, and the credential whose token "
-                "source it is, in the same one"
+                explained(
+                    "another-loop",
+                    "the identity client was entered in another event loop: enter it, and the credential whose token "
+                    "source it is, in the same one",
+                )
             )
         body = None if content is None else json.dumps(content).encode()
         call = Call(method, f"{self._endpoint}{path}{self._query}", body, repeatable, (secret,))

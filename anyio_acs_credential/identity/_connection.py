@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .._endpoint import check_endpoint
+from .._errors import explained
 from ._keys import Secret
 
 __all__ = ("ConnectionString", "parse_connection_string")
@@ -43,20 +44,24 @@ def parse_connection_string(text: str) -> ConnectionString:
         ValueError: when a part is missing or there twice, or the endpoint is none. The text is not repeated.
     """
     if not isinstance(text, str):
-        raise TypeError(f"a connection string is text (str), not {type(text).__name__}: {_HELP}")
+        raise TypeError(
+            explained("connection-string", f"a connection string is text (str), not {type(text).__name__}: {_HELP}")
+        )
     values: dict[str, str] = {}
     for name, value in _split(text):
         if name in {"endpoint", "accesskey"} and name in values:
-            raise ValueError(f"the connection string has {name!r} twice: {_HELP}")
+            raise ValueError(explained("connection-string", f"the connection string has {name!r} twice: {_HELP}"))
         values[name] = value
     for name in ("endpoint", "accesskey"):
         if not values.get(name):
-            raise ValueError(f"the connection string has no {name!r}, or an empty one: {_HELP}")
+            raise ValueError(
+                explained("connection-string", f"the connection string has no {name!r}, or an empty one: {_HELP}")
+            )
     return ConnectionString(check_endpoint(values["endpoint"]), values["accesskey"])
 
 
 def _split(text: str) -> list[tuple[str, str]]:
     parts = [part.partition("=") for part in text.split(";") if part.strip()]
     if not all(separator for _, separator, _ in parts):
-        raise ValueError(f'the connection string has a part without "=": {_HELP}')
+        raise ValueError(explained("connection-string", f'the connection string has a part without "=": {_HELP}'))
     return [(name.strip().lower(), value.strip()) for name, _, value in parts]

@@ -12,6 +12,8 @@ from hashlib import sha256
 from hmac import digest
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
+from .._errors import explained
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -47,7 +49,11 @@ class Secret:
         return self
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} holds a secret and is not pickled; pass the text where you mean to")
+        raise TypeError(
+            explained(
+                "pickling", f"{type(self).__name__} holds a secret and is not pickled; pass the text where you mean to"
+            )
+        )
 
 
 class AccessKeyCredential(Secret):
@@ -145,12 +151,15 @@ def decode_key(key: str) -> bytes:
         ValueError: when it is empty or not base64. The key is not repeated.
     """
     if not isinstance(key, str):
-        raise TypeError(f"an access key is text (str), not {type(key).__name__}")
+        raise TypeError(explained("access-key", f"an access key is text (str), not {type(key).__name__}"))
     decoded = _decode(key)
     if not decoded:
         raise ValueError(
-            "the access key is not base64 text: copy a key, without white space, "
-            'from the "Keys" page of the resource in the Azure portal'
+            explained(
+                "access-key",
+                "the access key is not base64 text: copy a key, without white space, "
+                'from the "Keys" page of the resource in the Azure portal',
+            )
         )
     return decoded
 

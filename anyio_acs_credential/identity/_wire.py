@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
 from .._answer import malformed, read_object
-from .._errors import InvalidTokenError
+from .._errors import InvalidTokenError, explained
 from .._jwt import check_text
 from .._token import AccessToken, read_expiry
 from ..identifiers import CommunicationUserIdentifier
@@ -56,27 +56,38 @@ class SupportsToken(Protocol):
 
 def query_of(api_version: str) -> str:
     if not isinstance(api_version, str):
-        raise TypeError(f'api_version is text such as "2023-10-01", not {type(api_version).__name__}')
+        raise TypeError(
+            explained(
+                "identity-arguments", f'api_version is text such as "2023-10-01", not {type(api_version).__name__}'
+            )
+        )
     if not api_version:
-        raise ValueError('api_version is empty: name one, such as "2023-10-01", or leave it out')
+        raise ValueError(
+            explained("identity-arguments", 'api_version is empty: name one, such as "2023-10-01", or leave it out')
+        )
     return f"?api-version={quote(api_version, safe='')}"
 
 
 def path_of(user: SupportsRawId | str) -> str:
     raw_id = user if isinstance(user, str) else getattr(user, "raw_id", None)
     if not isinstance(raw_id, str) or not raw_id:
-        raise TypeError(f"user is an identifier or its raw id, a non-empty text, not {type(user).__name__}")
+        raise TypeError(
+            explained(
+                "identity-arguments",
+                f"user is an identifier or its raw id, a non-empty text, not {type(user).__name__}",
+            )
+        )
     return f"/identities/{quote(raw_id, safe='')}"
 
 
 def check_scopes(scopes: Iterable[str]) -> list[str]:
     if isinstance(scopes, str):
-        raise TypeError("scopes are a list of texts: write [scope] instead of scope")
+        raise TypeError(explained("scopes", "scopes are a list of texts: write [scope] instead of scope"))
     checked = list(scopes)
     if not all(isinstance(scope, str) for scope in checked):
-        raise TypeError('scopes are a list of texts, such as ["chat"]')
+        raise TypeError(explained("scopes", 'scopes are a list of texts, such as ["chat"]'))
     if not checked or not all(checked):
-        raise ValueError('name at least one scope, such as ["chat"], and no empty one')
+        raise ValueError(explained("scopes", 'name at least one scope, such as ["chat"], and no empty one'))
     return checked
 
 
@@ -84,19 +95,27 @@ def expiry(lifetime: timedelta | None) -> dict[str, int]:
     if lifetime is None:
         return {}
     if not isinstance(lifetime, timedelta):
-        raise TypeError(f"token_expires_in is a timedelta, such as timedelta(hours=2), not {type(lifetime).__name__}")
+        raise TypeError(
+            explained(
+                "identity-arguments",
+                f"token_expires_in is a timedelta, such as timedelta(hours=2), not {type(lifetime).__name__}",
+            )
+        )
     if not _LEAST <= lifetime <= _MOST:
         raise ValueError(
-            "token_expires_in is from timedelta(minutes=60) to timedelta(minutes=1440), as the service has it"
+            explained(
+                "identity-arguments",
+                "token_expires_in is from timedelta(minutes=60) to timedelta(minutes=1440), as the service has it",
+            )
         )
     return {"expiresInMinutes": lifetime // _MINUTE}
 
 
 def check_id(name: str, value: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{name} is text (str), not {type(value).__name__}")
+        raise TypeError(explained("identity-arguments", f"{name} is text (str), not {type(value).__name__}"))
     if not value:
-        raise ValueError(f"{name} is empty: give the id that Entra shows")
+        raise ValueError(explained("identity-arguments", f"{name} is empty: give the id that Entra shows"))
     return value
 
 
@@ -106,8 +125,11 @@ async def text_of(given: str | SupportsToken | Callable[[], Awaitable[str | Supp
         made = given()
         if not inspect.isawaitable(made):
             raise TypeError(
-                f"aad_token returned {type(made).__name__}: give an async function; what blocks, "
-                "call in anyio.to_thread.run_sync"
+                explained(
+                    "identity-arguments",
+                    f"aad_token returned {type(made).__name__}: give an async function; what blocks, "
+                    "call in anyio.to_thread.run_sync",
+                )
             )
         given = await made
     return check_text(given if isinstance(given, str) else getattr(given, "token", None))

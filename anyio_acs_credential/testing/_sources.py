@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 from anyio.lowlevel import checkpoint
 
+from .._errors import explained
 from .._token import AccessToken
 
 if TYPE_CHECKING:
@@ -68,7 +69,12 @@ class ScriptedSource:
 
     def __init__(self, *script: Entry, latency: float = 0, clock: Clock = time) -> None:
         if not script:
-            raise ValueError("a script has one entry at least: ScriptedSource(3600) gives tokens that live an hour")
+            raise ValueError(
+                explained(
+                    "scripted-source",
+                    "a script has one entry at least: ScriptedSource(3600) gives tokens that live an hour",
+                )
+            )
         for entry in script:
             _check(entry)
         self._script = script
@@ -116,5 +122,8 @@ def _check(entry: object) -> None:
         known = isinstance(entry, (AccessToken, str, int, float, BaseException)) or callable(entry)
     if not known or isinstance(entry, bool):
         raise TypeError(
-            f"a script entry is a number, an exception, a token or an async callable, not {type(entry).__name__}"
+            explained(
+                "scripted-source",
+                f"a script entry is a number, an exception, a token or an async callable, not {type(entry).__name__}",
+            )
         )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from ._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained
+from ._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained, unexplained
 from ._redaction import redact
 from ._token import AccessToken, accept
 
@@ -129,7 +129,7 @@ class EntraTokenSource:
         try:
             return accept(answer)
         except InvalidTokenError as error:
-            fault = str(error)
+            fault = unexplained(str(error))
         raise TokenSourceError(
             explained(
                 "token-credential-failed",

@@ -18,6 +18,7 @@ __all__ = (
     "TokenSourceError",
     "TokenUnavailableError",
     "explained",
+    "unexplained",
 )
 
 # Read the Docs sends /page/... on to the version that is shown by default.
@@ -27,6 +28,11 @@ _PAGE = "https://anyio-acs-credential.readthedocs.io/page/errors/"
 def explained(anchor: str, message: str) -> str:
     """The message, and the address of the entry in docs/errors.md that has its cause, its fix and an example."""
     return f"{message} ({_PAGE}#{anchor})"
+
+
+def unexplained(message: str) -> str:
+    """The message without its address, to be quoted in another that has one."""
+    return message.partition(f" ({_PAGE}")[0]
 
 
 class CredentialError(Exception):

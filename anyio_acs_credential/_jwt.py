@@ -25,13 +25,14 @@ def check_text(token: object) -> str:
             explained("invalid-token", f"an access token is text (str), not {type(token).__name__}")
         )
     if not token.strip():
-        raise InvalidTokenError(explained("invalid-token", "the access token is blank"))
+        raise InvalidTokenError(explained("invalid-token", "the access token is blank: give its text"))
     if token[:7].lower() == "bearer ":
         raise InvalidTokenError(explained("bearer-prefix", 'leave out the "Bearer " prefix: the token alone is wanted'))
     if not re.fullmatch(_HEADER_TEXT, token):
         raise InvalidTokenError(
             explained(
-                "invalid-token", "the access token contains white space or a character that no HTTP header can carry"
+                "invalid-token",
+                "the access token contains white space or a character that no HTTP header can carry: copy it again",
             )
         )
     return token

@@ -237,8 +237,8 @@ def unavailable_error(*, closed: bool, refreshes: bool, entered: bool) -> Creden
         return CredentialNotEnteredError(
             explained(
                 "not-entered",
-                "the credential renews its token only inside its block: use `async with credential:` first, and open it "
-                "once, where the program starts, such as a web framework's lifespan",
+                "the credential renews its token only inside its block: use `async with credential:` first, and open "
+                "it once, where the program starts, such as a web framework's lifespan",
             )
         )
     return TokenUnavailableError(

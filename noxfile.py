@@ -143,3 +143,37 @@ def bench(session: nox.Session) -> None:
     """Each benchmark, or those that are named: `nox -s bench -- reading`."""
     install(session, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session(python=LOWEST, default=False)
+def package(session: nox.Session) -> None:
+    """Build what is published, and check it: `nox -s package -- v1.2.3` also that the tag is that of the version."""
+    version = PROJECT["project"]["version"]
+    if session.posargs and session.posargs != [f"v{version}"]:
+        session.error(f"the tag is {session.posargs[0]}, and the version {version}: set it in pyproject.toml")
+    if session.posargs and f"## [{version}] - 2" not in Path("CHANGELOG.md").read_text("utf-8"):
+        session.error(f"CHANGELOG.md has no date for {version}: write it beside the version")
+    session.install(*dependency_groups(PROJECT, "package", "types"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    sdist, wheel = (str(next(Path("dist").glob(f"*{end}")).resolve()) for end in (".tar.gz", ".whl"))
+    session.run("twine", "check", "--strict", sdist, wheel)
+    session.run("check-wheel-contents", wheel)
+
+    session.install(wheel)  # with nothing but what it needs
+    session.chdir(session.create_tmp())  # where the checkout's own package is not found first
+    session.run("python", "-W", "error", "-c", "from anyio_acs_credential import *")
+    session.install(f"{wheel}[all]")
+    session.run("acs-credential", "--help", silent=True)
+    session.run("basedpyright", "--verifytypes", "anyio_acs_credential", "--ignoreexternal")
+
+    session.run("tar", "--extract", "--strip-components=1", f"--file={sdist}", external=True)
+    session.install(f"{sdist}[all]", "--group", "test")
+    session.run("pytest", *EACH_CORE, *NO_FUZZ)
+
+
+@nox.session(python=LOWEST, default=False)
+def audit(session: nox.Session) -> None:
+    """Ask the network for known weaknesses of what the package and its extras need, in their newest releases."""
+    session.install("--editable", ".[all]", *dependency_groups(PROJECT, "audit"))
+    session.run("pip-audit", "--skip-editable", "--progress-spinner=off")

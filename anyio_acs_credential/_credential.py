@@ -383,8 +383,7 @@ class CommunicationTokenCredential:
 
     def _misuse(self) -> CredentialError | None:
         """Why it has no token to give, whatever its source says; None where it is in use, or needs no block."""
-        outside = self._refresher is not None and self._task is None
-        return self._unavailable() if self._closed or outside else None
+        return self._unavailable() if self._closed or (self._refresher and not self._task) else None
 
     def _unavailable(self) -> CredentialError:
         entered = self._task is not None

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from ._errors import unexplained
+
 if TYPE_CHECKING:
     from ._credential import CommunicationTokenCredential
     from ._events import CredentialStatistics
@@ -63,7 +65,7 @@ def check_health(credential: CommunicationTokenCredential, *, margin: float = 0.
     """
     state = credential._state
     if (misuse := credential._misuse()) is not None:
-        return CredentialHealth(HealthStatus.UNAVAILABLE, str(misuse), 0.0)
+        return CredentialHealth(HealthStatus.UNAVAILABLE, unexplained(str(misuse)), 0.0)
     left = state.remaining()
     failures = _failures(credential.statistics())
     if left > margin:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, WeakSet
 
-from ._errors import CredentialUsageError
+from ._errors import CredentialUsageError, explained
 from ._events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded
 from ._source import call
 
@@ -24,7 +24,8 @@ try:
     from opentelemetry.trace import SpanKind, Status, StatusCode
 except ModuleNotFoundError as _missing:
     raise ImportError(
-        'OpenTelemetry\'s API is not installed: pip install "anyio-acs-credential[otel]"', name=_missing.name
+        explained("extra-missing", 'OpenTelemetry\'s API is not installed: pip install "anyio-acs-credential[otel]"'),
+        name=_missing.name,
     ) from _missing
 
 from ._span_ends import end_elsewhere
@@ -89,7 +90,11 @@ def instrument(
 
 def _attach(watcher: _Watcher, credential: CommunicationTokenCredential) -> None:
     if credential._block is not None or credential in _instrumented:
-        raise CredentialUsageError("instrument a credential once, and before its `async with` block")
+        raise CredentialUsageError(
+            explained(
+                "instrumented", "the credential is open or instrumented already: instrument it once, before its block"
+            )
+        )
     _instrumented.add(credential)
     users = credential._observer
 

@@ -70,7 +70,7 @@ def anchors_in_code() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "explained":
                 anchor = node.args[0]
-                assert isinstance(anchor, ast.Constant), (path, node.lineno)
+                assert isinstance(anchor, ast.Constant) and isinstance(anchor.value, str), (path, node.lineno)
                 yield anchor.value
 
 

@@ -9,21 +9,18 @@ import sys
 import tomllib
 from collections import Counter
 from importlib import import_module
-from importlib.util import resolve_name
 from inspect import getdoc, isclass, isroutine
 from typing import TYPE_CHECKING
 
 import pytest
+from imports import MODULES, PACKAGE, imported
 from promises import ROOT, Proof, all_proofs, promised, proofs_in_benchmark, proofs_in_test, with_proofs
 
 import anyio_acs_credential
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-PACKAGE = ROOT / "anyio_acs_credential"
-MODULES = sorted(PACKAGE.rglob("*.py"))
 PUBLIC_MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in MODULES
@@ -81,18 +78,6 @@ def read(name: str) -> str:
 def names(module: str) -> tuple[str, ...]:
     exported: tuple[str, ...] = getattr(import_module(module), "__all__", ())
     return exported
-
-
-def imported(path: Path) -> Iterator[str]:
-    """The full names of the modules that a module imports, at any depth."""
-    package = ".".join(path.relative_to(ROOT).parent.parts)
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        match node:
-            case ast.Import(names=aliases):
-                yield from (alias.name for alias in aliases)
-            case ast.ImportFrom(module=module, names=aliases, level=level):
-                found = [module] if module else [alias.name for alias in aliases]
-                yield from (resolve_name("." * level + name, package) for name in found)
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

@@ -370,10 +370,10 @@ def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_once_and_before_the_block(seen: Seen) -> None:
     credential = CommunicationTokenCredential(token_refresher=ScriptedSource(3600))
     assert seen.instrument(credential) is credential
-    with pytest.raises(CredentialUsageError, match="once, and before its `async with` block"):
+    with pytest.raises(CredentialUsageError, match="instrument it once, before its block"):
         seen.instrument(credential)
     async with (other := CommunicationTokenCredential(token_refresher=ScriptedSource(3600))):
-        with pytest.raises(CredentialUsageError, match="once, and before its `async with` block"):
+        with pytest.raises(CredentialUsageError, match="instrument it once, before its block"):
             seen.instrument(other)
 
 

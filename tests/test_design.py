@@ -1,0 +1,54 @@
+"""docs/design.md: each module is in one room, rooms know those that the page says, and what it names exists."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+
+import pytest
+from imports import MODULES, imported, name_of
+from promises import ROOT
+
+PAGE = (ROOT / "docs" / "design.md").read_text("utf-8")
+ROW = re.compile(r"^\| ([a-z ]+) \| [^|]+ \| (`[^|]+`) \| ([^|]*)\|$", re.MULTILINE)
+ROOMS = {room: (re.findall(r"`([^`]+)`", modules), known.strip()) for room, modules, known in ROW.findall(PAGE)}
+
+
+def rooms_of(module: str) -> list[str]:
+    """The rooms that name a module, or the package that it is in."""
+    name = module.removeprefix("anyio_acs_credential").removeprefix(".") or "__init__"
+    package = f"{name.partition('.')[0]}.*"
+    return [room for room, (modules, _) in ROOMS.items() if name in modules or package in modules]
+
+
+def test_each_module_is_in_one_room() -> None:
+    assert {name_of(path): len(rooms_of(name_of(path))) for path in MODULES} == dict.fromkeys(map(name_of, MODULES), 1)
+    named = [module for modules, _ in ROOMS.values() for module in modules]
+    assert len(named) == len(set(named))
+
+
+def test_rooms_know_those_that_the_page_says() -> None:
+    """Each arrow on the page is an import, and each import is an arrow on the page."""
+    ours = {name_of(path) for path in MODULES}
+    found: dict[str, set[str]] = {room: set() for room in ROOMS}
+    for path in MODULES:
+        (room,) = rooms_of(name_of(path))
+        names = {name if name in ours else name.rpartition(".")[0] for name in imported(path)}  # a public one's module
+        found[room] |= {rooms_of(name)[0] for name in names & ours} - {room}
+    assert found == {room: set(filter(None, known.split(", "))) for room, (_, known) in ROOMS.items()}
+
+
+def test_no_two_rooms_know_each_other() -> None:
+    """Nor in a circle: some order has each room after all that it knows."""
+    left = {room: set(filter(None, known.split(", "))) for room, (_, known) in ROOMS.items()}
+    while free := [room for room, known in left.items() if not known]:
+        left = {room: known - set(free) for room, known in left.items() if room not in free}
+    assert not left
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(_\w+(?:\.\w+)+)`", PAGE))))
+def test_what_the_page_names_exists(name: str) -> None:
+    module, *attributes = name.split(".")
+    found: object = import_module(f"anyio_acs_credential.{module}")
+    for attribute in attributes:
+        found = getattr(found, attribute)

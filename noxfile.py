@@ -163,7 +163,7 @@ def package(session: nox.Session) -> None:
     session.install(wheel)  # with nothing but what it needs
     session.chdir(session.create_tmp())  # where the checkout's own package is not found first
     session.run("python", "-W", "error", "-c", "from anyio_acs_credential import *")
-    session.install(f"{wheel}[all]")
+    session.install(f"{wheel}[all]", "httpx2 >=2")  # the client that one of its modules is for
     session.run("acs-credential", "--help", silent=True)
     session.run("basedpyright", "--verifytypes", "anyio_acs_credential", "--ignoreexternal")
 

@@ -70,7 +70,8 @@ def anchors_in_code() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "explained":
                 anchor = node.args[0]
-                assert isinstance(anchor, ast.Constant) and isinstance(anchor.value, str), (path, node.lineno)
+                assert isinstance(anchor, ast.Constant), (path, node.lineno)
+                assert isinstance(anchor.value, str), (path, node.lineno)
                 yield anchor.value
 
 
@@ -101,8 +102,8 @@ async def raised_by(entry: Entry, names: dict[str, Any]) -> BaseException:
         if inspect.iscoroutine(result := eval(code, names)):  # noqa: S307 - the page is ours
             await result
     except Exception as error:  # noqa: BLE001 - which one, the caller says
-        is_the_entrys = f"#{entry.anchor})" in str(error)
-        return error if is_the_entrys or error.__cause__ is None else error.__cause__
+        leads_there = f"#{entry.anchor})" in str(error)
+        return error if leads_there or error.__cause__ is None else error.__cause__
     raise AssertionError(f"{entry.anchor} raises nothing")
 
 

@@ -99,7 +99,9 @@ def error_from(answer: Answer) -> TokenExchangeError:
     return TokenExchangeError(
         explained(
             "refused",
-            redact(f"the service answered {_name(answer.status)}{f' ({code})' if code else ''}: {advice}{said}"),
+            redact(
+                f"the service answered {_name(answer.status)}{f' ({code})' if code else ''}: {advice}{said}", limit=900
+            ),
         ),
         permanent=not is_transient(answer.status),
         retry_after=answer.retry_after,

@@ -473,7 +473,7 @@ async def test_what_callers_are_told() -> None:
         async with CommunicationTokenCredential(token_refresher=ScriptedSource(failure)) as credential:
             with pytest.raises(TokenRefreshError) as caught:
                 await credential.get_token()
-            told.append(str(caught.value))
+            told.append(unexplained(str(caught.value)))
             assert caught.value.permanent == isinstance(failure, TokenSourceError)
             assert caught.value.retry_after is None
     assert told == [
@@ -508,18 +508,20 @@ async def test_what_misuse_is_told() -> None:
         credential.get_token_nowait()
     with pytest.raises(CredentialUsageError) as left:
         await credential.__aexit__(None, None, None)
-    assert [str(caught.value) for caught in (early, twice, own_thread, other_loop, empty, mistyped, late, left)] == [
+    assert [
+        unexplained(str(caught.value)) for caught in (early, twice, own_thread, other_loop, empty, mistyped, late, left)
+    ] == [
         (
-            "the credential renews its token only inside its block: use `async with credential:` first, once, "
-            "where the program starts (a web app's lifespan), and inject it"
+            "the credential renews its token only inside its block: use `async with credential:` first, and open it "
+            "once, where the program starts, such as a web framework's lifespan"
         ),
         "the credential is open already: enter it once, where the program starts, and inject it",
         "the event loop's own thread would wait for itself here: await get_token()",
         OTHER_LOOP,
         "no valid access token is held at this moment: await get_token() for one",
-        "rejected is the token that was turned down, or its text, not bytes",
+        "rejected is a token or its text, not bytes",
         "the credential is closed; use it inside its `async with` block, or enter it again",
-        "the credential was left without having been entered",
+        "left without having been entered: use `async with`",
     ]
 
 
@@ -530,7 +532,7 @@ async def test_what_a_static_credential_tells() -> None:
         await credential.get_token()
     with pytest.raises(TokenUnavailableError) as refreshed:
         await credential.refresh()
-    assert [str(caught.value) for caught in (ended, refreshed)] == [
+    assert [unexplained(str(caught.value)) for caught in (ended, refreshed)] == [
         "the static access token has expired: make a credential with a newer one, or with a token_refresher",
         "a static credential cannot refresh its token: give it a token_refresher",
     ]

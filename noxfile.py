@@ -19,7 +19,7 @@ nox.options.error_on_missing_interpreters = True
 
 PROJECT = load_toml("pyproject.toml")
 LOWEST, *LATER = python_versions(PROJECT)
-CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "noxfile.py")
+CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "docs", "noxfile.py")
 JAVASCRIPT = ("@azure/communication-common@2", "@azure/communication-identity@1")
 EACH_CORE = ("--numprocesses", str((os.cpu_count() or 1) + 1))  # one more: many tests wait for a moment
 NO_FUZZ = ("--ignore", "tests/test_fuzz.py")  # pure functions, which are the same everywhere
@@ -101,6 +101,17 @@ def lowest(session: nox.Session) -> None:
 def promises(session: nox.Session) -> None:
     """Write the proofs into docs/promises.md."""
     session.run(sys.executable, "tests/promises.py")
+
+
+@nox.session(python=LOWEST)
+def docs(session: nox.Session) -> None:
+    """Build the site, check it, and in a terminal serve it until Ctrl-C: `nox -s docs -- build` only builds."""
+    install(session, "docs")
+    session.env["NO_MKDOCS_2_WARNING"] = "1"
+    session.run("mkdocs", "build", "--quiet")
+    session.run("python", "docs/check_site.py")
+    if session.interactive and not session.posargs:
+        session.run("mkdocs", "serve")
 
 
 @nox.session(python=LOWEST, default=False)

@@ -37,6 +37,13 @@ class AccessKeyAuth(httpx.Auth):
         self._sign = Signer(AccessKeyCredential(key) if isinstance(key, str) else key, clock)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign a request. Called by httpx, for sync and async clients."""
+        """Sign a request. Called by httpx, for sync and async clients.
+
+        Args:
+            request: What is about to be sent, whole: a streamed body is read first.
+
+        Yields:
+            The request, signed.
+        """
         self._sign(request)
         yield request

@@ -270,6 +270,7 @@ class CommunicationTokenCredential:
             CredentialNotEnteredError: when it was not entered.
             CredentialClosedError: when it is closed, or closes while this waits.
             CredentialUsageError: when called in another event loop, or by its own refresher.
+            TypeError: when `rejected` is neither a token nor a text.
         """
         if rejected is not None and not isinstance(rejected, str | AccessToken):
             raise TypeError(explained("rejected", f"rejected is a token or its text, not {type(rejected).__name__}"))

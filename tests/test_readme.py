@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
-from contextlib import asynccontextmanager
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 import httpx  # noqa: F401 - importing reads files: not first in an event loop, by a client that is made there
 import pytest
-from entra_users import skip_pauses
+from documents import Block, blocks, run, stand_ins
 
 import anyio_acs_credential
 from anyio_acs_credential import (
-    AccessToken,
-    CommunicationIdentityClient,
     CommunicationTokenCredential,
     CredentialError,
     RefreshPolicy,
@@ -33,11 +25,7 @@ from anyio_acs_credential import (
 )
 from anyio_acs_credential._schedule import LATCH_PROBE, RETRY_AFTER_CAP
 from anyio_acs_credential.emulator import Emulator, open_emulator
-from anyio_acs_credential.entra import _device_code
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -52,36 +40,7 @@ RUNNERS = {
 }
 
 
-class Block(NamedTuple):
-    """A code block, the heading that it stands under, the paragraph before it, and the lines of the file before it."""
-
-    heading: str
-    paragraph: str
-    line: int
-    code: str
-
-    def __str__(self) -> str:
-        return f"{self.heading}, line {self.line}"
-
-    @property
-    def quoted(self) -> str | None:
-        """The example that the paragraph before it says it is from."""
-        found = re.findall(r"\(examples/(\w+\.py)\)", self.paragraph)
-        return found[-1] if found else None
-
-    @property
-    def is_program(self) -> bool:
-        return "\nanyio.run(" in self.code
-
-
-def blocks(language: str) -> Iterator[Block]:
-    for found in re.finditer(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
-        before = README[: found.start()]
-        heading = re.findall(r"^#+ (.*)$", before, re.MULTILINE)[-1]
-        yield Block(heading, before.rstrip().rpartition("\n\n")[2], before.count("\n") + 1, found[1])
-
-
-PYTHON = list(blocks("python"))
+PYTHON = list(blocks(README, "python"))
 QUOTED = [block for block in PYTHON if block.quoted]
 PROGRAMS = [block for block in PYTHON if block.is_program]
 SNIPPETS = [block for block in PYTHON if not block.quoted and not block.is_program]
@@ -99,70 +58,6 @@ def table(heading: str, column: str) -> list[str]:
     section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     rows = section.partition(f"\n| {column} |")[2].partition("\n\n")[0].splitlines()[2:]
     return [re.findall(r"`(?:await )?(\w+)", row)[0] for row in rows]
-
-
-class Call:
-    """Something that keeps a token of its own, until it has been given one."""
-
-    def __init__(self, credential: CommunicationTokenCredential) -> None:
-        self._credential = credential
-        self.used: list[str] = []
-
-    async def use_token(self, token: str) -> None:
-        self.used.append(token)
-        await self._credential.close()
-
-
-def entra_token(emulator: Emulator, *scopes: str) -> AccessToken:
-    return AccessToken.from_jwt(emulator.issue_entra_token(*scopes))
-
-
-class Person:
-    """Somebody who has signed in to the emulator's tenant."""
-
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
-
-    async def get_token(self, *scopes: str) -> AccessToken:
-        return entra_token(self._emulator, *scopes)
-
-
-@asynccontextmanager
-async def stand_ins(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[dict[str, Any]]:
-    """The names that the snippets use, and an environment in which their HTTP clients trust the emulator."""
-    async with open_emulator() as emulator:
-        monkeypatch.setenv("SSL_CERT_FILE", emulator.ca_file)
-        monkeypatch.setattr(_device_code, "_print", lambda _uri, code, _expires_on: emulator.approve(code))
-        skip_pauses(monkeypatch)
-        async with CommunicationIdentityClient.from_connection_string(emulator.connection_string) as identity:
-            user, token = await identity.create_user_and_token(["chat"])
-            fetch_token = partial(identity.get_token, user, ["chat"])
-            async with CommunicationTokenCredential(token, token_refresher=fetch_token) as credential:
-                yield {
-                    "call": Call(credential),
-                    "client_id": emulator.client_id,
-                    "credential": credential,
-                    "authority": emulator.authority,
-                    "endpoint": emulator.endpoint,
-                    "fetch_token": fetch_token,
-                    "manager": SimpleNamespace(get_token=partial(entra_token, emulator)),
-                    "person": Person(emulator),
-                    "user_object_id": emulator.add_user("user"),
-                    "token_credential": SimpleNamespace(get_token=lambda *_scopes: token),
-                    "identity": identity,
-                    "token": token,
-                    "user": user,
-                }
-
-
-async def run(snippet: Block, names: dict[str, Any]) -> None:
-    """Run a snippet as the body of an async function; its errors point into the README."""
-    # The emulator is an authority of its own, where the README means Microsoft's.
-    text = snippet.code.replace("tenant_id=tenant_id", "authority=authority")
-    code = compile("\n" * snippet.line + text, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    result = eval(code, names)  # noqa: S307 - the README is ours
-    if inspect.iscoroutine(result):
-        await result
 
 
 def environment(emulator: Emulator) -> dict[str, str]:
@@ -206,7 +101,7 @@ async def test_snippets(snippet: Block, monkeypatch: pytest.MonkeyPatch) -> None
     """A snippet runs as it is written, in an async function in the block of a credential."""
     async with stand_ins(monkeypatch) as names:
         held = await names["credential"].get_token()
-        await run(snippet, names)
+        await run(snippet, names, "README.md")
     assert "answer" not in names or names["answer"].status_code == 200
     assert names["call"].used == ([held.token] if "call." in snippet.code else [])
 
@@ -246,7 +141,7 @@ def test_the_comparison_names_tests_that_exist() -> None:
 
 def test_try_it() -> None:
     """The commands under "Try it" leave the system's Python alone and name a command that exists."""
-    main, *further = (block.code.splitlines() for block in blocks("sh") if block.heading == "Try it")
+    main, *further = (block.code.splitlines() for block in blocks(README, "sh") if block.heading == "Try it")
     assert len(main) == 2
     install, *starts = map(shlex.split, chain(main, *further))
     assert install[:5] == ["python3", "-m", "venv", ".venv", "&&"]

@@ -115,6 +115,14 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(python=LOWEST, default=False)
+def pictures(session: nox.Session) -> None:
+    """Draw the pictures of the documentation anew, each from a real run."""
+    install(session, "bench")
+    for script in sorted(Path("docs/pictures").glob("[!_]*.py")):
+        session.run("python", str(script))
+
+
+@nox.session(python=LOWEST, default=False)
 def campaign(session: nox.Session) -> None:
     """The properties and the model of the credential, with 10,000 examples each."""
     install(session, "test")

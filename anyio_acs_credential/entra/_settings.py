@@ -106,10 +106,10 @@ def check_settings(
                 f"disable_instance_discovery is True or False, not {type(disable_instance_discovery).__name__}",
             )
         )
-    if token_cache is not None and not (hasattr(token_cache, "add") and hasattr(token_cache, "search")):
-        raise TypeError(
-            explained("entra-settings", f"token_cache is an msal.TokenCache, not {type(token_cache).__name__}")
-        )
+    is_cache = hasattr(token_cache, "add") and hasattr(token_cache, "search") and not isinstance(token_cache, type)
+    if token_cache is not None and not is_cache:
+        kind = "the class itself" if isinstance(token_cache, type) else type(token_cache).__name__
+        raise TypeError(explained("entra-settings", f"token_cache is an msal.TokenCache, not {kind}"))
     _check_verify(verify)
     msal = {
         "client_id": client_id,
@@ -159,7 +159,8 @@ def _where(authority: str, tenant_id: str) -> dict[str, str]:
                 "entra-settings", "authority does not begin with https://, and secrets are sent there: correct it"
             )
         )
-    if not _HOST.fullmatch(parts.netloc):
+    host = _HOST.fullmatch(parts.netloc)
+    if host is None or int((host[1] or host[2] or ":443")[1:]) > 65_535:
         raise ValueError(
             explained(
                 "entra-settings",

@@ -18,7 +18,12 @@ import httpx
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request
 
-from anyio_acs_credential import BearerAuth, CommunicationIdentityClient, CommunicationTokenCredential, CredentialError
+from anyio_acs_credential import (
+    BearerAuth,
+    CommunicationIdentityClient,
+    CommunicationTokenCredential,
+    TokenRefreshError,
+)
 
 
 @asynccontextmanager
@@ -47,7 +52,7 @@ async def open_thread(topic: str, chat: Annotated[httpx.AsyncClient, Depends(cha
     """Open a chat thread. Without a valid token, the client is told to come again."""
     try:
         answer = await chat.post("/chat/threads?api-version=2024-03-07", json={"topic": topic})
-    except CredentialError as error:
+    except TokenRefreshError as error:
         raise HTTPException(503, "Try again later.") from error
     thread: dict[str, Any] = answer.raise_for_status().json()["chatThread"]
     return thread

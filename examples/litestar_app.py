@@ -20,7 +20,12 @@ from litestar import Litestar, Request, Response, post
 from litestar.datastructures import State
 from litestar.params import FromPath
 
-from anyio_acs_credential import BearerAuth, CommunicationIdentityClient, CommunicationTokenCredential, CredentialError
+from anyio_acs_credential import (
+    BearerAuth,
+    CommunicationIdentityClient,
+    CommunicationTokenCredential,
+    TokenRefreshError,
+)
 
 
 @asynccontextmanager
@@ -35,7 +40,7 @@ async def lifespan(app: Litestar) -> AsyncGenerator[None]:
             yield
 
 
-def no_token(_request: Request[Any, Any, Any], _error: CredentialError) -> Response[dict[str, str]]:
+def no_token(_request: Request[Any, Any, Any], _error: TokenRefreshError) -> Response[dict[str, str]]:
     """Without a valid token, the client is told to come again."""
     return Response({"detail": "Try again later."}, status_code=503)
 
@@ -47,7 +52,7 @@ async def open_thread(topic: FromPath[str], state: State) -> Any:
     return answer.raise_for_status().json()["chatThread"]
 
 
-handlers: Any = {CredentialError: no_token}
+handlers: Any = {TokenRefreshError: no_token}
 app = Litestar([open_thread], lifespan=[lifespan], exception_handlers=handlers)
 
 if __name__ == "__main__":

@@ -17,7 +17,12 @@ import httpx
 import uvicorn
 from quart import Quart, current_app
 
-from anyio_acs_credential import BearerAuth, CommunicationIdentityClient, CommunicationTokenCredential, CredentialError
+from anyio_acs_credential import (
+    BearerAuth,
+    CommunicationIdentityClient,
+    CommunicationTokenCredential,
+    TokenRefreshError,
+)
 
 app = Quart(__name__)
 
@@ -43,8 +48,8 @@ async def open_thread(topic: str) -> tuple[dict[str, Any], int]:
     return answer.raise_for_status().json()["chatThread"], 201
 
 
-@app.errorhandler(CredentialError)
-async def no_token(_error: CredentialError) -> tuple[dict[str, str], int]:
+@app.errorhandler(TokenRefreshError)
+async def no_token(_error: TokenRefreshError) -> tuple[dict[str, str], int]:
     """Without a valid token, the client is told to come again."""
     return {"detail": "Try again later."}, 503
 

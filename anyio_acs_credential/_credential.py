@@ -339,7 +339,7 @@ class CommunicationTokenCredential:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         if self._block is None:
-            raise CredentialUsageError(explained("open-already", "left without having been entered: use `async with`"))
+            raise CredentialUsageError(explained("open-already", "left, and never entered: `async with` does both"))
         try:
             return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task is cancelled by then
         finally:

@@ -118,7 +118,7 @@ class CredentialPool(Generic[Key]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         if self._block is None:
-            raise CredentialUsageError(explained("open-already", "left without having been entered: use `async with`"))
+            raise CredentialUsageError(explained("open-already", "left, and never entered: `async with` does both"))
         try:
             return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task has been told to end
         finally:
@@ -160,7 +160,7 @@ class _Use(AbstractAsyncContextManager[CommunicationTokenCredential]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._place is None:
-            raise CredentialUsageError(explained("open-already", "left without having been entered: use `async with`"))
+            raise CredentialUsageError(explained("open-already", "left, and never entered: `async with` does both"))
         self._keepers.release(self._place)
         self._place = None
 

@@ -403,7 +403,7 @@ async def test_left_twice_and_entered_again() -> None:
     """Leaving what is not open is refused, and a credential that was left works when it is entered again."""
     credential = CommunicationTokenCredential(token_refresher=quick)
     for _ in range(2):
-        with pytest.raises(CredentialUsageError, match="without having been entered"):
+        with pytest.raises(CredentialUsageError, match="left, and never entered"):
             await credential.__aexit__(None, None, None)
         await use(credential)
         with pytest.raises(CredentialClosedError):

@@ -246,7 +246,7 @@ async def test_entering_twice() -> None:
         with pytest.raises(CredentialUsageError, match="open already"):
             await credential.__aenter__()
         assert (await credential.get_token()).token
-    with pytest.raises(CredentialUsageError, match="without having been entered"):
+    with pytest.raises(CredentialUsageError, match="left, and never entered"):
         await credential.__aexit__(None, None, None)
     async with credential:
         assert (await credential.get_token()).token
@@ -521,7 +521,7 @@ async def test_what_misuse_is_told() -> None:
         "no valid access token is held at this moment: await get_token() for one",
         "rejected is a token or its text, not bytes",
         "the credential is closed; use it inside its `async with` block, or enter it again",
-        "left without having been entered: use `async with`",
+        "left, and never entered: `async with` does both",
     ]
 
 

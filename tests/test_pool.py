@@ -723,7 +723,7 @@ class TestTheBlock:
         for call in (pool.use("alice").__aenter__, functools.partial(pool.discard, "alice")):
             with pytest.raises(CredentialNotEnteredError, match="async with pool"):
                 await call()
-        with pytest.raises(CredentialUsageError, match="without having been entered"):
+        with pytest.raises(CredentialUsageError, match="left, and never entered"):
             await pool.__aexit__(None, None, None)
         async with pool:
             with pytest.raises(CredentialUsageError, match="open already"):
@@ -746,7 +746,7 @@ class TestTheBlock:
     async def test_a_use_is_for_one_block(self) -> None:
         async with opened(World()) as pool:
             use = pool.use("alice")
-            with pytest.raises(CredentialUsageError, match="without having been entered"):
+            with pytest.raises(CredentialUsageError, match="left, and never entered"):
                 await use.__aexit__(None, None, None)
             for _ in range(2):
                 async with use as credential:

@@ -13,6 +13,7 @@ from anyio_acs_credential import AccessToken, InvalidTokenError
 from anyio_acs_credential.testing import make_jwt
 
 
+@pytest.mark.timeout(300)  # with coverage, beside other tests, ten thousand take half a minute; nothing in it waits
 @pytest.mark.promise("R35")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.promise("R36")) if name == "jwt" else name for name in PARSERS]

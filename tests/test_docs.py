@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
 import sys
+import tomllib
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
@@ -37,7 +39,8 @@ class Shown(NamedTuple):
     @property
     def quoted(self) -> str | None:
         """The file that the paragraph before says it is from."""
-        found = re.search(r"(?i:\bfrom)\s`((?:examples|anyio_acs_credential)/[\w/.]+)`[^`]*:$", self.block.paragraph)
+        path = r"(?:examples|anyio_acs_credential)/[\w/.]+"
+        found = re.search(rf"(?i:\bfrom)\s`({path})`[^`]*:$", self.block.paragraph)
         return found[1] if found else None
 
     @property
@@ -86,7 +89,10 @@ def test_every_kind_is_there() -> None:
 def test_quotations(each: Shown) -> None:
     """A whole piece of the file, to the letter."""
     name = each.quoted or re.findall(r"as `(examples/\w+\.py)`", each.block.paragraph)[-1]
-    assert f"\n{each.block.code}" in (ROOT / name).read_text("utf-8")
+    text = (ROOT / name).read_text("utf-8")
+    if name.endswith(".ipynb"):
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    assert f"\n{each.block.code}" in text
 
 
 @pytest.mark.usefixtures("quiet")
@@ -149,6 +155,13 @@ def test_links(page: str) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in headings}, anchor
+
+
+def test_what_the_tutorial_installs_exists() -> None:
+    extras = re.findall(r'pip install "\.\[([\w,]+)\]"', "".join(PAGES.values()))
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert extras
+    assert {extra for each in extras for extra in each.split(",")} <= set(known)
 
 
 def test_every_page_is_in_the_menu() -> None:

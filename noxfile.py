@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
@@ -22,7 +23,9 @@ LOWEST, *LATER = python_versions(PROJECT)
 CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "docs", "noxfile.py")
 JAVASCRIPT = ("@azure/communication-common@2", "@azure/communication-identity@1")
 EACH_CORE = ("--numprocesses", str((os.cpu_count() or 1) + 1))  # one more: many tests wait for a moment
-NO_FUZZ = ("--ignore", "tests/test_fuzz.py")  # pure functions, which are the same everywhere
+SAME_EVERYWHERE = tuple(  # pure functions, and documents
+    f"--ignore=tests/test_{name}.py" for name in ("fuzz", "design", "docs", "house", "pictures")
+)
 NOT_OURS = (
     "ASYNC114",  # it wants a list of the names of startable functions, which would be one more thing to keep right
     "ASYNC128",  # a function that hands task_status on is not seen to use it
@@ -68,7 +71,10 @@ def lint(session: nox.Session) -> None:
     session.install(*dependency_groups(PROJECT, "lint"))
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
-    session.run("flake8-async", "--anyio", "--enable=ASYNC1", f"--disable={','.join(NOT_OURS)}", *python_files())
+    command = ("flake8-async", "--anyio", "--enable=ASYNC1", f"--disable={','.join(NOT_OURS)}")
+    files, cores = python_files(), max(1, os.cpu_count() or 1)
+    with ThreadPoolExecutor(cores) as pool:  # it takes a minute on one core
+        list(pool.map(lambda part: session.run(*command, *files[part::cores], silent=True), range(cores)))
     session.run("typos")
     session.run("zizmor", "--offline", "--quiet", ".github/workflows")
 
@@ -83,18 +89,18 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=FOUND)
 def tests(session: nox.Session) -> None:
-    """Every test, on every event loop; with the oldest Python, every line and branch, and the fuzz, as well."""
+    """Every test, on every event loop; with the oldest Python, every line, and what is the same everywhere."""
     install(session, "test")
     whole = session.python == LOWEST or session.posargs
     measured = ["--cov"] if whole and not session.posargs else []
-    session.run("pytest", *EACH_CORE, *measured, *([] if whole else NO_FUZZ), *session.posargs)
+    session.run("pytest", *EACH_CORE, *measured, *([] if whole else SAME_EVERYWHERE), *session.posargs)
 
 
 @nox.session(python=LOWEST)
 def lowest(session: nox.Session) -> None:
     """Every test, with the oldest packages that pyproject.toml admits."""
     session.install("--editable", ".", *dependency_groups(PROJECT, "test"), *floors())
-    session.run("pytest", *EACH_CORE, *NO_FUZZ, "-k", "not uvloop", *session.posargs)
+    session.run("pytest", *EACH_CORE, *SAME_EVERYWHERE, "-k", "not uvloop", *session.posargs)
 
 
 @nox.session(python=False)
@@ -188,7 +194,7 @@ def package(session: nox.Session) -> None:
 
     session.run("tar", "--extract", "--strip-components=1", f"--file={sdist}", external=True)
     session.install(f"{sdist}[all]", "--group", "test")
-    session.run("pytest", *EACH_CORE, *NO_FUZZ)
+    session.run("pytest", *EACH_CORE, *SAME_EVERYWHERE)
 
 
 @nox.session(python=LOWEST, default=False)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
+from asyncio import constants
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ def _patient_loop() -> asyncio.AbstractEventLoop:
 
 # The debug mode of asyncio doubles the time of its tests: one Python is enough to see what it finds.
 DEBUG = sys.version_info >= (3, 13)
+# Most of its time goes into tracebacks that nobody reads.
+constants.DEBUG_STACK_DEPTH = 1  # type: ignore[misc]  # it is final, and read at each call
 BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {"debug": DEBUG, "loop_factory": _patient_loop})}
 
 if sys.version_info >= (3, 12):
@@ -44,7 +47,7 @@ if sys.version_info >= (3, 12):
         return loop
 
     BACKENDS["asyncio+eager"] = ("asyncio", {"loop_factory": _eager_loop})
-if find_spec("uvloop"):
+elif find_spec("uvloop"):  # where there are no eager tasks: one Python is enough for this one, too
     BACKENDS["asyncio+uvloop"] = ("asyncio", {"use_uvloop": True})
 if find_spec("trio"):
     BACKENDS["trio"] = ("trio", {})

@@ -1,7 +1,6 @@
 """From azure-identity's credentials to this package's: both are taken, and these five lines change.
 
 The one blocks, and so is called in worker threads. The other never does, and its sign-in can be cancelled at once.
-
     export ACS_ENDPOINT='https://<resource>.communication.azure.com'
     export AZURE_AUTHORITY_HOST='https://login.microsoftonline.com'
     export AZURE_CLIENT_ID='<the id of an application that allows public client flows>'
@@ -13,11 +12,9 @@ import os
 import sys
 from typing import Any
 
-import anyio
-from anyio import to_thread
+from anyio import run, to_thread
 
-from anyio_acs_credential import DEFAULT_SCOPE as SCOPE
-from anyio_acs_credential import CommunicationTokenCredential
+from anyio_acs_credential import DEFAULT_SCOPE, CommunicationTokenCredential
 
 
 async def show_token(person: Any) -> None:
@@ -34,7 +31,7 @@ async def before(client_id: str, where: Any) -> None:
 
     person = DeviceCodeCredential(client_id, **where, disable_automatic_authentication=True)
     with person:
-        await to_thread.run_sync(lambda: person.authenticate(scopes=[SCOPE]))
+        await to_thread.run_sync(lambda: person.authenticate(scopes=[DEFAULT_SCOPE]))
         await show_token(person)
 
 
@@ -44,7 +41,7 @@ async def after(client_id: str, where: Any) -> None:
 
     person = DeviceCodeCredential(client_id, **where)
     async with person:
-        await person.sign_in(SCOPE)
+        await person.sign_in(DEFAULT_SCOPE)
         await show_token(person)
 
 
@@ -59,4 +56,4 @@ async def main(form: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1])
+    run(main, sys.argv[1])

@@ -1,7 +1,6 @@
 """A token server on Litestar: whoever calls with an Entra token for it gets an access token in their own name.
 
 Callers ask Entra for the scope that the app exposes, such as api://<client id>/access_as_user.
-
     export ACS_ENDPOINT='https://<resource>.communication.azure.com'
     export ENTRA_AUTHORITY='https://login.microsoftonline.com/<tenant id>/v2.0'
     export ENTRA_CLIENT_ID='<the id of a web application that exposes a scope>'
@@ -35,8 +34,7 @@ def credential_of(token: str) -> CommunicationTokenCredential:
 def checked(token: str) -> str:
     """The caller's token, which has to be valid at each call. It may wait for Entra's keys, and so runs in a thread."""
     try:
-        key = KEYS.get_signing_key_from_jwt(token)
-        jwt.decode(token, key, ["RS256"], audience=CLIENT_ID, issuer=AUTHORITY)
+        jwt.decode(token, KEYS.get_signing_key_from_jwt(token), ["RS256"], audience=CLIENT_ID, issuer=AUTHORITY)
     except jwt.PyJWTError as error:
         raise NotAuthorizedException("Call with a token for this app.") from error
     return token

@@ -1,7 +1,6 @@
 """A Starlette app that hands each token on to who listens at its websocket, and knows the key.
 
 A call in another process so outlives its tokens. In production, it is served over TLS.
-
     export ACS_CONNECTION_STRING='endpoint=https://<resource>.communication.azure.com/;accesskey=<key>'
     export LISTENER_KEY='<a long random text, which the listeners know>'
     python websocket_updates.py 8000

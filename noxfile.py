@@ -185,16 +185,18 @@ def package(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", sdist, wheel)
     session.run("check-wheel-contents", wheel)
 
-    session.install(wheel)  # with nothing but what it needs
     session.chdir(session.create_tmp())  # where the checkout's own package is not found first
-    session.run("python", "-W", "error", "-c", "from anyio_acs_credential import *")
+    session.run("python", "-m", "venv", "--clear", "alone")  # with nothing but what the wheel itself asks for
+    alone = str(next(path for path in Path("alone").glob("*/python*") if path.stem == "python").absolute())
+    session.run(alone, "-m", "pip", "install", "--quiet", wheel, external=True)
+    session.run(alone, "-W", "error", "-c", "from anyio_acs_credential import *", external=True)
     session.install(f"{wheel}[all]", "httpx2 >=2")  # the client that one of its modules is for
     session.run("acs-credential", "--help", silent=True)
     session.run("basedpyright", "--verifytypes", "anyio_acs_credential", "--ignoreexternal")
 
     session.run("tar", "--extract", "--strip-components=1", f"--file={sdist}", external=True)
     session.install(f"{sdist}[all]", "--group", "test")
-    session.run("pytest", *EACH_CORE, *SAME_EVERYWHERE)
+    session.run("pytest", *EACH_CORE, "--ignore=tests/test_fuzz.py")
 
 
 @nox.session(python=LOWEST, default=False)

@@ -56,7 +56,8 @@ SIGN_IN = ["sign_in_asked", "code_entered"]
 
 async def test_no_request_fails_through_an_outage_and_a_revocation() -> None:
     """Tokens end, what issues them breaks in three ways, all are revoked, and each request of both users succeeds."""
-    alone, entra = Story(SECONDS), Story(SECONDS, entra=True)
+    # As long as it is shown: in less, a busy machine has no time left for an outage.
+    alone, entra = Story(2 * SECONDS), Story(2 * SECONDS, entra=True)
     async with anyio.create_task_group() as group:
         group.start_soon(run_demo, alone)
         group.start_soon(run_demo, entra)
@@ -81,7 +82,7 @@ def check_the_story(story: Story) -> None:
     assert story.turned_down >= 1
     assert story.refused >= 1
     assert len(story.tokens) == len(story.token_requests) - story.refused - story.challenges == fetched >= 5
-    assert SECONDS - 0.5 < story.answers[-1] < SECONDS + 2
+    assert story.seconds - 0.5 < story.answers[-1] < story.seconds + 2
 
 
 async def test_a_request_that_fails_is_counted() -> None:

@@ -15,7 +15,7 @@ from anyio import create_task_group, get_cancelled_exc_class
 
 from ._errors import CredentialClosedError
 from ._refresh import RefreshTask
-from ._source import call
+from ._source import answer, call
 from ._waiting import join
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def running(service: Service, name: str) -> AsyncIterator[None]:
 
 def keep_interrupts_out_of_refreshing() -> None:
     """Do that for every refresh task."""
-    keep_interrupts_out(RefreshTask.run, RefreshTask.publication, join, but_not=call)
+    keep_interrupts_out(RefreshTask.run, RefreshTask.publication, answer, join, but_not=call)
 
 
 def keep_interrupts_out(*protected: Callable[..., Any], but_not: Callable[..., Any]) -> None:

@@ -10,10 +10,11 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from . import _waiting
 from ._block import block_of
-from ._errors import CredentialUsageError, TokenUnavailableError, explained
-from ._options import check_options, entra_source, initial_token
+from ._errors import CredentialError, CredentialUsageError, TokenUnavailableError, explained
+from ._home import Nowhere
+from ._options import DEFAULT_POLICY, check_options, entra_source, initial_token
+from ._redaction import Secret
 from ._refresh import RefreshTask
-from ._schedule import RefreshPolicy, TokenState
 from ._scopes import DEFAULT_SCOPE
 from ._state import RefreshState
 from ._token import AccessToken, AccessTokenInfo, identity_of
@@ -27,15 +28,13 @@ if TYPE_CHECKING:
     from ._attempt import HttpClient
     from ._clock import Clock
     from ._entra_token import SupportsGetToken
-    from ._errors import CredentialError
     from ._events import CredentialEvent, CredentialStatistics
+    from ._home import Home
+    from ._schedule import RefreshPolicy
     from ._source import TokenRefresher, TokenSource
     from ._state import Held
 
 __all__ = ("CommunicationTokenCredential",)
-
-
-_DEFAULT_POLICY = RefreshPolicy()
 
 
 class CommunicationTokenCredential:
@@ -113,7 +112,7 @@ class CommunicationTokenCredential:
         scopes: Iterable[str] = (DEFAULT_SCOPE,),
         http_client: HttpClient | None = None,
         proactive_refresh: bool = True,
-        policy: RefreshPolicy = _DEFAULT_POLICY,
+        policy: RefreshPolicy = DEFAULT_POLICY,
         observer: Callable[[CredentialEvent], object] | None = None,
         clock: Clock = time,
     ) -> None:
@@ -127,7 +126,7 @@ class CommunicationTokenCredential:
         if token is not None:
             self._state.hold(initial_token(token))
         self._held: Held | None = self._state.held if self._refresher is None else None
-        self._thread: int | None = None
+        self._home: Home | type[Nowhere] = Nowhere
         self._reads = 0
         self._check_cancelled: Callable[[], Awaitable[None]]  # for fresh reads, which only an entered one has
         self._task: RefreshTask | None = None
@@ -170,12 +169,17 @@ class CommunicationTokenCredential:
         if (
             held is not None
             and claims is None
-            and get_ident() == self._thread
+            and get_ident() == self._home.thread
+            and (self._home.runs is None or self._home.runs())
             and self._clock.time() < held.fresh_until
             and self._clock.monotonic() < held.fresh_until_monotonic
         ):
             reads = self._reads = (self._reads + 1) & 63
-            await (self._check_cancelled() if reads else checkpoint())
+            try:
+                await (self._check_cancelled() if reads else self._yield())
+            except RuntimeError:  # trio's, which does not run this task
+                self._entered().home.check()
+                raise
             return held.token
         if self._refresher is None:
             await checkpoint_if_cancelled()
@@ -183,7 +187,9 @@ class CommunicationTokenCredential:
         if claims is not None and self._entra is not None:
             return await _waiting.wait_for_claims(self._entered(), claims)
         if claims is not None:
-            return await _waiting.wait_for_refresh(self._entered(), held.token.token if held is not None else "")
+            return await _waiting.wait_for_refresh(
+                self._entered(), Secret(held.token.token if held is not None else "")
+            )
         return await _waiting.wait_for_token(self._entered())
 
     def get_token_nowait(self) -> AccessToken:
@@ -210,27 +216,41 @@ class CommunicationTokenCredential:
         """`get_token()` for any thread but the event loop's, blocking.
 
         Args:
-            timeout: Seconds that `get_token()` may wait, by the event loop's clock: one that stands still keeps the
-                thread waiting. None for as long as it does by itself. A fresh token needs no event loop.
+            timeout: Seconds that this may wait, whatever the event loop does; None for as long as `get_token()` does
+                by itself. A fresh token needs no event loop.
 
         Returns:
             The token, valid now.
 
         Raises:
             TimeoutError: when the time is up.
-            CredentialUsageError: when called in the event loop's own thread, which it would block.
-            CredentialError: as `get_token()` does.
+            TypeError: when the timeout is no number.
+            CredentialUsageError: when called in the event loop's own thread, which it would block, or in a process that
+                was forked after the credential was entered.
+            CredentialError: as `get_token()` does. While rounds fail, one thread at most waits for the next, for half
+                of `RefreshPolicy.refresh_timeout` at most; the others get the last error, or the held token, at once.
         """
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+            raise TypeError(
+                explained("policy", f"timeout is a number of seconds, or None, not {type(timeout).__name__}")
+            )
         if self._refresher is None:
             return self.get_token_nowait()
         task = self._entered()
-        if get_ident() == self._thread:
+        if get_ident() == self._home.thread:
             raise CredentialUsageError(
                 explained("loop-thread", "the event loop's own thread would wait for itself here: await get_token()")
             )
-        if (held := self._held) is not None and self._state.token_state() is TokenState.FRESH:
+        held = self._held  # read once: the next may be another, or none
+        if (
+            held is not None
+            and self._clock.time() < held.fresh_until
+            and self._clock.monotonic() < held.fresh_until_monotonic
+        ):
             return held.token
-        return _waiting.wait_in_thread(task.loop, self.get_token, timeout)
+        from ._thread_waiting import wait_in_thread
+
+        return wait_in_thread(task, timeout)
 
     async def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
         """`get_token()` in the form that newer azure-core clients ask for.
@@ -281,8 +301,8 @@ class CommunicationTokenCredential:
             raise TokenUnavailableError(
                 explained("static-expired", "a static credential cannot refresh its token: give it a token_refresher")
             )
-        rejected = rejected.token if isinstance(rejected, AccessToken) else rejected
-        return await _waiting.wait_for_refresh(self._entered(), rejected)
+        text = rejected.token if isinstance(rejected, AccessToken) else rejected
+        return await _waiting.wait_for_refresh(self._entered(), None if text is None else Secret(text))
 
     def updates(self) -> TokenUpdates:
         """An async iterator of the held token, if there is a valid one, and then of each that replaces it.
@@ -301,7 +321,9 @@ class CommunicationTokenCredential:
         """A consistent snapshot of how the credential stands. It never waits and works in every state."""
         task = self._task
         return self._state.statistics(
-            refreshing=task is not None and not task.closed, waiting=task.round.waiting if task is not None else 0
+            closed=self._closed,
+            refreshing=task is not None and not task.closed,
+            waiting=task.round.waiting if task is not None else 0,
         )
 
     @property
@@ -316,7 +338,7 @@ class CommunicationTokenCredential:
             CredentialUsageError: when called in another event loop than it was entered in.
         """
         if self._task is not None:
-            self._task.check_loop()
+            self._task.home.check()
             self._task.close()
         self._publish(None)
         await checkpoint()
@@ -348,6 +370,14 @@ class CommunicationTokenCredential:
             if self._entra is not None:
                 await self._entra.aclose()
 
+    def __repr__(self) -> str:
+        statistics = self.statistics()
+        if self._closed or (self._refresher is not None and self._task is None):
+            how = "closed" if self._closed else "not entered"
+        else:
+            how = f"{statistics.state.name}, expires_on={statistics.expires_on}"
+        return f"<{type(self).__name__} {how}>"
+
     def __copy__(self) -> Self:
         return self
 
@@ -363,11 +393,15 @@ class CommunicationTokenCredential:
         from ._report import Reporter
 
         self._state.begin()
-        self._thread = get_ident()
         self._task = RefreshTask(refresher, self._state, Reporter(self._observer, self._secrets), self._publish)
         # checkpoint_if_cancelled() finds its backend anew at each call, as long as all else in a fresh read takes.
-        self._check_cancelled = self._task.loop.backend_class.checkpoint_if_cancelled
+        self._home = self._task.home
+        self._check_cancelled = self._home.loop.backend_class.checkpoint_if_cancelled
         return self._task
+
+    async def _yield(self) -> None:
+        self._entered().home.check()
+        await checkpoint()
 
     def _publish(self, held: Held | None) -> None:
         self._held = held
@@ -380,11 +414,18 @@ class CommunicationTokenCredential:
     def _entered(self) -> RefreshTask:
         if self._task is None or self._closed:
             raise self._unavailable()
+        self._task.home.check_process()
         return self._task
 
     def _misuse(self) -> CredentialError | None:
         """Why it has no token to give, whatever its source says; None where it is in use, or needs no block."""
-        return self._unavailable() if self._closed or (self._refresher and not self._task) else None
+        if self._refresher is None and not self._closed:
+            return None
+        try:
+            self._entered()
+        except CredentialError as misuse:
+            return misuse
+        return None
 
     def _unavailable(self) -> CredentialError:
         entered = self._task is not None

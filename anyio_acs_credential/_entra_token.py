@@ -12,6 +12,7 @@ The rules of this file:
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -74,7 +75,7 @@ class EntraTokenSource:
         self._get_token: Callable[..., Any] = get_token
         self._is_async = inspect.iscoroutinefunction(get_token)
         self._takes_claims = _takes_claims(get_token)
-        self._calling = Lock()
+        self._calling: dict[int, Lock] = {}
 
     @property
     def sign_ins(self) -> object:
@@ -118,12 +119,14 @@ class EntraTokenSource:
             await anyio.sleep(_POLL)
 
     def _call(self, scopes: tuple[str, ...], options: Mapping[str, str]) -> tuple[Any] | None:
-        if not self._calling.acquire(blocking=False):
+        # By process: a call that was in progress at a fork goes on in the parent alone.
+        calling = self._calling.setdefault(os.getpid(), Lock())
+        if not calling.acquire(blocking=False):
             return None
         try:
             return (self._get_token(*scopes, **options),)  # in a tuple, since trio refuses a coroutine from a thread
         finally:
-            self._calling.release()
+            calling.release()
 
     def _accept(self, answer: object) -> AccessToken:
         try:

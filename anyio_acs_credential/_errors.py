@@ -17,6 +17,7 @@ __all__ = (
     "TokenRefreshError",
     "TokenSourceError",
     "TokenUnavailableError",
+    "cut_repeats",
     "explained",
     "unexplained",
 )
@@ -33,6 +34,21 @@ def explained(anchor: str, message: str) -> str:
 def unexplained(message: str) -> str:
     """The message without its address, to be quoted in another that has one."""
     return message.partition(f" ({_PAGE}")[0]
+
+
+def cut_repeats(error: BaseException) -> None:
+    """Leave in an exception's traceback only how it was raised this time. Called where it is caught.
+
+    One object that is raised again and again, such as a failure that a circuit breaker has kept, grows its traceback
+    each time, and keeps every frame in it alive.
+    """
+    entry = error.__traceback__
+    catcher = entry.tb_frame.f_code if entry is not None else None
+    while entry is not None:
+        following = entry.tb_next
+        if following is not None and following.tb_frame.f_code is catcher:
+            entry.tb_next = None
+        entry = entry.tb_next
 
 
 class CredentialError(Exception):

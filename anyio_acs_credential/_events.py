@@ -86,14 +86,15 @@ class CredentialStatistics:
     """A consistent snapshot of a credential.
 
     Attributes:
-        state: Whether the held token is FRESH, STALE or EXPIRED (EXPIRED also where there is none).
-        expires_on: When the held token ends, in Unix seconds; None without one.
+        state: Whether the held token is FRESH, STALE or EXPIRED (EXPIRED also where there is none, or the
+            credential is closed).
+        expires_on: When the held token ends, in Unix seconds; None without one, or when it is closed.
         next_refresh_at: When the source will be asked next in the background, in Unix seconds; None where it will not.
         refreshes: Rounds that brought a valid token since the credential was made.
         failures: Rounds that failed since the credential was made.
         consecutive_failures: Rounds that failed since the last that succeeded.
         last_error: What the source raised in the last of those; None when the last round succeeded.
-        waiting: Tasks that wait for a round at this moment.
+        waiting: Tasks and threads that wait for a round at this moment.
     """
 
     state: TokenState

@@ -73,7 +73,7 @@ def check_health(credential: CommunicationTokenCredential, *, margin: float = 0.
         return CredentialHealth(status, "the token is valid" + (failures and f"; {failures}"), left)
     if failures or state.proactive or credential._refresher is None:
         kind = "has no valid token" if left == 0 else "has a token that is about to end"
-        fix = failures or ("its source is being asked for the next" if credential._refresher else _FIXED)
+        fix = failures or ("its source is being asked for the next" if credential._refresher is not None else _FIXED)
         return CredentialHealth(HealthStatus.UNAVAILABLE, f"the credential {kind}: {fix}", left)
     return CredentialHealth(HealthStatus.READY, "the source will be asked by whoever needs a token first", left)
 

@@ -21,9 +21,10 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class
-from anyio.lowlevel import checkpoint, current_token
+from anyio.lowlevel import checkpoint
 
-from ._errors import CredentialClosedError, CredentialUsageError, explained
+from ._errors import CredentialClosedError, cut_repeats, explained
+from ._home import Home
 from ._hosted import close_hosted, host
 from ._round import wake
 from ._source import ends_program
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from anyio import TaskHandle
     from anyio.abc import TaskGroup
-    from anyio.lowlevel import EventLoopToken
 
     from ._credential import CommunicationTokenCredential
 
@@ -102,7 +102,11 @@ class Keepers:
     def __init__(
         self, make: Callable[[Hashable], CommunicationTokenCredential], idle_timeout: float, max_size: float
     ) -> None:
-        self.loop: EventLoopToken = current_token()
+        self._home = Home(
+            "pool",
+            "the pool was entered in another event loop; from other threads call it with anyio.from_thread.run(), "
+            "and in a second event loop enter a pool of its own",
+        )
         self.closed: bool = False
         self.crash: BaseException | None = None
         self._make = make
@@ -252,7 +256,7 @@ class Keepers:
                 await host(credential, partial(self._open, place, credential))
         except BaseException as error:  # noqa: ASYNC103 - who cancels a keeper closes its credential, and no more
             if ends_program(error):
-                self.crash = error
+                self.crash = self.crash or error  # what comes after it may be trio's copy, made as it cancels the rest
                 self.close()
                 raise
             self._explain(place, error)  # noqa: ASYNC104 - likewise
@@ -269,6 +273,7 @@ class Keepers:
     def _explain(self, place: Place, error: BaseException) -> None:
         """Say why a credential was not opened to those who wait for it, or to the log why it was not left."""
         if not place.is_open and self._is_joined(place):
+            cut_repeats(error)
             failure = error if isinstance(error, Exception) else _cut_short()
             place.failure = failure, failure.__traceback__
         elif isinstance(error, Exception):
@@ -284,21 +289,13 @@ class Keepers:
         place.decide()
         self._admit()
 
-    def check_loop(self) -> None:
-        """Refuse to work in another event loop than the one that the pool was entered in.
+    def check_home(self) -> None:
+        """Refuse to work in another process or event loop than the pool was entered in.
 
         Raises:
             CredentialUsageError: when called in another one.
         """
-        if current_token() != self.loop:
-            raise CredentialUsageError(
-                explained(
-                    "another-loop",
-                    "the pool was entered in another event loop; from other threads call it with "
-                    "anyio.from_thread.run(), "
-                    "and in a second event loop enter a pool of its own",
-                )
-            )
+        self._home.check()
 
 
 def closed_pool_error() -> CredentialClosedError:

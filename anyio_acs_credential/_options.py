@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from ._entra_source import EntraSource
     from ._entra_token import SupportsGetToken
 
-__all__ = ("check_options", "entra_source", "initial_token")
+__all__ = ("DEFAULT_POLICY", "check_options", "entra_source", "initial_token")
+
+DEFAULT_POLICY = RefreshPolicy()
+"""What a credential has that is given none."""
 
 
 def initial_token(token: object) -> AccessToken:
@@ -69,7 +72,15 @@ def check_options(
     if refresher is not None:
         check_refresher(refresher)
 
-        from . import _report  # noqa: F401 - a round needs it
+        from . import _report, _thread_waiting  # noqa: F401 - what rounds, and threads that wait for them, need
+    elif observer is not None or policy is not DEFAULT_POLICY or not proactive_refresh:
+        raise TypeError(
+            explained(
+                "arguments",
+                "a static credential renews nothing: leave out observer, policy and proactive_refresh, or give a "
+                "token_refresher",
+            )
+        )
 
 
 def entra_source(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from anyio.lowlevel import current_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from anyio.lowlevel import EventLoopToken
 
 __all__ = ("PerLoop",)
 
@@ -17,7 +16,7 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """A lock or limiter of the event loop that runs. A second loop gets another one.
+    """A lock or limiter of the event loop that runs, for as long as that loop exists. Another loop has another one.
 
     Args:
         make: Makes it.
@@ -25,11 +24,11 @@ class PerLoop(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._made: tuple[EventLoopToken, T] | None = None
+        self._made: WeakKeyDictionary[object, T] = WeakKeyDictionary()
 
     def get(self) -> T:
         """The running loop's own."""
-        token = current_token()
-        if self._made is None or self._made[0] != token:
-            self._made = token, self._make()
-        return self._made[1]
+        loop = current_token().native_token
+        if (made := self._made.get(loop)) is None:
+            made = self._made[loop] = self._make()
+        return made

@@ -133,7 +133,7 @@ class CredentialPool(Generic[Key]):
             )
         if self._keepers.closed:
             raise closed_pool_error()
-        self._keepers.check_loop()
+        self._keepers.check_home()
         return self._keepers
 
 

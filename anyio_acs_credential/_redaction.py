@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any, NoReturn
 from urllib.parse import quote, quote_plus
 
-__all__ = ("redact",)
+from ._errors import explained
+
+__all__ = ("Secret", "redact")
 
 _HIDDEN = "[redacted]"
 # A JWT's header is a JSON object, and the base64url text of one begins with "eyJ". What else has three long segments
@@ -14,6 +17,21 @@ _HIDDEN = "[redacted]"
 _TOKEN = re.compile(
     r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*|(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]{16,}){2,}"
 )
+
+
+class Secret:
+    """A secret that is kept, and not shown: error collectors record the locals of each frame."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(explained("pickling", "a secret is not pickled"))
 
 
 def redact(text: str, *secrets: str, limit: int = 1024) -> str:

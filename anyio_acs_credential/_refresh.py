@@ -2,8 +2,9 @@
 
 It knows no HTTP and no sign-in: a token source is a callable that is awaited. The rules of this file and of `_waiting`:
 
-1. One task asks the source, and it is nobody's caller: it runs in the context of the task that entered, under a
-   shielded cancel scope that only closing cancels. Callers wait on an event; what happens to them stays with them.
+1. One task has the source asked, and it is nobody's caller: it runs in the context of the task that entered, under a
+   shielded cancel scope that only closing cancels. The source has a task of its own for the length of a round, so that
+   what it leaves behind ends there. Callers wait on an event; what happens to them stays with them.
 2. The source is entered under the lock, after a second look at whether a round is still wanted.
 3. A `Round` is used once. Its event is set last: the token, the next round, the log line and the observer's event are
    in place before anybody wakes. Events are replaced, never reset.
@@ -17,10 +18,10 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from anyio import CancelScope, Event, Lock, get_cancelled_exc_class, move_on_after
-from anyio.lowlevel import current_token
+from anyio import CancelScope, Event, Lock, current_time, get_cancelled_exc_class, move_on_after
 
-from ._errors import CredentialClosedError, CredentialUsageError, explained
+from ._errors import CredentialClosedError
+from ._home import Home
 from ._round import Round, wake
 from ._schedule import NO_REMAINDER, SLICE
 from ._source import ask
@@ -28,8 +29,6 @@ from ._token import AccessToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from anyio.lowlevel import EventLoopToken
 
     from ._report import Reporter
     from ._source import TokenSource
@@ -64,7 +63,11 @@ class RefreshTask:
         self.state = state
         self._reporter = reporter
         self._publish = publish
-        self.loop: EventLoopToken = current_token()
+        self.home = Home(
+            "credential",
+            "the credential was entered in another event loop; from other threads use get_token_from_thread(), "
+            "and in a second event loop enter a credential of its own",
+        )
         self._lock = Lock()
         self._wake = Event()
         self._seen_expired: Held | None = None
@@ -114,35 +117,32 @@ class RefreshTask:
 
     async def _renew(self) -> None:
         asked = self.round
-        asked.began = self.state.clock.monotonic()
+        asked.begin(current_time())
         self._reporter.started(asked.forced)
-        asked.enter()
-        outcome = await ask(self._refresher, self.state.policy.refresh_timeout, self.scope, asked.claims)
+        outcome = await ask(self._refresher, self.state.policy.refresh_timeout, self.scope, asked)
         if not self.closed:
             self._settle(asked, outcome)
 
     def _settle(self, asked: Round, outcome: AccessToken | BaseException) -> None:
         self._tell_expiry()
         before = self.state.held
+        failure = None
         if isinstance(outcome, AccessToken):
             outcome = self.state.take(outcome, forced=asked.forced, rejected=asked.rejected)
         if isinstance(outcome, BaseException):
-            asked.cause = outcome
-            self.state.fail(outcome)
+            asked.fail(outcome)
+            failure = self.state.fail(outcome, asked.claims)
         self.round = Round()
         if self.state.held is not before:
             self._publish(self.state.held)
             self._announce()
         try:
-            self._tell(outcome)
+            if isinstance(outcome, AccessToken):
+                self._reporter.succeeded(self.state, outcome.expires_on)
+            elif failure is not None:
+                self._reporter.failed(self.state, failure, challenge=asked.claims is not None)
         finally:
             asked.end()
-
-    def _tell(self, outcome: AccessToken | BaseException) -> None:
-        if isinstance(outcome, AccessToken):
-            self._reporter.succeeded(self.state, outcome.expires_on)
-        else:
-            self._reporter.failed(self.state, outcome)
 
     def _announce(self) -> None:
         published, self._published = self._published, None
@@ -151,7 +151,7 @@ class RefreshTask:
 
     async def publication(self) -> None:
         """Wait until another token is held, or the task is closed."""
-        self.check_loop()
+        self.home.check()
         if self._published is None:
             self._published = Event()
         await self._published.wait()
@@ -163,25 +163,10 @@ class RefreshTask:
             return
         self.closed = True
         self._publish(None)
-        self.round.cause = CredentialClosedError()
+        self.round.fail(CredentialClosedError())
         self.round.end()
         self._announce()
         self._reporter.closed()
-
-    def check_loop(self) -> None:
-        """Refuse to wait in another event loop than the one that the task runs in.
-
-        Raises:
-            CredentialUsageError: when called in another one.
-        """
-        if current_token() != self.loop:
-            raise CredentialUsageError(
-                explained(
-                    "another-loop",
-                    "the credential was entered in another event loop; from other threads use get_token_from_thread(), "
-                    "and in a second event loop enter a credential of its own",
-                )
-            )
 
     def request(self, asked: Round) -> None:
         """Have the round made, now or when its turn comes."""

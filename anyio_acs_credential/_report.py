@@ -8,6 +8,7 @@ from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ._errors import cut_repeats
 from ._events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
 from ._redaction import redact
 from ._source import ends_program
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from ._events import CredentialEvent
-    from ._state import RefreshState
+    from ._state import Failure, RefreshState
 
 __all__ = ("Reporter",)
 
@@ -56,24 +57,29 @@ class Reporter:
         self._streak = 0
         self._emit(RefreshSucceeded(expires_on, state.at(state.until_scheduled())))
 
-    def failed(self, state: RefreshState, cause: BaseException) -> None:
-        """A round has failed."""
-        self._streak = state.streak
-        next_attempt_at = state.clock.time() + state.until_retry()
+    def failed(self, state: RefreshState, failure: Failure, *, challenge: bool = False) -> None:
+        """A round has failed; `challenge` says that it was to meet one, and concerns nobody else."""
+        cause, streak, until = failure
+        next_attempt_at = state.clock.time() + max(0.0, until - state.clock.monotonic())
+        if not challenge:
+            self._streak = streak
+        what = "claims challenge was not met" if challenge else "access token refresh failed"
+        permanent = verdict(cause)[0]
         self._log(
-            logging.WARNING if state.streak == 1 else logging.DEBUG,
+            logging.WARNING if streak == 1 else logging.DEBUG,
             {
                 "acs_event": "refresh_failed",
                 "acs_error_type": type(cause).__name__,
-                "acs_failures": state.streak,
-                "acs_permanent": verdict(cause)[0],
+                "acs_failures": streak,
+                "acs_permanent": permanent,
                 "acs_next_attempt_at": next_attempt_at,
             },
-            "access token refresh failed (%s); next attempt at %s",
+            "%s (%s); next attempt at %s",
+            what,
             self._describe(cause),
             _iso(next_attempt_at),
         )
-        self._emit(RefreshFailed(cause, state.streak, verdict(cause)[0], next_attempt_at))
+        self._emit(RefreshFailed(cause, streak, permanent, next_attempt_at))
 
     def expired(self, expires_on: int, unrenewed: bool) -> None:
         """The held token has ended; `unrenewed` says that it should have been renewed before."""
@@ -100,6 +106,7 @@ class Reporter:
         except BaseException as error:  # noqa: ASYNC103 - no cancellation that comes out of a plain function is ours
             if ends_program(error):
                 raise
+            cut_repeats(error)
             extra = {"acs_event": "observer_failed", "acs_error_type": type(error).__name__}
             message = "the observer raised at %s: %s"
             self._log(logging.ERROR, extra, message, type(event).__name__, self._describe(error))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, TypeAlias
 
-from anyio import CancelScope, get_cancelled_exc_class, move_on_after
+from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from ._callables import misfit
-from ._errors import TokenSourceError, explained
+from ._errors import TokenSourceError, cut_repeats, explained
+from ._round import wake
 from ._token import AccessToken, SupportsExpiry, accept
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ("TokenRefresher", "TokenSource", "ask", "call", "check_refresher", "ends_program")
+    from ._round import Round
+
+__all__ = ("TokenRefresher", "TokenSource", "answer", "ask", "call", "check_refresher", "ends_program")
 
 TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | SupportsExpiry]]"
 """A callable without required arguments whose result is awaited and gives a JWT, or a token with its expiry."""
@@ -50,16 +54,17 @@ def check_refresher(refresher: object) -> None:
         )
 
 
-async def ask(
-    refresher: TokenSource, timeout: float, ours: CancelScope, claims: str | None = None
-) -> AccessToken | BaseException:
-    """Ask for the next token.
+async def ask(refresher: TokenSource, timeout: float, ours: CancelScope, asked: Round) -> AccessToken | BaseException:
+    """Ask for the next token, in a task of its own.
+
+    A source may leave a cancel scope or a task group open, such as one in an async generator that it has not read to
+    the end. In the refresh task that would be in the way of everything that comes after.
 
     Args:
         refresher: The token source.
         timeout: Seconds that it may take.
         ours: The scope whose cancellation is meant for this task.
-        claims: What the source is given, if there are any. Only a source that takes them is asked with some.
+        asked: The round. Only a source that takes claims is asked with some.
 
     Returns:
         The token, or what came instead: whatever the source raised, a cancellation that nobody asked for included.
@@ -68,25 +73,60 @@ async def ask(
         BaseException: `KeyboardInterrupt`, `SystemExit` and `GeneratorExit`, alone or in a group, and our own
             cancellation.
     """
+    answers: list[AccessToken | BaseException] = []
+    ended = Event()
     cancellations = _native_cancellations()
     try:
-        with move_on_after(timeout):
-            return accept(await call(refresher, claims))
-    except BaseException as error:  # noqa: ASYNC103 - what must leave does; a stray cancellation is the source's fault
-        if ends_program(error):
+        with move_on_after(timeout) as limit:
+            async with create_task_group() as group:
+                scopes = (limit, ours, group.cancel_scope)
+                group.start_soon(answer, refresher, asked, answers, ended, scopes, name="token source")
+                await ended.wait()
+    except BaseExceptionGroup as left_behind:
+        if ends_program(left_behind):
             raise
+        if _native_cancellations() > cancellations:
+            raise get_cancelled_exc_class() from None
+        await checkpoint_if_cancelled()
+    if not answers:
+        return TokenSourceError(
+            explained(
+                "source-late",
+                f"the token source gave no answer within {timeout:g} s (RefreshPolicy.refresh_timeout): see "
+                "what it waits for",
+            )
+        )
+    (found,) = answers
+    if isinstance(found, BaseException) and ends_program(found):
+        raise found
+    return found
+
+
+async def answer(
+    refresher: TokenSource,
+    asked: Round,
+    answers: list[AccessToken | BaseException],
+    ended: Event,
+    scopes: tuple[CancelScope, ...],
+) -> None:
+    """The task of a source: it has one answer at most, and raises nothing but our own cancellation."""
+    cancellations = _native_cancellations()
+    asked.as_its_source()
+    try:
+        await checkpoint_if_cancelled()  # asyncio begins a task also where its scope has been cancelled since
+        answers.append(accept(await call(refresher, asked.claims)))
+    except GeneratorExit:  # this coroutine is closed, and may not wait any more
+        raise
+    except BaseException as error:  # noqa: ASYNC103 - a stray cancellation is the source's fault
         if isinstance(error, get_cancelled_exc_class()) and (
-            ours.cancel_called or _native_cancellations() > cancellations
+            any(scope.cancel_called for scope in scopes) or _native_cancellations() > cancellations
         ):
             raise
-        return error  # noqa: ASYNC104 - likewise
-    return TokenSourceError(
-        explained(
-            "source-late",
-            f"the token source gave no answer within {timeout:g} s (RefreshPolicy.refresh_timeout): see "
-            "what it waits for",
-        )
-    )
+        cut_repeats(error)
+        answers.append(error)  # noqa: ASYNC104 - likewise
+    finally:
+        asked.source_ended()
+        wake(ended)
 
 
 async def call(refresher: TokenSource, claims: str | None) -> object:

@@ -5,6 +5,7 @@ The rules of this file:
 * The token, its two deadlines and the moment of its renewal are one immutable value, `Held`, replaced as a whole.
 * The remaining life is the lesser of what the wall clock and the monotonic clock say, the latter from the moment of
   receipt. A wall clock that is set back cannot keep a token alive, and one that is set ahead ends it.
+* A claims challenge that was not met is its challengers' alone: it is kept apart, and plain tokens go on as before.
 * A wait is kept as a point on the monotonic clock. One that was cut to end with the held token is over when the token
   is, whatever the monotonic clock says: it may have stood still while the machine slept.
 """
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
 
     from ._clock import Clock
     from ._events import CredentialStatistics
+    from ._redaction import Secret
 
-__all__ = ("Held", "RefreshState", "verdict")
+__all__ = ("Failure", "Held", "RefreshState", "verdict")
 
 _KNOWN = 4  # tokens that are cut out of the log: the held one, and what a service may just have turned down
+_CHALLENGES = 16  # that were not met and are kept; each caller may bring another
 _CALLER_PACE = 1.0  # seconds between rounds that callers start while there is nothing valid to hand out
 _REJECTED_YOUNG = 60.0  # a token turned down so soon after its receipt says that the next may be, too
 _SPEAKING = (TokenSourceError, TokenRefreshError)  # errors that say what kind of failure they are
@@ -58,6 +61,20 @@ class Held(NamedTuple):
     fresh_until_monotonic: float
     valid_until: float
     valid_until_monotonic: float
+
+
+class Failure(NamedTuple):
+    """A round that failed.
+
+    Attributes:
+        cause: Why.
+        streak: How many have in a row, this one included; of those with the same claims, where it had some.
+        until: When the wait after it is over, on the monotonic clock.
+    """
+
+    cause: BaseException
+    streak: int
+    until: float
 
 
 class RefreshState:
@@ -91,6 +108,7 @@ class RefreshState:
         self._retry_at = self._callers_at = self._reject_at = -math.inf
         self._ends_with_token = False
         self._rejections = 0
+        self._unmet: dict[str, Failure] = {}  # by the claims of the challenge, the oldest first
 
     def hold(self, token: AccessToken) -> Held:
         """Replace what is held."""
@@ -149,7 +167,12 @@ class RefreshState:
             return 0.0
         return max(moment - self.clock.monotonic(), 0.0)
 
-    def take(self, token: AccessToken, *, forced: bool, rejected: Collection[str]) -> AccessToken | TokenSourceError:
+    def unmet(self, claims: str) -> BaseException | None:
+        """Why the last round with these claims failed, where the wait after it is not over."""
+        failure = self._unmet.get(claims)
+        return failure.cause if failure is not None and failure.until > self.clock.monotonic() else None
+
+    def take(self, token: AccessToken, *, forced: bool, rejected: Collection[Secret]) -> AccessToken | TokenSourceError:
         """Let the result of a round replace what is held, if it may.
 
         Returns:
@@ -160,7 +183,7 @@ class RefreshState:
             return TokenSourceError(
                 explained("source-stale", "the token source returned a token that has expired: let it fetch a new one")
             )
-        if token.token in rejected:
+        if any(token.token == each.value for each in rejected):
             return TokenSourceError(
                 explained(
                     "source-stale", "the token source returned the token that was turned down: let it fetch a new one"
@@ -174,23 +197,47 @@ class RefreshState:
             held = self.hold(token).token
         self.refreshes += 1
         self.streak, self.cause = 0, None
+        if forced:
+            self._unmet.clear()  # the person may have signed in, with what was wanting
         wait = self.policy.retry_initial if newer else no_progress_delay(remaining)
         self._wait(wait, _CALLER_PACE, ends_with_token=not newer)
         return held
 
-    def fail(self, cause: BaseException) -> None:
-        """Take note of a failed round."""
+    def fail(self, cause: BaseException, claims: str | None = None) -> Failure:
+        """Take note of a failed round.
+
+        Args:
+            cause: Why it failed.
+            claims: Those of the challenge that it was to meet.
+        """
         self.failures += 1
+        if claims is not None:
+            return self._miss(claims, cause)
         self.streak += 1
         self.cause = cause
         permanent, wish = verdict(cause)
         if permanent:
             self._wait(LATCH_PROBE, LATCH_PROBE, ends_with_token=False)
-            return
-        retry_after = usable_retry_after(wish)
-        remaining, life = self.remaining(), self.held.life if self.held is not None else 0.0
-        wait = retry_delay(self.streak, remaining, life, retry_after, fraction=self._fraction(), policy=self.policy)
-        self._wait(wait, max(_CALLER_PACE, retry_after or 0.0), ends_with_token=remaining > 0)
+        else:
+            retry_after = usable_retry_after(wish)
+            remaining, life = self.remaining(), self.held.life if self.held is not None else 0.0
+            wait = retry_delay(self.streak, remaining, life, retry_after, fraction=self._fraction(), policy=self.policy)
+            self._wait(wait, max(_CALLER_PACE, retry_after or 0.0), ends_with_token=remaining > 0)
+        return Failure(cause, self.streak, self._retry_at)
+
+    def _miss(self, claims: str, cause: BaseException) -> Failure:
+        last = self._unmet.pop(claims, None)
+        streak = 1 if last is None else last.streak + 1
+        permanent, wish = verdict(cause)
+        wait = LATCH_PROBE
+        if not permanent:
+            wait = retry_delay(
+                streak, 0.0, 0.0, usable_retry_after(wish), fraction=self._fraction(), policy=self.policy
+            )
+        if len(self._unmet) == _CHALLENGES:
+            del self._unmet[next(iter(self._unmet))]
+        failure = self._unmet[claims] = Failure(cause, streak, self.clock.monotonic() + wait)
+        return failure
 
     def _wait(self, retry: float, callers: float, *, ends_with_token: bool) -> None:
         now = self.clock.monotonic()
@@ -211,13 +258,14 @@ class RefreshState:
         self._reject_at = now + backoff(self._rejections, self.policy.retry_max, self._fraction(), self.policy)
         return True
 
-    def statistics(self, *, refreshing: bool, waiting: int) -> CredentialStatistics:
-        """A snapshot, with what only the credential knows: whether its task runs, and how many wait."""
+    def statistics(self, *, closed: bool, refreshing: bool, waiting: int) -> CredentialStatistics:
+        """A snapshot, with what only the credential knows: whether it is closed, its task runs, and how many wait."""
         from ._events import CredentialStatistics
 
+        held = None if closed else self.held  # what it is given back when it is entered again is nothing to hand out
         return CredentialStatistics(
-            state=self.token_state(),
-            expires_on=self.held.token.expires_on if self.held is not None else None,
+            state=TokenState.EXPIRED if held is None else self.token_state(),
+            expires_on=None if held is None else held.token.expires_on,
             next_refresh_at=self.at(self.until_scheduled()) if refreshing else None,
             refreshes=self.refreshes,
             failures=self.failures,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
-from anyio import RunFinishedError, fail_after, move_on_after
-from anyio.lowlevel import checkpoint
+from anyio import move_on_after
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from ._errors import (
     CredentialClosedError,
     CredentialError,
     CredentialNotEnteredError,
-    CredentialUsageError,
     TokenRefreshError,
     TokenUnavailableError,
     explained,
@@ -21,23 +20,22 @@ from ._schedule import TokenState
 from ._state import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from anyio.lowlevel import EventLoopToken
-
+    from ._redaction import Secret
     from ._refresh import RefreshTask
     from ._round import Round
     from ._state import RefreshState
     from ._token import AccessToken
 
 __all__ = (
+    "answer_of",
     "closed_error",
     "join",
+    "look",
+    "refresh_error",
     "unavailable_error",
     "wait_for_claims",
     "wait_for_refresh",
     "wait_for_token",
-    "wait_in_thread",
 )
 
 
@@ -49,43 +47,51 @@ async def wait_for_token(task: RefreshTask) -> AccessToken:
         CredentialClosedError: when the credential closes meanwhile.
         CredentialUsageError: when called in another event loop, or by the source itself.
     """
-    task.check_loop()
-    state = task.state
+    task.home.check()
+    await checkpoint()
     while True:
-        asked, cause = task.round, state.cause
-        patience = _patience(state, asked)
-        if patience is None:
-            await checkpoint()
-            if (token := state.valid()) is not None:
-                return token
-        elif patience == inf and asked.began is None and cause is not None and state.until_callers() > 0:
-            await checkpoint()
-            if state.valid() is None:  # else one came meanwhile, or the wall clock was set back
-                raise _error(cause)
+        asked, found = task.round, look(task)
+        if isinstance(found, float | int):
+            asked.refuse_its_source()
+            await join(task, asked, found)
+            answer = answer_of(task, asked)
         else:
-            await join(task, asked, patience)
-            if (token := state.valid()) is not None and asked.is_answered:
-                return token
-            if asked.cause is not None and token is None:
-                raise _error(asked.cause)
-            if task.closed:
-                raise closed_error()
+            answer = found
+        if isinstance(answer, CredentialError):
+            raise answer
+        if answer is not None:
+            return answer
 
 
-def _patience(state: RefreshState, asked: Round) -> float | None:
-    """Seconds that `get_token()` waits for the round; None where it has something to hand out instead."""
-    now = state.token_state()
-    if now is TokenState.EXPIRED:
+def look(task: RefreshTask) -> AccessToken | CredentialError | float:
+    """What `get_token()` gives now, or the seconds that it waits for the round that is next or in flight."""
+    if task.closed:
+        return closed_error()
+    state, asked = task.state, task.round
+    token = state.valid()
+    if token is None:
+        if asked.began is None and state.cause is not None and state.until_callers() > 0:
+            return refresh_error(state.cause)
         return inf
-    if now is TokenState.FRESH or (asked.began is None and state.until_retry() > 0):
-        return None
+    if state.token_state() is TokenState.FRESH or (asked.began is None and state.until_retry() > 0):
+        return token
     if asked.began is None:
-        return state.policy.on_demand_wait
-    left = asked.began + state.policy.on_demand_wait - state.clock.monotonic()
-    return left if left > 0 else None
+        return state.policy.on_demand_wait  # a wait of 0 starts the round as well
+    left = asked.began + state.policy.on_demand_wait - task.home.time()
+    return left if left > 0 else token
 
 
-async def wait_for_refresh(task: RefreshTask, rejected: str | None = None) -> AccessToken:
+def answer_of(task: RefreshTask, asked: Round) -> AccessToken | CredentialError | None:
+    """What `get_token()` gives after it has waited for a round; None where it has to look again."""
+    if task.closed:
+        return closed_error()
+    if (token := task.state.valid()) is not None:
+        return token
+    # What failed a challenge is its challengers' alone.
+    return refresh_error(asked.cause) if asked.cause is not None and asked.claims is None else None
+
+
+async def wait_for_refresh(task: RefreshTask, rejected: Secret | None = None) -> AccessToken:
     """The token of a round made now, or of the one in flight.
 
     Args:
@@ -97,18 +103,25 @@ async def wait_for_refresh(task: RefreshTask, rejected: str | None = None) -> Ac
         CredentialClosedError: when the credential closes meanwhile.
         CredentialUsageError: when called in another event loop, or by the source itself.
     """
-    task.check_loop()
+    task.home.check()
+    await checkpoint_if_cancelled()
     asked = task.round
     if rejected is not None:
         held = task.state.valid()
-        if held is None or held.token != rejected:
+        if held is None or held.token != rejected.value:
             await checkpoint()
             return task.state.valid() or await wait_for_token(task)
+        asked.refuse_its_source()
         if asked.began is None and not asked.forced:
             _check_backoff(task.state)
             _check_pace(task.state)
-        asked.rejected.add(rejected)
-    return await _join_forced(task, asked)
+    while True:
+        asked.refuse_its_source()
+        asked.force(rejected=rejected)
+        await join(task, asked, inf)
+        if asked.cause is None or asked.claims is None or task.closed:
+            return await _answered(task, asked)
+        asked = task.round  # that one failed at somebody's challenge
 
 
 async def wait_for_claims(task: RefreshTask, claims: str) -> AccessToken:
@@ -119,54 +132,37 @@ async def wait_for_claims(task: RefreshTask, claims: str) -> AccessToken:
         CredentialClosedError: when the credential closes meanwhile.
         CredentialUsageError: when called in another event loop, or by the source itself.
     """
-    task.check_loop()
+    task.home.check()
+    await checkpoint_if_cancelled()
     waited = False
     while (asked := task.round).claims != claims and (asked.began is not None or asked.claims is not None):
+        asked.refuse_its_source()
         await join(task, asked, inf)  # it answers another question
         waited = True
         if task.closed:
             raise closed_error()
+    asked.refuse_its_source()
     if asked.began is None and not asked.forced:
         _check_backoff(task.state)
+        if (cause := task.state.unmet(claims)) is not None:
+            raise refresh_error(cause)
         if not waited:
             _check_pace(task.state)
-    asked.claims = claims
-    return await _join_forced(task, asked)
-
-
-async def _join_forced(task: RefreshTask, asked: Round) -> AccessToken:
-    asked.forced = True
+    asked.force(claims=claims)
     await join(task, asked, inf)
+    return await _answered(task, asked)
+
+
+async def _answered(task: RefreshTask, asked: Round) -> AccessToken:
     if asked.cause is not None:
-        raise _error(asked.cause)
+        raise closed_error() if task.closed else refresh_error(asked.cause)
     # What the round brought may have ended before this task had its turn.
     return task.state.valid() or await wait_for_token(task)
 
 
-def wait_in_thread(
-    loop: EventLoopToken, get_token: Callable[[], Awaitable[AccessToken]], timeout: float | None
-) -> AccessToken:
-    """Have the event loop wait for a token, while this thread waits for the event loop.
-
-    Raises:
-        TimeoutError: when the time is up.
-        CredentialClosedError: when the event loop has ended.
-    """
-    from anyio import from_thread
-
-    async def get_within_time() -> AccessToken:
-        with fail_after(timeout):
-            return await get_token()
-
-    try:
-        return from_thread.run(get_within_time, token=loop)
-    except RunFinishedError:
-        raise closed_error() from None
-
-
 def _check_backoff(state: RefreshState) -> None:
     if state.cause is not None and state.until_retry() > 0:
-        raise _error(state.cause)
+        raise refresh_error(state.cause)
 
 
 def _check_pace(state: RefreshState) -> None:
@@ -182,26 +178,16 @@ def _check_pace(state: RefreshState) -> None:
 
 async def join(task: RefreshTask, asked: Round, patience: float) -> None:
     """Have a round made, and wait until it is over or the patience is."""
-    if asked.is_asking:
-        raise CredentialUsageError(
-            explained(
-                "own-source",
-                "the token source asked its own credential for a token, which would wait for itself; "
-                "give the source a credential of its own, or none",
-            )
-        )
     task.request(asked)
     if patience == inf:
-        await asked.done().wait()
+        await asked.wait()
     else:
         with move_on_after(patience):
-            await asked.done().wait()
+            await asked.wait()
 
 
-def _error(cause: BaseException) -> CredentialError:
+def refresh_error(cause: BaseException) -> TokenRefreshError:
     """A new exception for one waiter."""
-    if isinstance(cause, CredentialClosedError):
-        return closed_error()
     permanent, retry_after = verdict(cause)
     advice = "mend that and call refresh()" if permanent else "it is tried again at the next request"
     error = TokenRefreshError(

@@ -8,6 +8,7 @@ import pytest
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
 from anyio_acs_credential._errors import unexplained
+from anyio_acs_credential._redaction import Secret
 from anyio_acs_credential._state import RefreshState, verdict
 
 
@@ -41,7 +42,7 @@ def token(clock: HandClock, life: float, text: str = "held") -> AccessToken:
     return AccessToken(text, clock.wall + life)
 
 
-def take(state: RefreshState, new: AccessToken, *, forced: bool = False, rejected: tuple[str, ...] = ()) -> object:
+def take(state: RefreshState, new: AccessToken, *, forced: bool = False, rejected: tuple[Secret, ...] = ()) -> object:
     return state.take(new, forced=forced, rejected=rejected)
 
 
@@ -125,7 +126,7 @@ def test_what_a_result_may_not_be(clock: HandClock) -> None:
     held = state.hold(token(clock, 600)).token
     expired = take(state, AccessToken("late", int(clock.wall)))
     assert unexplained(str(expired)) == "the token source returned a token that has expired: let it fetch a new one"
-    rejected = take(state, token(clock, 3600, "bad"), rejected=("bad",))
+    rejected = take(state, token(clock, 3600, "bad"), rejected=(Secret("bad"),))
     assert (
         unexplained(str(rejected)) == "the token source returned the token that was turned down: let it fetch a new one"
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from .._errors import explained
-from .._redaction import redact
+from .._redaction import Secret, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,21 +38,6 @@ _GUARDED = ("msal", "requests", "urllib3", "httpx", "httpcore")
 _LATE = ("urllib3.connectionpool", "urllib3.util.retry", "httpx", "httpcore.connection", "httpcore.http11")
 _LIMIT = 4096
 _SHORTEST = 8  # what is shorter is no secret, and cutting it out would spoil the text
-
-
-class Secret:
-    """A secret that is kept, and not shown."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return "<hidden>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(explained("pickling", "a secret is not pickled"))
 
 
 def secrets_in(content: Mapping[str, Any]) -> set[str]:

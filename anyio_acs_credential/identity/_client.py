@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from anyio import AsyncContextManagerMixin
-from anyio.lowlevel import current_token
 
 from .._answer import error_from, read_object
 from .._attempt import Call
 from .._endpoint import check_endpoint
 from .._errors import CredentialUsageError, explained
+from .._home import Home
 from .._http import Limits, client_factory
 from ._authorization import authorization_of
 from ._connection import parse_connection_string
@@ -22,8 +22,6 @@ from ._wire import check_id, check_scopes, expiry, path_of, query_of, read_token
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
     from datetime import timedelta
-
-    from anyio.lowlevel import EventLoopToken
 
     from .._answer import Answer
     from .._attempt import HttpClient
@@ -73,7 +71,7 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
         self._make_client = client_factory(http_client)
         self._query = query_of(api_version)
         self._open: HttpClient | None = None
-        self._loop: EventLoopToken | None = None
+        self._home: Home | None = None
 
     @classmethod
     def from_connection_string(
@@ -97,7 +95,12 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
         async with self._make_client() as client:
-            self._open, self._loop = client, current_token()
+            self._open = client
+            self._home = Home(
+                "identity client",
+                "the identity client was entered in another event loop: enter it, and the credential whose token "
+                "source it is, in the same one",
+            )
             try:
                 yield self
             finally:
@@ -243,20 +246,13 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
         repeatable: bool = True,
         secret: str = "",
     ) -> Answer:
-        if self._open is None:
+        if self._open is None or self._home is None:
             raise CredentialUsageError(
                 explained(
                     "identity-client-not-open", "the identity client is not open: use it inside `async with client:`"
                 )
             )
-        if self._loop != current_token():
-            raise CredentialUsageError(
-                explained(
-                    "another-loop",
-                    "the identity client was entered in another event loop: enter it, and the credential whose token "
-                    "source it is, in the same one",
-                )
-            )
+        self._home.check()
         body = None if content is None else json.dumps(content).encode()
         call = Call(method, f"{self._endpoint}{path}{self._query}", body, repeatable, (secret,))
         return await self._authorization.send(self._open, call, self._limits)

@@ -1,0 +1,299 @@
+"""Asking for a token in a thread: time limits, cancellation, and executors that are full of threads that ask."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from anyio import CapacityLimiter, from_thread, to_thread
+
+from anyio_acs_credential import (
+    AccessToken,
+    CommunicationTokenCredential,
+    CredentialClosedError,
+    CredentialError,
+    RefreshPolicy,
+    TokenRefreshError,
+)
+from anyio_acs_credential.testing import ScriptedSource, make_jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+LONG = 60  # seconds that nothing here takes
+
+
+class Asking:
+    """A thread that asks, and what came of it."""
+
+    def __init__(self, ask: Callable[[], AccessToken]) -> None:
+        self._ask = ask
+        self.got: AccessToken | BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.got = self._ask()
+        except BaseException as error:  # noqa: BLE001 - looked at by the test
+            self.got = error
+
+    def wait(self) -> AccessToken | BaseException | None:
+        """Block until it is over, the event loop too."""
+        self._thread.join(LONG)
+        return self.got
+
+    async def over(self) -> AccessToken | BaseException | None:
+        """Wait until it is over, while the event loop goes on."""
+        await to_thread.run_sync(self._thread.join, LONG)
+        return self.got
+
+
+class Ahead:
+    """A clock that can be set."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+    monotonic = time
+
+
+async def waiting(credential: CommunicationTokenCredential, count: int) -> None:
+    """Until so many wait."""
+    await until(lambda: credential.statistics().waiting == count)
+
+
+async def until(met: Callable[[], bool]) -> None:
+    """Until a thread has done what it is to do; nobody is told of that."""
+    with anyio.fail_after(LONG):
+        while not met():  # noqa: ASYNC110 - no event of ours can be set by what is looked at
+            await anyio.sleep(0.001)
+
+
+class Halt:
+    """Stops a thread before a line of the credential's, the n-th that it comes to, until it is let go on."""
+
+    def __init__(self, line: int) -> None:
+        self.left = line
+        self.is_there, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, ask: Callable[[], AccessToken]) -> AccessToken:
+        sys.settrace(self._trace)
+        try:
+            return ask()
+        finally:
+            sys.settrace(None)
+            self.is_there.set()
+
+    def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
+        if not frame.f_code.co_filename.endswith("_credential.py"):
+            return None
+        self.left -= event == "line"
+        if event == "line" and self.left == 0:
+            self.is_there.set()
+            self.go_on.wait(LONG)
+        return self._trace
+
+
+@pytest.mark.promise("R1")
+async def test_it_is_never_an_expired_token_wherever_the_next_is_published() -> None:
+    """What is held is read once, and judged as it was read: the next may be published between any two lines."""
+    line, halted = 0, True
+    while halted:
+        line += 1
+        clock, halt = Ahead(), Halt(line)
+        tokens = [AccessToken("second", time.time() + 3600), AccessToken("first", time.time() + 300)]
+
+        async def source(tokens: list[AccessToken] = tokens) -> AccessToken:
+            return tokens.pop()
+
+        async with CommunicationTokenCredential(
+            token_refresher=source, proactive_refresh=False, clock=clock
+        ) as credential:
+            await credential.get_token()
+            clock.ahead = 400  # the first has ended
+            asking = Asking(partial(halt, partial(credential.get_token_from_thread, LONG)))
+            await to_thread.run_sync(halt.is_there.wait, LONG)
+            await credential.get_token()
+            halt.go_on.set()
+            got = await asking.over()
+        assert isinstance(got, AccessToken), got
+        assert got.token == "second", line
+        halted = halt.left <= 0
+    assert line > 10
+
+
+async def test_the_time_limit_holds_while_the_event_loop_stands_still() -> None:
+    """It is the thread's own, and not the loop's."""
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(anyio.sleep_forever)) as credential:
+        for limit in (0, 0.01):
+            got = Asking(partial(credential.get_token_from_thread, limit)).wait()
+            assert isinstance(got, TimeoutError)
+            assert f"{limit:g} seconds" in str(got)
+        await waiting(credential, 0)
+
+
+@pytest.mark.parametrize("timeout", ["1", True, object()])
+async def test_a_time_limit_that_is_none(timeout: Any) -> None:
+    """It is refused before anything is asked."""
+    credential = CommunicationTokenCredential(token_refresher=ScriptedSource(3600))
+    with pytest.raises(TypeError, match="timeout is a number of seconds"):
+        credential.get_token_from_thread(timeout)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a loop that is closed unawares
+def test_a_loop_that_goes_away_while_a_thread_waits() -> None:
+    """The thread notices, though nobody tells it."""
+    loop = asyncio.new_event_loop()
+    credential = CommunicationTokenCredential(token_refresher=ScriptedSource(anyio.sleep_forever))
+
+    async def enter() -> None:
+        await credential.__aenter__()
+        await asyncio.sleep(0)
+
+    loop.run_until_complete(enter())
+    asking = Asking(credential.get_token_from_thread)
+    loop.close()
+    assert isinstance(asking.wait(), CredentialClosedError)
+    assert isinstance(Asking(credential.get_token_from_thread).wait(), CredentialClosedError)
+
+
+def run_sync_of(name: str) -> Callable[..., Any]:
+    """A way to call a function in a worker thread."""
+    if name == "anyio":
+        return to_thread.run_sync
+    import trio
+
+    return trio.to_thread.run_sync
+
+
+@pytest.mark.promise("R7")
+@pytest.mark.parametrize("way", ["anyio", "trio"])
+async def test_cancelling_the_caller_of_a_worker_thread(way: str, anyio_backend_name: str) -> None:
+    """It takes effect at once, and leaves the round alone."""
+    if way == "trio" and anyio_backend_name != "trio":
+        pytest.skip("trio's own function needs trio")
+    source = ScriptedSource(anyio.sleep_forever)
+    async with CommunicationTokenCredential(token_refresher=source) as credential, anyio.create_task_group() as group:
+
+        async def ask() -> None:
+            await run_sync_of(way)(credential.get_token_from_thread)
+
+        with anyio.fail_after(LONG), anyio.CancelScope() as scope:
+            group.start_soon(cancel_when_waiting, credential, scope)
+            await ask()
+        assert scope.cancelled_caught
+        await waiting(credential, 0)
+        assert (source.calls, source.in_flight) == (1, 1)
+
+
+async def cancel_when_waiting(credential: CommunicationTokenCredential, scope: anyio.CancelScope) -> None:
+    await waiting(credential, 1)
+    scope.cancel()
+
+
+async def test_a_thread_waits_like_a_task() -> None:
+    """It joins the round, is counted, gets its token, its error, or is told of the end."""
+    gate = anyio.Event()
+
+    async def source() -> AccessToken:
+        await gate.wait()
+        return AccessToken("fetched", time.time() + 3600)
+
+    async with CommunicationTokenCredential(token_refresher=source) as credential:
+        asking = [Asking(credential.get_token_from_thread) for _ in range(3)]
+        await waiting(credential, 3)
+        gate.set()
+        for each in asking:
+            assert await each.over() is credential.get_token_nowait()
+
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(OSError("down"))) as credential:
+        got = await Asking(credential.get_token_from_thread).over()
+        assert isinstance(got, TokenRefreshError)
+        assert isinstance(got.__cause__, OSError)
+
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(anyio.sleep_forever)) as credential:
+        asked = Asking(credential.get_token_from_thread)
+        await waiting(credential, 1)
+    assert isinstance(await asked.over(), CredentialClosedError)
+
+
+async def test_a_stale_token_is_handed_out_when_the_wait_is_over() -> None:
+    """As `get_token()` has it: after `on_demand_wait` seconds of the round."""
+    held = AccessToken("held", time.time() + 100)
+    policy = RefreshPolicy(on_demand_window=3600, on_demand_wait=0.1)
+
+    clock = Ahead()
+    source = ScriptedSource(anyio.sleep_forever)
+    async with CommunicationTokenCredential(
+        held, token_refresher=source, proactive_refresh=False, policy=policy, clock=clock
+    ) as credential:
+        clock.ahead = 90
+        assert await Asking(credential.get_token_from_thread).over() is held
+        assert await Asking(credential.get_token_from_thread).over() is held
+        assert (source.calls, source.in_flight) == (1, 1)
+
+
+@pytest.mark.promise("R14")
+@pytest.mark.parametrize("held", [True, False], ids=["stale", "expired"])
+async def test_threads_that_wait_may_be_all_that_a_round_needs(held: bool) -> None:
+    """While rounds fail, one thread at most waits for the next, so that a source that needs a thread gets one."""
+    limiter = CapacityLimiter(2)  # like an executor on a small machine
+    there = threading.Event()  # the service, after an outage
+    outcomes: list[object] = []
+
+    async def source() -> str:
+        await to_thread.run_sync(int, limiter=limiter)
+        if not there.is_set():
+            raise OSError("down")
+        return make_jwt(7200)
+
+    policy = RefreshPolicy(refresh_timeout=0.5, retry_initial=0.05, retry_max=0.1, on_demand_window=86_000)
+    token = AccessToken("held", time.time() + 400) if held else None
+    clock = Ahead()
+    async with CommunicationTokenCredential(token, token_refresher=source, policy=policy, clock=clock) as credential:
+        clock.ahead = 390  # a stale token has little left, and an hour's token much
+        begun = credential.statistics().failures
+
+        def endpoint() -> None:
+            try:
+                outcomes.append(credential.get_token_from_thread())
+            except CredentialError as error:
+                outcomes.append(error)
+
+        async def serve() -> None:
+            while True:
+                await to_thread.run_sync(endpoint, limiter=limiter)
+
+        with anyio.fail_after(LONG):
+            async with anyio.create_task_group() as group:
+                for _ in range(6):
+                    group.start_soon(serve)
+                await until(lambda: credential.statistics().failures >= begun + 3)
+                there.set()
+                await until(lambda: credential.statistics().refreshes > 0)
+                group.cancel_scope.cancel()
+        assert outcomes
+
+
+def test_a_thread_of_one_loop_may_ask_a_credential_of_another() -> None:
+    """Its cancellation is that of its own loop."""
+    credential = CommunicationTokenCredential(token_refresher=ScriptedSource(anyio.sleep_forever))
+    with from_thread.start_blocking_portal() as portal, portal.wrap_async_context_manager(credential):
+        for backend in anyio.get_available_backends():
+
+            async def ask() -> bool:
+                with anyio.move_on_after(0.05) as scope:
+                    await to_thread.run_sync(credential.get_token_from_thread)
+                return scope.cancelled_caught
+
+            assert anyio.run(ask, backend=backend)

@@ -15,6 +15,7 @@ It knows no HTTP and no sign-in: a token source is a callable that is awaited. T
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -126,21 +127,20 @@ class RefreshTask:
     def _settle(self, asked: Round, outcome: AccessToken | BaseException) -> None:
         self._tell_expiry()
         before = self.state.held
-        failure = None
         if isinstance(outcome, AccessToken):
             outcome = self.state.take(outcome, forced=asked.forced, rejected=asked.rejected)
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, AccessToken):
+            report = partial(self._reporter.succeeded, self.state, outcome.expires_on)
+        else:
             asked.fail(outcome)
             failure = self.state.fail(outcome, asked.claims)
+            report = partial(self._reporter.failed, self.state, failure, challenge=asked.claims is not None)
         self.round = Round()
         if self.state.held is not before:
             self._publish(self.state.held)
             self._announce()
         try:
-            if isinstance(outcome, AccessToken):
-                self._reporter.succeeded(self.state, outcome.expires_on)
-            elif failure is not None:
-                self._reporter.failed(self.state, failure, challenge=asked.claims is not None)
+            report()
         finally:
             asked.end()
 

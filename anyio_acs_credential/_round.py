@@ -35,7 +35,7 @@ class Round:
         cause: Why it brought no token.
     """
 
-    __slots__ = ("_done", "_over", "_source_at_work", "_threads", "began", "cause", "claims", "forced", "rejected", "requested")
+    __slots__ = ("_done", "_source_at_work", "_threads", "began", "cause", "claims", "forced", "rejected", "requested")
 
     def __init__(self) -> None:
         self.requested: bool = False
@@ -44,7 +44,6 @@ class Round:
         self.claims: str | None = None
         self.began: float | None = None
         self.cause: BaseException | None = None
-        self._over = False
         self._source_at_work = False
         self._done: Event | None = None  # made for the first who waits: most rounds have nobody
         self._threads: list[Callable[[], object]] = []
@@ -96,11 +95,10 @@ class Round:
 
     def end(self) -> None:
         """Wake all who wait."""
-        self._over = True
-        done, self._done = self._done, None
         threads, self._threads = self._threads, []
-        if done is not None:
-            wake(done)
+        if self._done is None:
+            self._done = Event()  # for who comes late
+        wake(self._done)
         for tell in threads:
             tell()
 
@@ -108,8 +106,6 @@ class Round:
         """Wait until it is over."""
         if self._done is None:
             self._done = Event()
-            if self._over:
-                self._done.set()
         await self._done.wait()
 
     def tell(self, thread: Callable[[], object]) -> None:

@@ -84,7 +84,7 @@ async def ask(refresher: TokenSource, timeout: float, ours: CancelScope, asked: 
                 await ended.wait()
     except BaseExceptionGroup as left_behind:
         if ends_program(left_behind):
-            raise
+            raise  # pragma: no cover - Ctrl-C that strikes between two lines of anyio's
         if _native_cancellations() > cancellations:
             raise get_cancelled_exc_class() from None
         await checkpoint_if_cancelled()
@@ -115,8 +115,6 @@ async def answer(
     try:
         await checkpoint_if_cancelled()  # asyncio begins a task also where its scope has been cancelled since
         answers.append(accept(await call(refresher, asked.claims)))
-    except GeneratorExit:  # this coroutine is closed, and may not wait any more
-        raise
     except BaseException as error:  # noqa: ASYNC103 - a stray cancellation is the source's fault
         if isinstance(error, get_cancelled_exc_class()) and (
             any(scope.cancel_called for scope in scopes) or _native_cancellations() > cancellations

@@ -76,7 +76,7 @@ class _Waiter:
         self.answer: Future[AccessToken] = Future()
         self.patience_ends = inf
         self._task = task
-        self._asked: Round | None = None
+        self._asked: Round = task.round
         self._context = copy_context()  # which says whether it is the source that asks
 
     def post(self, step: Callable[[], None]) -> None:
@@ -127,8 +127,7 @@ class _Waiter:
         self._settle(self._take)
 
     def _take(self) -> None:
-        if self._asked is not None:
-            self._give(answer_of(self._task, self._asked))
+        self._give(answer_of(self._task, self._asked))
 
     def _give(self, found: AccessToken | CredentialError | None) -> None:
         if isinstance(found, CredentialError):
@@ -148,8 +147,7 @@ class _Waiter:
                 self.answer.set_exception(error)
 
     def _forget(self) -> None:
-        if self._asked is not None:
-            self._asked.leave(self._over)
+        self._asked.leave(self._over)
 
 
 def _check_cancelled() -> None:

@@ -1015,3 +1015,32 @@ async def test_the_blocks_error_wins_over_the_tasks() -> None:
         async with credential:
             await body()
     assert caught.value.__notes__ == ["the refresh task had ended too, with ZeroDivisionError"]
+
+
+# What a credential says of itself
+
+
+async def test_what_it_shows() -> None:
+    """How it stands, and never the token; a closed one has nothing to hand out, and says so."""
+    held = AccessToken("held-token", int(time.time()) + 7200)
+    credential = CommunicationTokenCredential(held, token_refresher=hour)
+    assert repr(credential) == "<CommunicationTokenCredential not entered>"
+    async with credential:
+        assert repr(credential) == f"<CommunicationTokenCredential FRESH, expires_on={held.expires_on}>"
+        assert credential.statistics().state is TokenState.FRESH
+    assert repr(credential) == "<CommunicationTokenCredential closed>"
+    closed = credential.statistics()
+    assert (closed.state, closed.expires_on, closed.next_refresh_at) == (TokenState.EXPIRED, None, None)
+    async with credential:
+        assert credential.statistics().expires_on == held.expires_on
+    static = CommunicationTokenCredential(AccessToken("ended", 5))
+    assert repr(static) == "<CommunicationTokenCredential EXPIRED, expires_on=5>"
+
+
+@pytest.mark.parametrize(
+    "option", [{"observer": print}, {"policy": RefreshPolicy()}, {"proactive_refresh": False}], ids=str
+)
+def test_a_static_credential_refuses_what_it_would_ignore(option: dict[str, Any]) -> None:
+    """As the overloads say."""
+    with pytest.raises(TypeError, match="leave out observer, policy and proactive_refresh"):
+        CommunicationTokenCredential(make_jwt(3600), **option)

@@ -97,3 +97,14 @@ async def test_static(clock: VirtualClock) -> None:
     await anyio.sleep(100)
     assert shown(check_health(credential)) == UNAVAILABLE
     assert "make another with a newer token" in check_health(credential).reason
+
+
+def test_a_source_that_is_falsy_is_a_source() -> None:
+    """What a container answers to `bool()` has nothing to do with it."""
+
+    class Empty(list[object]):
+        async def __call__(self) -> str:
+            return make_jwt(3600)
+
+    credential = CommunicationTokenCredential(token_refresher=Empty())
+    assert check_health(credential).status is HealthStatus.UNAVAILABLE

@@ -23,7 +23,7 @@ from anyio_acs_credential import (
     HealthStatus,
     check_health,
 )
-from anyio_acs_credential._home import Home
+from anyio_acs_credential._home import Home, _forget
 from anyio_acs_credential._per_loop import PerLoop
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
@@ -144,6 +144,22 @@ async def test_a_pool_and_an_identity_client_in_a_forked_child() -> None:
 
     async with pool, identity:
         in_child(check)
+
+
+def test_what_a_fork_does_to_a_home() -> None:
+    """It knows of the fork by itself, so that no read has to ask for the process."""
+    homes: list[Home] = []
+
+    async def main() -> None:
+        homes.append(Home("house", "elsewhere"))
+
+    anyio.run(main)
+    assert [home.thread for home in homes] == [threading.get_ident()]
+    _forget()
+    assert [home.thread for home in homes] == [None]
+    assert homes[0].is_lost
+    with pytest.raises(CredentialUsageError, match="the house was entered before this process was forked"):
+        homes[0].check_process()
 
 
 @FORKS

@@ -243,6 +243,84 @@ async def test_a_stale_token_is_handed_out_when_the_wait_is_over() -> None:
         assert (source.calls, source.in_flight) == (1, 1)
 
 
+async def test_a_stale_token_that_ends_while_a_thread_waits() -> None:
+    """The thread goes on waiting for the next."""
+
+    class Counting(Ahead):
+        calls = 0
+
+        def time(self) -> float:
+            self.calls += 1
+            return super().time()
+
+    clock, gate = Counting(), anyio.Event()
+    held = AccessToken("held", time.time() + 400)
+
+    async def source() -> AccessToken:
+        await gate.wait()
+        return AccessToken("fetched", time.time() + 3600)
+
+    policy = RefreshPolicy(on_demand_wait=0.2)
+    async with CommunicationTokenCredential(
+        held, token_refresher=source, proactive_refresh=False, policy=policy, clock=clock
+    ) as credential:
+        clock.ahead = 390
+        asking = Asking(credential.get_token_from_thread)
+        await waiting(credential, 1)
+        clock.ahead, calls = 500, clock.calls
+        await until(lambda: clock.calls > calls)  # it has lost its patience, and finds nothing to be content with
+        gate.set()
+        got = await asking.over()
+        assert isinstance(got, AccessToken)
+        assert got.token == "fetched"
+
+
+async def test_a_thread_that_leaves_as_it_is_answered() -> None:
+    """The answer is nobody's, and nothing of that gets into the event loop."""
+    left = threading.Event()
+
+    class Slow(Ahead):
+        armed = False
+
+        def time(self) -> float:
+            while self.armed and threading.current_thread() is threading.main_thread() and not left.is_set():
+                pass
+            return super().time()
+
+    clock = Slow()
+    async with CommunicationTokenCredential(
+        AccessToken("held", time.time() + 400),
+        token_refresher=ScriptedSource(3600),
+        proactive_refresh=False,
+        clock=clock,
+    ) as credential:
+        clock.ahead = 390
+        clock.armed = True
+
+        def ask() -> AccessToken:
+            try:
+                return credential.get_token_from_thread(0.01)
+            finally:
+                left.set()
+
+        assert isinstance(await Asking(ask).over(), TimeoutError)
+        assert (await credential.get_token()).token
+
+
+def test_without_trio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that has not loaded trio is not asked about it."""
+    monkeypatch.delitem(sys.modules, "trio")
+
+    async def main() -> str:
+        source = ScriptedSource(3600)
+        async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential:
+            token = await to_thread.run_sync(credential.get_token_from_thread)
+            return (await credential.get_token()).token if token.token else ""
+
+    assert anyio.run(main)
+    assert "trio" not in sys.modules
+
+
 @pytest.mark.promise("R14")
 @pytest.mark.parametrize("held", [True, False], ids=["stale", "expired"])
 async def test_threads_that_wait_may_be_all_that_a_round_needs(held: bool) -> None:

@@ -301,8 +301,9 @@ class CommunicationTokenCredential:
             raise TokenUnavailableError(
                 explained("static-expired", "a static credential cannot refresh its token: give it a token_refresher")
             )
-        text = rejected.token if isinstance(rejected, AccessToken) else rejected
-        return await _waiting.wait_for_refresh(self._entered(), None if text is None else Secret(text))
+        hidden = None if rejected is None else Secret(rejected if isinstance(rejected, str) else rejected.token)
+        rejected = None  # no frame of ours that an exception passes shows its text
+        return await _waiting.wait_for_refresh(self._entered(), hidden)
 
     def updates(self) -> TokenUpdates:
         """An async iterator of the held token, if there is a valid one, and then of each that replaces it.
@@ -371,6 +372,8 @@ class CommunicationTokenCredential:
                 await self._entra.aclose()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_block_of"):  # in the traceback of its own making
+            return f"<{type(self).__name__} not made>"
         statistics = self.statistics()
         if self._closed or (self._refresher is not None and self._task is None):
             how = "closed" if self._closed else "not entered"

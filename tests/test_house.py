@@ -60,6 +60,7 @@ PURE = (
     "anyio_acs_credential._state",
     "anyio_acs_credential._token",
     "anyio_acs_credential._wire_reader",
+    "anyio_acs_credential.entra._authority",
     "anyio_acs_credential.entra._grant",
     "anyio_acs_credential.entra._page",
     "anyio_acs_credential.entra._secrets",

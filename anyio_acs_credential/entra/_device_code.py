@@ -41,10 +41,11 @@ class DeviceCodeCredential(EntraCredential):
             seconds, to show the person what to do; what it returns is awaited if it can be. A plain one must not
             block. By default, a line is printed.
         **options: `tenant_id`, the directory's id or domain (by default "organizations", any). `authority`, the https
-            address of another cloud, or of an OpenID authority, with its path and without `tenant_id` (by default
-            Microsoft's public cloud). `disable_instance_discovery`, True to trust an authority without asking
-            Microsoft. `token_cache`, an `msal.TokenCache` to keep tokens in, instead of memory. `verify`, the path of a
-            CA bundle, or an `ssl.SSLContext`, instead of the environment's certificates.
+            address, or the host alone, of another cloud, whose path may name the directory instead; or of an OpenID
+            authority, with its path and without `tenant_id` (by default Microsoft's public cloud).
+            `disable_instance_discovery`, True to trust an authority without asking Microsoft. `token_cache`, an
+            `msal.TokenCache` to keep tokens in, instead of memory. `verify`, the path of a CA bundle, or an
+            `ssl.SSLContext`, instead of the environment's certificates.
 
     Raises:
         TypeError: when an argument is of a wrong type.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
-from urllib.parse import urlsplit
 
 from .._errors import TokenSourceError, explained
+from ._authority import ANY_TENANT, PUBLIC_CLOUD, where
 from ._secrets import Secret
 
 if TYPE_CHECKING:
@@ -16,18 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ("Options", "Settings", "check_secret", "check_settings", "check_text")
 
-_PUBLIC_CLOUD = "https://login.microsoftonline.com"
-_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_HOST = re.compile(r"[A-Za-z0-9_.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
-
 
 class Options(TypedDict, total=False):
     """What every credential takes but one that is given an MSAL application.
 
     Attributes:
         tenant_id: The directory: its id, its domain, or "organizations", the default, for any.
-        authority: Where people sign in, an https address; another cloud's, such as "https://login.microsoftonline.us".
-            With a path, it is an OpenID authority, and `tenant_id` is left out.
+        authority: Where people sign in, an https address, or a host alone; another cloud's, such as
+            "https://login.microsoftonline.us". With a path, it is, for Entra's hosts, the directory; for others, an
+            OpenID authority, and `tenant_id` is left out.
         disable_instance_discovery: Whether an unknown authority is trusted as it is, without asking Microsoft.
         token_cache: An `msal.TokenCache`, to keep tokens elsewhere than in memory. None for one of its own.
         verify: True to trust the authorities that the environment trusts; else the path of a bundle of certificate
@@ -76,8 +72,8 @@ class Settings:
 def check_settings(
     client_id: str,
     *,
-    tenant_id: str = "organizations",
-    authority: str = _PUBLIC_CLOUD,
+    tenant_id: str = ANY_TENANT,
+    authority: str = PUBLIC_CLOUD,
     disable_instance_discovery: bool = False,
     token_cache: Any = None,
     verify: bool | str | ssl.SSLContext = True,
@@ -98,7 +94,7 @@ def check_settings(
     """
     check_text("client_id", client_id, "the application's id, from its registration in Entra")
     check_text("tenant_id", tenant_id, "a directory's id or domain")
-    check_text("authority", authority, f"an address such as {_PUBLIC_CLOUD}")
+    check_text("authority", authority, f"an address such as {PUBLIC_CLOUD}")
     if not isinstance(disable_instance_discovery, bool):
         raise TypeError(
             explained(
@@ -115,7 +111,7 @@ def check_settings(
         "client_id": client_id,
         "client_capabilities": ["CP1"],  # continuous access evaluation: we pass claims challenges on
         "instance_discovery": False if disable_instance_discovery else None,
-        **_where(authority.rstrip("/"), tenant_id),
+        **where(authority, tenant_id),
     }
     return Settings(msal, token_cache, verify)
 
@@ -146,49 +142,6 @@ def check_secret(name: str, value: str | None, what: str) -> Secret | None:
         return None
     check_text(name, value, what)
     return Secret(value)
-
-
-def _where(authority: str, tenant_id: str) -> dict[str, str]:
-    try:
-        parts = urlsplit(authority)
-    except ValueError:  # brackets that do not match
-        parts = urlsplit("")
-    if parts.scheme != "https":
-        raise ValueError(
-            explained(
-                "entra-settings", "authority does not begin with https://, and secrets are sent there: correct it"
-            )
-        )
-    host = _HOST.fullmatch(parts.netloc)
-    if host is None or int((host[1] or host[2] or ":443")[1:]) > 65_535:
-        raise ValueError(
-            explained(
-                "entra-settings",
-                f"authority has no plain host name, or more than that and a port: write it as {_PUBLIC_CLOUD}",
-            )
-        )
-    if parts.query or parts.fragment:
-        raise ValueError(
-            explained("entra-settings", "authority has a query or a fragment: remove everything from the ? or # on")
-        )
-    if parts.path:
-        if tenant_id != "organizations":
-            raise ValueError(
-                explained(
-                    "entra-settings",
-                    "authority has a path, which names the directory: leave out the path, or tenant_id",
-                )
-            )
-        return {"oidc_authority": authority}
-    if not _TENANT.fullmatch(tenant_id):
-        raise ValueError(
-            explained(
-                "entra-settings",
-                "tenant_id is no directory's id or domain, such as contoso.onmicrosoft.com: write it without slashes, "
-                "and an address into authority",
-            )
-        )
-    return {"authority": f"{authority}/{tenant_id}"}
 
 
 def _check_verify(verify: object) -> None:

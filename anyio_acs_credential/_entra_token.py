@@ -12,14 +12,18 @@ The rules of this file:
 from __future__ import annotations
 
 import inspect
+import json
+import math
 import os
-import re
+import time
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 
+from ._entra_codes import Cure, cure_for, cure_in
 from ._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained, unexplained
 from ._redaction import redact
 from ._token import AccessToken, accept
@@ -31,11 +35,10 @@ __all__ = ("EntraTokenSource", "SupportsGetToken")
 
 _POLL = 0.05  # seconds between looks at a call that was left in its thread
 
-# Errors are told by the names of their classes and by their texts: no package is imported to look at them.
-# azure-identity raises one class for a refusal and for a network that is down, and often without a status. A refusal
-# has a number of Entra's: https://learn.microsoft.com/entra/identity-platform/reference-error-codes lists them.
+# Errors are told by the names of their classes and by what they say: no package is imported to look at them.
+# azure-identity raises one class for a refusal and for a network that is down, and often without a status.
 _REFUSED = {400, 401, 403}
-_REFUSAL = re.compile(r"AADSTS(?!(?:90012|90024|90033|90055)\b)\d")  # but for time-outs, outages and throttling
+_MEMORY = 60.0  # seconds for which MSAL repeats a refusal to azure-identity, without the answer that it came with
 _NEEDS_ASYNCIO = ("no running event loop", "framework like asyncio")
 
 
@@ -76,6 +79,7 @@ class EntraTokenSource:
         self._is_async = inspect.iscoroutinefunction(get_token)
         self._takes_claims = _takes_claims(get_token)
         self._calling: dict[int, Lock] = {}
+        self._passing_until = -math.inf
 
     @property
     def sign_ins(self) -> object:
@@ -154,14 +158,21 @@ class EntraTokenSource:
                 ),
                 permanent=True,
             )
+        if "ClientAuthenticationError" not in names and "AuthenticationRequiredError" not in names:
+            return None
+        cure = _cure(error, text)
         if "AuthenticationRequiredError" in names:
+            if cure is Cure.TIME:
+                self._passing_until = time.monotonic() + _MEMORY
+            if time.monotonic() < self._passing_until and cure in (Cure.TIME, None):
+                return None
             return SignInRequiredError(
                 explained(
                     "sign-in-required",
                     f"only a person can sign in: call authenticate(), then refresh(). {redact(text)}",
                 )
             )
-        if "ClientAuthenticationError" in names and _is_refusal(getattr(error, "status_code", None), text):
+        if cure is Cure.SETUP or cure is Cure.PERSON:
             return TokenSourceError(
                 explained(
                     "token-credential-failed",
@@ -173,8 +184,17 @@ class EntraTokenSource:
         return None
 
 
-def _is_refusal(status: int | None, text: str) -> bool:
-    return bool(_REFUSAL.search(text)) if status is None else status in _REFUSED
+def _cure(error: Exception, text: str) -> Cure | None:
+    status = getattr(error, "status_code", None)
+    if status is not None and status not in _REFUSED:
+        return Cure.TIME
+    with suppress(Exception):  # whatever somebody else's response does
+        answer = json.loads(error.response.text())  # type: ignore[attr-defined]
+        if "error" in answer:
+            return cure_for(answer)
+    if (told := cure_in(text)) is not None:
+        return told
+    return None if status is None else Cure.SETUP
 
 
 def _takes_claims(get_token: Callable[..., Any]) -> bool:

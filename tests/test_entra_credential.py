@@ -237,6 +237,28 @@ async def test_another_refusal_says_whether_it_will_pass(error: str, permanent: 
         assert (raised.value.permanent, raised.value.code, raised.value.request_id) == (permanent, error, "c1")
 
 
+THROTTLED: list[dict[str, Any]] = [
+    {"error": "invalid_grant", "error_codes": [50196], "error_description": "AADSTS50196: a loop was detected."},
+    {"error": "invalid_grant", "error_codes": [90033], "error_description": "AADSTS90033: A transient error."},
+    {"error": "interaction_required", "error_codes": [90055], "error_description": "AADSTS90055: too many requests."},
+    {"error": "invalid_grant", "error_codes": [11111], "error_description": "AADSTS11111: no page knows it."},
+]
+
+
+@pytest.mark.promise("R18")
+@pytest.mark.parametrize("body", THROTTLED, ids=lambda body: str(body["error_codes"][0]))
+async def test_throttling_that_is_called_a_bad_grant_asks_no_person(body: dict[str, Any], clock: Clock) -> None:
+    """It passes: the next request is made without a sign-in, and answered."""
+    script = [discovery(), device_code(), tokens(), answer(400, body), tokens()]
+    async with serve(*script, tls=server_context()) as server:
+        credential = await signed_in_at(server)
+        clock.ahead += 3700
+        with pytest.raises(TokenExchangeError, match="try again later") as raised:
+            await credential.get_token(SCOPE)
+        assert not raised.value.permanent
+        assert (await credential.get_token(SCOPE)).token == "opaque-access-token"
+
+
 async def test_after_a_revocation_signing_in_again_is_enough(clock: Clock) -> None:
     async with open_emulator() as emulator:
         credential = await signed_in(emulator)

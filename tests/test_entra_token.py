@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import ssl
 import threading
 import time
@@ -14,16 +15,19 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 import azure.identity
 import azure.identity.aio
 import pytest
 import trustme
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import AuthenticationRequiredError, CredentialUnavailableError
+from entra_users import Clock
 from servers import answer, serve
 
 from anyio_acs_credential import AccessToken, SignInRequiredError, TokenSourceError
 from anyio_acs_credential._entra_token import EntraTokenSource
+from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.testing import make_jwt
 
 if TYPE_CHECKING:
@@ -190,6 +194,16 @@ def refused(status: int | None, text: str = f"AADSTS50076: {make_jwt()}") -> Exc
     return error
 
 
+def answered(body: Any, kind: Any = ClientAuthenticationError) -> Exception:
+    """An error of azure-identity that has Entra's answer with it."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    error: Exception = kind(
+        message="Authentication failed: see the answer",
+        response=SimpleNamespace(status_code=400, reason="Bad Request", text=lambda: text),
+    )
+    return error
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -199,6 +213,13 @@ def refused(status: int | None, text: str = f"AADSTS50076: {make_jwt()}") -> Exc
         CredentialUnavailableError("not here"),
         refused(None, text="the network is down"),
         refused(None, text="AADSTS90033: A transient error has occurred."),
+        refused(None, text="AADSTS50196: a loop was detected"),
+        refused(None, text="AADSTS12345: unheard of"),
+        refused(400, text="Authentication failed: AADSTS50196: a loop was detected"),
+        refused(400, text="Authentication failed: AADSTS90033: A transient error has occurred."),
+        refused(None, text="they failed:\n\tA: AADSTS50076: more is wanted\n\tB: the network is down"),
+        answered({"error": "invalid_grant", "error_codes": [50196]}),
+        answered({"error": "temporarily_unavailable"}),
         refused(503),
         refused(429),
     ],
@@ -230,6 +251,23 @@ async def test_a_sign_in_that_only_a_person_can_do_is_permanent() -> None:
         await source(fail(error)).get(SCOPES)
     assert caught.value.permanent
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.promise("R18")
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": "invalid_grant", "error_codes": [70008]},
+        {"error": "invalid_client", "error_codes": [7000215]},
+        ["error"],
+        {"code": "none"},
+        "<html>",
+    ],
+    ids=str,
+)
+async def test_what_entra_answered_says_that_a_refusal_is_permanent(body: Any) -> None:
+    """Or its status does, where the answer cannot be read."""
+    assert (await failure(source(fail(answered(body))))).permanent
 
 
 async def failure(asked: EntraTokenSource) -> TokenSourceError:
@@ -374,6 +412,8 @@ async def authority(status: int, body: Any, folder: Path) -> AsyncGenerator[tupl
 
 
 GRANTED = {"access_token": "azures-entra-token", "expires_in": 3600, "token_type": "Bearer"}
+THROTTLED = {"error": "invalid_grant", "error_codes": [50196], "error_description": "AADSTS50196: a loop."}
+REVOKED = {"error": "invalid_grant", "error_codes": [50173], "error_description": "AADSTS50173: revoked."}
 DENIED = {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."}
 
 
@@ -403,6 +443,64 @@ async def test_a_refused_credential_of_azure_identity(status: int, tmp_path: Pat
     assert "AADSTS7000215" in str(error)
     assert error.permanent
     assert "canary" not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.promise("R18")
+@pytest.mark.parametrize("code", [50196, 90033, 90055])
+async def test_azure_identity_that_is_throttled_under_another_name(code: int, tmp_path: Path) -> None:
+    """Entra calls it a bad grant, and azure-identity a failed authentication."""
+    body = {"error": "invalid_grant", "error_codes": [code], "error_description": f"AADSTS{code}: later."}
+    async with authority(400, body, tmp_path) as (_, options):
+        del options["client_secret"]
+        behalf = azure.identity.OnBehalfOfCredential(**options, client_secret="s", user_assertion="assertion")
+        for credential in (behalf, azure.identity.ClientSecretCredential(**options, client_secret="s")):
+            with credential, pytest.raises(ClientAuthenticationError, match=f"AADSTS{code}"):
+                await EntraTokenSource(credential).get(SCOPES[:1])
+
+
+@pytest.mark.promise("R18")
+@pytest.mark.parametrize("fault", [THROTTLED, REVOKED], ids=["throttled", "revoked"])
+async def test_a_person_of_azure_identity_is_asked_where_only_a_person_can_help(
+    fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """azure-identity wants authenticate() for throttling as well: what Entra answered tells them apart."""
+    clock = Clock(monkeypatch)
+    async with open_emulator() as emulator:
+        credential = azure.identity.DeviceCodeCredential(
+            emulator.client_id,
+            authority=emulator.endpoint,
+            tenant_id=emulator.tenant_id,
+            disable_instance_discovery=True,
+            connection_verify=emulator.ca_file,
+            disable_automatic_authentication=True,
+            prompt_callback=lambda _uri, code, _expires_on: emulator.approve(code, "alice"),
+        )
+        with credential:
+            await anyio.to_thread.run_sync(lambda: credential.authenticate(scopes=[SCOPES[0]]))
+            clock.ahead += 3700
+            emulator.answer("/token$", status=400, body=json.dumps(fault), headers={"Content-Type": "application/json"})
+            asked = EntraTokenSource(credential)
+            if fault is REVOKED:
+                with pytest.raises(SignInRequiredError, match=r"authenticate\(\)"):
+                    await asked.get(SCOPES[:1])
+                return
+            for _ in range(2):  # the second time, MSAL repeats the first
+                with pytest.raises(AuthenticationRequiredError):
+                    await asked.get(SCOPES[:1])
+            emulator.heal()
+            clock.ahead += 61
+            assert (await asked.get(SCOPES[:1])).claims["name"] == "alice"
+
+
+@pytest.mark.promise("R18")
+async def test_a_chain_of_azure_identity_that_mentions_a_refusal_proves_nothing(tmp_path: Path) -> None:
+    """The others of the chain may have failed for what passes: nothing is permanent, nor asks a person."""
+    async with authority(401, DENIED, tmp_path) as (_, options):
+        chain = azure.identity.ChainedTokenCredential(
+            azure.identity.EnvironmentCredential(), azure.identity.ClientSecretCredential(**options)
+        )
+        with chain, pytest.raises(ClientAuthenticationError, match="AADSTS7000215"):
+            await EntraTokenSource(chain).get(SCOPES[:1])
 
 
 async def test_an_authority_of_azure_identity_that_is_down(tmp_path: Path) -> None:

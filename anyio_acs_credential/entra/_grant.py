@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .._entra_codes import Cure, cure_for
 from .._errors import InvalidTokenError, SignInRequiredError, TokenExchangeError, TokenSourceError, explained
 from .._token import AccessToken
 from ._secrets import hide
@@ -19,18 +20,6 @@ __all__ = ("Grant", "refusal", "take")
 _WINDOW = 300.0  # seconds before its end at which MSAL takes a token for expired
 _PAUSE = 30.0  # seconds between attempts to renew a token that is still good
 
-_SIGN_IN = {
-    "access_denied",
-    "authorization_declined",
-    "bad_verification_code",
-    "code_expired",
-    "consent_required",
-    "expired_token",
-    "interaction_required",
-    "invalid_grant",
-    "login_required",
-}
-_TRANSIENT = {"server_error", "temporarily_unavailable", "authorization_pending", "slow_down"}
 _ADVICE = {
     "invalid_client": "correct client_secret or client_certificate, and where public clients are meant to sign in, "
     "allow that in the application's registration",
@@ -110,7 +99,7 @@ def take(app: Any, result: Mapping[str, Any] | None, advice: str) -> Grant:
 
 
 def refusal(result: Mapping[str, Any], advice: str) -> TokenSourceError:
-    """The error that stands in an answer (RFC 6749, section 5.2).
+    """The error that stands in an answer, by what cures it.
 
     Args:
         result: What an MSAL application returned.
@@ -119,11 +108,12 @@ def refusal(result: Mapping[str, Any], advice: str) -> TokenSourceError:
     error = str(result.get("error"))
     shown = hide(error)
     said = hide(str(result.get("error_description") or "nothing more"))
-    if error in _SIGN_IN:
+    cure = cure_for(result)
+    if cure is Cure.PERSON:
         return SignInRequiredError(
             explained("sign-in-required", f"only a person can help ({shown}): {advice}. Entra said: {said}")
         )
-    transient = error in _TRANSIENT
+    transient = cure is Cure.TIME
     fix = "try again later" if transient else _ADVICE.get(error, "correct the application's registration")
     return TokenExchangeError(
         explained("entra-refused", f"Entra refused ({shown}): {fix}. It said: {said}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import socket
 import threading
 import warnings
@@ -35,7 +36,7 @@ from servers import answer, serve, silence
 
 from anyio_acs_credential import CredentialUsageError, SignInRequiredError, TokenExchangeError, TokenSourceError
 from anyio_acs_credential.emulator import open_emulator
-from anyio_acs_credential.entra import InteractiveBrowserCredential, _loopback, _redirect
+from anyio_acs_credential.entra import InteractiveBrowserCredential, _browser, _loopback, _redirect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -390,6 +391,108 @@ async def test_a_cancelled_sign_in_frees_its_port_at_once(where: str) -> None:
             assert threads_in_msal() == 0
             with socket.create_server(("127.0.0.1", port)):
                 pass
+
+
+class Patience:
+    """The seconds until somebody is told where a sign-in waits, which are over when `end` is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.end = anyio.Event()
+        self.began = anyio.Event()
+        self.seconds: list[float] = []
+        monkeypatch.setattr(_browser, "sleep", self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self.began.set()
+        await self.end.wait()
+
+
+class Log(logging.Handler):
+    """What the package's logger says, and an event for its first line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        self.said = anyio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+        self.said.set()
+
+    def __enter__(self) -> Log:
+        logging.getLogger("anyio_acs_credential").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("anyio_acs_credential").removeHandler(self)
+
+
+@pytest.mark.promise("R52")
+@pytest.mark.parametrize("returns", [True, False], ids=["opened", "hangs"])
+async def test_a_browser_that_fails_after_it_was_opened_is_told_of(
+    returns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on WSL without one, where `webbrowser.open()` says that it worked. The sign-in goes on, by hand if need be."""
+    patience = Patience(monkeypatch)
+    shown: list[str] = []
+    gate = threading.Event()
+
+    def open_nothing(uri: str) -> bool:
+        shown.append(uri)
+        return returns or gate.wait(30)
+
+    async def come_by_hand() -> None:
+        await patience.began.wait()
+        while not shown:  # noqa: ASYNC110 - a thread tells
+            await anyio.sleep(0.001)
+        assert log.records == []
+        patience.end.set()
+        with anyio.fail_after(10):
+            await log.said.wait()
+        await bring(shown[0], code_for(emulator, shown[0], "alice"))
+
+    try:
+        async with open_emulator() as emulator:
+            credential = InteractiveBrowserCredential(
+                emulator.client_id, open_browser=open_nothing, **signing_in_at(emulator)
+            )
+            with Log() as log:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(come_by_hand)
+                    await credential.sign_in(SCOPE)
+            assert (await credential.get_token(SCOPE)).claims["name"] == "alice"
+    finally:
+        gate.set()
+    [record] = log.records
+    said = record.getMessage()
+    assert record.levelno == logging.WARNING
+    assert f"http://localhost:{urlsplit(redirect_of(shown[0])[0]).port} yet" in said
+    assert "use DeviceCodeCredential" in said
+    asked = parse_qs(urlsplit(shown[0]).query)
+    assert not [name for name in ("state", "nonce", "code_challenge") if asked[name][0] in said]
+    assert patience.seconds == [_browser._PATIENCE]
+    assert 3 <= _browser._PATIENCE <= 5
+
+
+async def test_a_person_who_is_back_at_once_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is anybody where there is no browser at all, which is an error."""
+    patience = Patience(monkeypatch)
+    with Log() as log:
+        async with open_emulator() as emulator:
+
+            async def visit(uri: str) -> None:
+                await patience.began.wait()
+                await bring(uri, code_for(emulator, uri, "alice"))
+
+            async with browsing(visit) as browser:
+                await credential_of(emulator, browser).sign_in(SCOPE)
+            credential = InteractiveBrowserCredential(
+                emulator.client_id, open_browser=no_browser, **signing_in_at(emulator)
+            )
+            with pytest.raises(TokenSourceError, match="no browser could be opened"):
+                await credential.sign_in(SCOPE)
+    assert log.records == []
 
 
 @pytest.mark.promise("R57")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
-from anyio import CapacityLimiter, move_on_after, to_thread
+from anyio import CapacityLimiter, create_task_group, move_on_after, sleep, to_thread
 
 from .._callables import is_async
 from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ("InteractiveBrowserCredential",)
 
+_logger = logging.getLogger("anyio_acs_credential")
+
+_PATIENCE = 4  # seconds until a person is told what to do if no browser has opened: one that fails later tells nobody
 _GO_BACK = "You can close this window and go back to the program."
 
 
@@ -99,8 +103,9 @@ class InteractiveBrowserCredential(EntraCredential):
     async def sign_in(self, *scopes: str) -> None:
         """Have a person sign in.
 
-        It opens the browser and waits until the person is back, for `timeout` seconds at most. Cancelling it closes
-        the port at once; the browser's window stays.
+        It opens the browser and waits until the person is back, for `timeout` seconds at most. After some seconds
+        without an answer it says once, as a warning of the logger `anyio_acs_credential`, where it waits, for a browser
+        that fails after it was opened tells nobody. Cancelling it closes the port at once; the browser's window stays.
 
         Args:
             *scopes: What the tokens will be for.
@@ -134,12 +139,27 @@ class InteractiveBrowserCredential(EntraCredential):
                 await self._redeem(wanted, flow, redirect)
 
     async def _await_person(self, listener: Listener[SocketStream], flow: dict[str, Any]) -> Redirect:
+        async def send_off() -> TokenSourceError | None:
+            async with create_task_group() as group:
+                group.start_soon(self._say_where, flow["redirect_uri"])
+                if (problem := await self._show_sign_in(flow["auth_uri"])) is not None:
+                    group.cancel_scope.cancel("there is no browser")
+            return problem
+
         with move_on_after(self._timeout):
-            return await wait_for_redirect(
-                listener, self._address, flow["state"], lambda: self._show_sign_in(flow["auth_uri"])
-            )
+            return await wait_for_redirect(listener, self._address, flow["state"], send_off)
         raise SignInRequiredError(
             explained("sign-in-required", f"nobody has signed in within {self._timeout:g} seconds: {self._advice}")
+        )
+
+    async def _say_where(self, redirect_uri: str) -> None:
+        # Not the sign-in's own address: the state in it is what tells the answer from anybody else's.
+        await sleep(_PATIENCE)
+        _logger.warning(
+            "No browser has come back to %s yet, where a sign-in waits for %g seconds in all: if none has opened, use "
+            "DeviceCodeCredential, or open_browser=print to open the address by hand",
+            redirect_uri,
+            self._timeout,
         )
 
     async def _show_sign_in(self, address: str) -> TokenSourceError | None:

@@ -17,7 +17,7 @@ from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import AuthorizationCodeCredential
 
 if TYPE_CHECKING:
-    from servers import Server
+    from servers import Behaviour, Server
 
     from anyio_acs_credential.emulator import Emulator
 
@@ -99,11 +99,16 @@ async def test_a_code_that_is_not_accepted_needs_a_new_sign_in(wrong: dict[str, 
         assert token_requests(emulator) == 1
 
 
-async def test_a_code_that_was_not_answered_is_sent_again() -> None:
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [(answer(503), "503"), (answer(400, {"error": "invalid_grant", "error_codes": [90033]}), "try again later")],
+    ids=["no answer", "an outage called a bad grant"],
+)
+async def test_a_code_that_was_not_answered_is_sent_again(fault: Behaviour, says: str) -> None:
     """What it was sent with is what the web application had."""
-    async with serve(discovery(), answer(503), tokens(), tls=server_context()) as server:
+    async with serve(discovery(), fault, tokens(), tls=server_context()) as server:
         credential = at(server)
-        with pytest.raises(TokenExchangeError, match="503"):
+        with pytest.raises(TokenExchangeError, match=says):
             await credential.get_token(SCOPE)
         await credential.get_token(SCOPE)
         form = parse_qs(server.requests[-1].body.decode())

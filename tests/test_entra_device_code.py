@@ -104,11 +104,12 @@ async def test_it_waits_as_the_authority_asks(monkeypatch: pytest.MonkeyPatch) -
         answer(429, None, ("Retry-After", "90")),
         PENDING,
         answer(200, b"<html>"),
+        answer(400, {"error": "invalid_grant", "error_codes": [50196]}),
         tokens(),
     ]
     async with serve(*script, tls=server_context()) as server:
         await at(server, prompt_callback=quiet).sign_in(SCOPE)
-    assert pauses == [5, 5, 10, 10, 20, 40, 90, 10, 20]
+    assert pauses == [5, 5, 10, 10, 20, 40, 90, 10, 20, 40]
 
 
 @pytest.mark.parametrize(("interval", "pause"), [(0, 1), (-5, 1), ("7", 7), (10**9, 60)])

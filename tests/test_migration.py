@@ -90,6 +90,9 @@ def test_what_azure_identity_takes_and_this_package_does_not() -> None:
         unknown: dict[str, Any] = {option: None}
         with pytest.raises(TypeError, match=option):
             entra.DeviceCodeCredential("app", **unknown)
+    with pytest.raises(ValueError, match="port"):
+        azure.identity.InteractiveBrowserCredential(redirect_uri="http://localhost")
+    entra.InteractiveBrowserCredential("app", redirect_uri="http://localhost")
     with pytest.raises(TypeError, match="client_id"):
         entra.DeviceCodeCredential()  # type: ignore[call-arg]
 

@@ -169,8 +169,7 @@ class CommunicationTokenCredential:
         if (
             held is not None
             and claims is None
-            and get_ident() == self._home.thread
-            and (self._home.runs is None or self._home.runs())
+            and get_ident() == self._home.runner._thread_id
             and self._clock.time() < held.fresh_until
             and self._clock.monotonic() < held.fresh_until_monotonic
         ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 from anyio.lowlevel import current_token
@@ -30,17 +30,19 @@ class Home:
     Attributes:
         loop: The event loop.
         thread: The thread's identity; None in a process that was forked since.
-        runs: Tells whether the loop is at work in its thread. None where its own functions refuse whom it does not run.
+        runner: Its `_thread_id` is that of the thread while the loop runs in it: so little to ask that each read of a
+            fresh token can. A thread of trio's does not tell whether trio runs: its own functions refuse everybody
+            else.
     """
 
-    __slots__ = ("__weakref__", "_in_another_loop", "_name", "loop", "runs", "thread")
+    __slots__ = ("__weakref__", "_in_another_loop", "_name", "loop", "runner", "thread")
 
     def __init__(self, name: str, in_another_loop: str) -> None:
         self._name = name
         self._in_another_loop = in_another_loop
         self.loop: EventLoopToken = current_token()
         self.thread: int | None = get_ident()
-        self.runs = _whether_it_runs(self.loop.native_token)
+        self.runner = _runner_of(self.loop.native_token)
         _homes.add(self)
 
     def check(self) -> None:
@@ -89,13 +91,6 @@ class Home:
         post(callback)
 
 
-class Nowhere:
-    """In place of a home, where nothing was entered."""
-
-    thread = None
-    runs = None
-
-
 def _running() -> EventLoopToken | None:
     try:
         return current_token()
@@ -117,21 +112,58 @@ def _is_closed(native: Any) -> bool:
     return False
 
 
-def _whether_it_runs(native: Any) -> Callable[[], bool] | None:
+def _runner_of(native: Any) -> Any:
     if _is_trio(native):
-        return None
-    runs: Callable[[], bool] = native.is_running
-    if "trio" not in sys.modules:
-        return runs
-    from trio.lowlevel import in_trio_task
+        return _Thread(get_ident())
+    if hasattr(native, "_thread_id") and "trio" not in sys.modules:
+        return native
+    return _Loop(native)
 
-    # In a guest of this loop: trio runs in its callbacks, where asyncio has no task that could be cancelled.
-    return lambda: runs() and not in_trio_task()
+
+class _Thread:
+    """What runs in a thread whatever happens."""
+
+    __slots__ = ("_thread_id",)
+
+    def __init__(self, identity: int | None) -> None:
+        self._thread_id = identity
+
+
+class _Loop:
+    """An asyncio loop that does not say in which thread it runs, or may have a guest.
+
+    Trio as a guest runs in the callbacks of its host, where asyncio has no task that could be cancelled.
+    """
+
+    __slots__ = ("_in_trio", "_loop", "_thread")
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+        self._thread = get_ident()
+        self._in_trio: Callable[[], bool] = bool
+        if "trio" in sys.modules:
+            from trio.lowlevel import in_trio_task
+
+            self._in_trio = in_trio_task
+
+    @property
+    def _thread_id(self) -> int | None:
+        return self._thread if self._loop.is_running() and not self._in_trio() else None
+
+
+_NO_THREAD = _Thread(None)
+
+
+class Nowhere:
+    """In place of a home, where nothing was entered."""
+
+    thread: ClassVar[None] = None
+    runner: ClassVar[Any] = _NO_THREAD
 
 
 def _forget() -> None:
     for home in tuple(_homes):
-        home.thread = None
+        home.thread, home.runner = None, _NO_THREAD
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
+from socket import create_server
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import SocketAttribute, SocketStream
+from anyio.abc import SocketAttribute, SocketListener, SocketStream
 
 from ._page import page
 from ._redirect import BadRequestError, read_answer
@@ -53,7 +54,8 @@ async def listen(address: RedirectAddress) -> tuple[Listener[SocketStream], str]
     Raises:
         OSError: when the port is taken.
     """
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=address.port)
+    # Not create_tcp_listener(): asyncio looks up even a number, for which it needs a place in its default executor.
+    listener = await SocketListener.from_socket(create_server(("127.0.0.1", address.port)))
     return listener, address.uri(listener.extra(SocketAttribute.local_port))  # noqa: S610 - not Django
 
 

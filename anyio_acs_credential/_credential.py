@@ -367,8 +367,6 @@ class CommunicationTokenCredential:
         finally:
             self._publish(None)
             self._block = self._task = None
-            if self._entra is not None:
-                await self._entra.aclose()
 
     def __repr__(self) -> str:
         if not hasattr(self, "_block_of"):  # in the traceback of its own making

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
-from anyio import current_effective_deadline, current_time, move_on_after, to_thread
+from anyio import current_effective_deadline, current_time, move_on_after
 
 from ._attempt import Call
 from ._challenge import claims_wanted
@@ -14,7 +14,8 @@ from ._endpoint import check_endpoint
 from ._entra_token import EntraTokenSource
 from ._errors import TokenExchangeError
 from ._exchange import EXCHANGE_BODY, exchange_url, read_exchange
-from ._http import Limits, client_factory, send
+from ._http import Limits, send
+from ._own_client import client_factory
 from ._scopes import check_scopes
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ("EntraSource",)
 
-_CLOSE_TIMEOUT = 1.0
 _LAST_MOMENTS = 60  # seconds in which an Entra token may end on its way, or by another clock
 
 
@@ -45,7 +45,8 @@ class EntraSource:
         endpoint: The resource's address.
         token_credential: Anything with `get_token(*scopes)`.
         scopes: What the Entra token is for.
-        http_client: The client to use, which stays open. None for one of its own, made at the first round.
+        http_client: The client to use, which stays open. None for one of its own for each round: the next one is an
+            hour away, and no connection lasts that long.
         clock: What tells whether an Entra token is still valid.
 
     Raises:
@@ -65,8 +66,6 @@ class EntraSource:
         self._call = Call("POST", exchange_url(check_endpoint(endpoint), self._scopes), EXCHANGE_BODY)
         self._credential = EntraTokenSource(token_credential)
         self._make_client = client_factory(http_client)
-        self._client: HttpClient | None = None
-        self._resources = AsyncExitStack()
         self._clock = clock
         self._entra: AccessToken | None = None
         self._sign_ins: object = None
@@ -88,10 +87,12 @@ class EntraSource:
             TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
             Exception: what the credential raises, unless its last token is still valid and no claims are asked for.
         """
-        answer = await self._exchange(await self._entra_token(claims))
-        # Once: a service that challenges each new token would be asked in a circle.
-        if (wanted := claims_wanted(answer)) is not None:
-            answer = await self._exchange(await self._entra_token(wanted))
+        entra = await self._entra_token(claims)
+        async with self._make_client() as client:
+            answer = await self._exchange(client, entra)
+            # Once: a service that challenges each new token would be asked in a circle.
+            if (wanted := claims_wanted(answer)) is not None:
+                answer = await self._exchange(client, await self._entra_token(wanted))
         try:
             return read_exchange(answer)
         except TokenExchangeError as error:
@@ -114,11 +115,10 @@ class EntraSource:
     def _is_ending(self) -> bool:
         return self._entra is not None and self._entra.expires_on - self._clock.time() < _LAST_MOMENTS
 
-    async def _exchange(self, entra: AccessToken) -> Answer:
+    async def _exchange(self, client: HttpClient, entra: AccessToken) -> Answer:
         async def authorize(request: Any) -> None:
             request.headers["Authorization"] = f"Bearer {entra.token}"
 
-        client = await self._open()
         # It gives up before the round does: its error says more than that the round took too long.
         timeout = round(max(0.0, min(Limits().timeout, 0.9 * _until_deadline())), 3)
         with self.watch(self._call.url) as answered:
@@ -126,22 +126,9 @@ class EntraSource:
             answered(answer.status)
         return answer
 
-    async def _open(self) -> HttpClient:
-        if self._client is None:
-            # In a thread: httpx imports its transport and reads the trusted certificates when a client is made.
-            made = await to_thread.run_sync(self._make_client)
-            self._client = await self._resources.enter_async_context(made)
-        return self._client
-
     def secrets(self) -> list[str]:
         """What no log line may show."""
         return [] if self._entra is None else [self._entra.token]
-
-    async def aclose(self) -> None:
-        """Close the client, if it is our own, also where the closing task is cancelled. It is made anew when needed."""
-        self._client, resources = None, self._resources.pop_all()
-        with move_on_after(_CLOSE_TIMEOUT, shield=True):
-            await resources.aclose()
 
 
 def _unwatched(_url: str) -> AbstractContextManager[Callable[[int], object]]:

@@ -7,7 +7,6 @@ plain text but to loopback; and what may have made something is not sent twice.
 from __future__ import annotations
 
 import random
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,12 +17,11 @@ from ._attempt import Failure, try_once
 from ._errors import CredentialUsageError, TokenExchangeError, explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Iterator
 
     from ._attempt import Authorize, Call, HttpClient
 
-__all__ = ("Limits", "client_factory", "send")
+__all__ = ("Limits", "send")
 
 _REPEATABLE = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -41,22 +39,6 @@ class Limits:
     timeout: float = 30.0
     tries: int = 3
     backoff: float = 0.8
-
-
-def client_factory(client: HttpClient | None) -> Callable[[], AbstractAsyncContextManager[HttpClient]]:
-    """Makes, at each call, a context manager that gives the HTTP client to use.
-
-    Args:
-        client: The caller's own, which is never closed here. None for one of ours, which the context manager closes:
-            httpx's with its defaults, so it honours the environment's proxies (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`)
-            and certificates (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
-    """
-    if client is not None:
-        return lambda: nullcontext(client)
-    import httpx  # 70 ms that only those pay who need it, and not in the middle of a refresh
-
-    timeout = httpx.Timeout(Limits().timeout, connect=10)  # a step may take as long as the call
-    return lambda: httpx.AsyncClient(timeout=timeout)
 
 
 async def send(client: HttpClient, call: Call, authorize: Authorize, limits: Limits = Limits()) -> Answer:

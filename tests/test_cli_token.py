@@ -142,8 +142,8 @@ def test_a_resource_that_refuses(
     ("name", "value", "fix"),
     [
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "correct SSL_CERT_FILE"),
-        ("HTTPS_PROXY", "foo://proxy", "correct the proxies"),
-        ("HTTPS_PROXY", "http://proxy:port", "correct the proxies"),
+        ("HTTPS_PROXY", "foo://proxy", "HTTPS_PROXY names no proxy that can be used: correct it"),
+        ("HTTPS_PROXY", "http://proxy:port", "HTTPS_PROXY names no proxy that can be used: correct it"),
     ],
 )
 def test_an_environment_that_cannot_be(

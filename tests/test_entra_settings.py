@@ -181,16 +181,6 @@ def test_a_browser_that_cannot_come_back_is_refused(arguments: Any, error: type[
         InteractiveBrowserCredential("app", **arguments)
 
 
-@pytest.mark.parametrize(("proxy", "says"), [("foo://user:hunter2@h:1", "Unknown scheme"), ("socks5://h:1", "SOCKS")])
-async def test_a_proxy_that_is_none_is_named(proxy: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.setenv(name, proxy)
-    with pytest.raises(TokenSourceError, match=f"{says}.*correct the proxies that the environment names") as raised:
-        await DeviceCodeCredential("app").sign_in("scope")
-    assert raised.value.permanent
-    assert "hunter2" not in str(raised.value)
-
-
 def test_a_prompt_that_cannot_be_called_is_refused() -> None:
     with pytest.raises(TypeError, match="prompt_callback is a function of three arguments, not str"):
         DeviceCodeCredential("app", prompt_callback="print")  # type: ignore[arg-type]

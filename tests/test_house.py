@@ -47,6 +47,7 @@ PURE = (
     "anyio_acs_credential._clock",
     "anyio_acs_credential._endpoint",
     "anyio_acs_credential._entra_codes",
+    "anyio_acs_credential._environment",
     "anyio_acs_credential._errors",
     "anyio_acs_credential._events",
     "anyio_acs_credential._exchange",

@@ -25,7 +25,8 @@ from anyio_acs_credential._answer import Answer, error_from, read_object
 from anyio_acs_credential._attempt import Call
 from anyio_acs_credential._endpoint import check_endpoint
 from anyio_acs_credential._errors import CredentialUsageError, TokenExchangeError, unexplained
-from anyio_acs_credential._http import Limits, client_factory, send
+from anyio_acs_credential._http import Limits, send
+from anyio_acs_credential._own_client import client_factory
 from anyio_acs_credential._redaction import redact
 from anyio_acs_credential._retry_after import MAX_RETRY_AFTER, read_retry_after
 

@@ -55,17 +55,14 @@ class Settings:
         """An `httpx.AsyncClient`, which reads certificates, and so is not made on an event loop.
 
         Raises:
-            TokenSourceError: when the certificates cannot be read, or the environment's proxy is none.
+            TokenSourceError: when certificates cannot be read, or the environment names no proxy that can be used.
         """
-        import httpx
+        from .._own_transport import make_client
 
         try:
-            own = ssl.create_default_context(cafile=self.verify) if isinstance(self.verify, str) else self.verify
-            return httpx.AsyncClient(verify=own, timeout=httpx.Timeout(30, connect=10))
-        except OSError as error:
+            return make_client(self.verify)
+        except (OSError, ValueError) as error:
             problem = f"verify names certificates that cannot be read ({error}): give the path of a file in PEM"
-        except (ImportError, ValueError) as error:
-            problem = f"no HTTP client can be made ({error}): correct the proxies that the environment names"
         raise TokenSourceError(explained("msal-failed", problem), permanent=True)
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from anyio import CancelScope, from_thread, move_on_after
+from anyio import CancelScope, from_thread
 
 from .._answer import error_from, is_transient, malformed, read_object
 from .._attempt import Call
 from .._errors import TokenExchangeError, explained
 from .._http import Limits, send
+from .._own_client import close_quietly
 from ._secrets import KNOWN, note
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ __all__ = ("CURRENT", "Relay", "Transport")
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _LIMITS = Limits(timeout=30.0, tries=1)  # MSAL's caller tries again: what a lost answer has spent cannot be sent twice
-_CLOSE_TIMEOUT = 1.0
 _KEPT = {"access_token", "client_info", "device_code", "error", "id_token", "refresh_token", "scope"}
 _TEXT = re.compile(r"[ -~]*")
 
@@ -100,8 +100,7 @@ class Transport:
         for scope in self._requests:  # a client that is closed lets a connection that it makes go on
             scope.cancel("the transport is closed")
         if self._client is not None:
-            with move_on_after(_CLOSE_TIMEOUT, shield=True):
-                await self._client.aclose()
+            await close_quietly(self._client)
 
 
 CURRENT: ContextVar[Transport] = ContextVar("transport")

@@ -13,7 +13,8 @@ from .._attempt import Call
 from .._endpoint import check_endpoint
 from .._errors import CredentialUsageError, explained
 from .._home import Home
-from .._http import Limits, client_factory
+from .._http import Limits
+from .._own_client import client_factory
 from ._authorization import authorization_of
 from ._connection import parse_connection_string
 from ._keys import AccessKeyCredential

@@ -1,0 +1,335 @@
+"""The HTTP client that we make ourselves: of which environment, how it ends, and what it costs."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import traceback
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies_environment
+
+import anyio
+import certifi
+import httpcore
+import httpx
+import pytest
+import trustme
+from anyio import to_thread
+from entra_users import SCOPE, TEAMS, approving, skip_pauses
+from servers import answer, serve, silence, unused_port
+
+from anyio_acs_credential import (
+    AccessKeyCredential,
+    AccessToken,
+    CommunicationIdentityClient,
+    CommunicationTokenCredential,
+    TokenExchangeError,
+    TokenRefreshError,
+    _own_transport,
+    _trust,
+)
+from anyio_acs_credential._own_client import client_factory
+from anyio_acs_credential._own_transport import make_client
+from anyio_acs_credential._trust import trusted
+from anyio_acs_credential.emulator import open_emulator
+from anyio_acs_credential.entra import DeviceCodeCredential
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from anyio_acs_credential.emulator import Emulator
+
+SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine's own environment names has no part in this."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.startswith("SSL"):
+            monkeypatch.delenv(name)
+
+
+# One environment for all
+
+
+async def exchange(emulator: Emulator) -> None:
+    class Signed:
+        async def get_token(self, *_scopes: str) -> AccessToken:
+            return AccessToken.from_jwt(emulator.issue_entra_token(TEAMS))
+
+    async with CommunicationTokenCredential(
+        resource_endpoint=emulator.endpoint, token_credential=Signed(), scopes=(TEAMS,), proactive_refresh=False
+    ) as credential:
+        try:
+            await credential.get_token()
+        except TokenRefreshError as error:
+            with pytest.raises(TokenRefreshError):  # it has latched: no second round
+                await credential.get_token()
+            cause = error.__cause__
+        else:
+            return
+        assert credential.statistics().failures == 1
+        assert cause is not None
+        raise cause
+
+
+async def ask_identity(emulator: Emulator) -> None:
+    async with CommunicationIdentityClient(emulator.endpoint, AccessKeyCredential(emulator.access_key)) as identity:
+        await identity.create_user()
+
+
+async def sign_in(emulator: Emulator) -> None:
+    person = DeviceCodeCredential(emulator.client_id, authority=emulator.authority, prompt_callback=approving(emulator))
+    await person.sign_in(SCOPE)
+
+
+USES = pytest.mark.parametrize("use", [exchange, ask_identity, sign_in])
+
+
+@asynccontextmanager
+async def emulated(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Emulator]:
+    skip_pauses(monkeypatch)
+    async with open_emulator() as emulator:
+        monkeypatch.setenv("SSL_CERT_FILE", emulator.ca_file)
+        yield emulator
+
+
+@pytest.mark.promise("R39")
+@USES
+@pytest.mark.parametrize("entry", ["fe80::/10", "localhost,[::1]", "[", "host:port", "bücher.example"])
+async def test_entries_that_httpx_does_not_take_break_nothing(
+    use: Callable[[Emulator], Awaitable[None]], entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers encode/httpx#3221: such entries are common in containers. Those that it takes still count."""
+    async with emulated(monkeypatch) as emulator:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{unused_port()}")
+        monkeypatch.setenv("NO_PROXY", f"{entry},127.0.0.0/8")
+        await use(emulator)
+
+
+@pytest.mark.promise("R39", "R31", "R52")
+@USES
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("ALL_PROXY", f"socks5://user:{SECRET}@127.0.0.1:1", r"install httpx\[socks\]"),
+        ("all_proxy", "socks5h://127.0.0.1:1", r"install httpx\[socks\]"),
+        ("ALL_PROXY", f"socks://user:{SECRET}@127.0.0.1:1", "correct it, as in http"),
+        ("HTTPS_PROXY", "http://127.0.0.1:port", "correct it, as in http"),
+        ("HTTPS_PROXY", "http://127.0.0.1:99999", "correct it, as in http"),
+        ("HTTPS_PROXY", f"http://user:{SECRET}#x@127.0.0.1:1", "correct it, as in http"),
+        ("https_proxy", "http://", "correct it, as in http"),
+        ("https_proxy", f"user:{SECRET}/@127.0.0.1:1", "correct it, as in http"),
+        ("HTTP_PROXY", "foo://127.0.0.1:1", "correct it, as in http"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "/nowhere/ca.pem.*correct SSL_CERT_FILE, or unset it"),
+        ("SSL_CERT_FILE", "/", "correct SSL_CERT_FILE, or unset it"),
+        ("SSL_CERT_FILE", __file__, "correct SSL_CERT_FILE, or unset it"),
+        ("SSL_CERT_DIR", "/nowhere", "/nowhere.*openssl rehash"),
+        ("SSL_CERT_DIR", str(Path(__file__).parent), "openssl rehash"),
+        ("SSLKEYLOGFILE", "/nowhere/keys", "/nowhere/keys.*correct SSLKEYLOGFILE, or unset it"),
+    ],
+)
+async def test_what_the_environment_cannot_mean_is_one_error(
+    use: Callable[[Emulator], Awaitable[None]], name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same at the first use of each; it names the variable and the fix, and is permanent: nothing is sent."""
+    async with emulated(monkeypatch) as emulator:
+        if name == "SSL_CERT_DIR":
+            monkeypatch.delenv("SSL_CERT_FILE")
+        monkeypatch.setenv(name, value)
+        with pytest.raises(TokenExchangeError, match=f"^{name} names .*{says}") as raised:
+            await use(emulator)
+        error = raised.value
+        assert (error.permanent, error.status, emulator.requests) == (True, None, ())
+    ours = traceback.TracebackException.from_exception(error, capture_locals=True)
+    ours.stack = traceback.StackSummary.from_list(
+        frame for frame in ours.stack if "/anyio_acs_credential/" in frame.filename
+    )
+    assert SECRET not in "".join(ours.format())
+
+
+@pytest.mark.promise("R39")
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:{}", "socks5h://user:password@127.0.0.1:{}"])
+async def test_a_socks_proxy_is_used_where_its_package_is_there(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(_own_transport, "find_spec", lambda _name: SimpleNamespace())
+    monkeypatch.setattr(httpcore, "AsyncSOCKSProxy", lambda **options: made.append(options))
+    monkeypatch.setenv("ALL_PROXY", proxy.format(1080))
+    await to_thread.run_sync(make_client)
+    assert {bytes(options["proxy_url"]).partition(b"//")[2] for options in made} == {b"127.0.0.1:1080/"}
+    assert made[0]["proxy_auth"] == ((b"user", b"password") if "user" in proxy else None)
+
+
+@pytest.mark.promise("R39")
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_proxy_of_the_environment_is_used(tls: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the name and password that it is named with; where it speaks TLS, trusting as the environment does."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    async with serve(answer(502), tls=context if tls else None) as proxy:
+        monkeypatch.setenv("https_proxy", f"http{'s' if tls else ''}://user:pass%20word@localhost:{proxy.port}")
+        async with client_factory(None)() as client:
+            with pytest.raises(httpx.ProxyError):
+                await client.send(client.build_request("GET", "https://service.example/"))
+    (request,) = proxy.requests
+    assert (request.method, request.target) == ("CONNECT", "service.example:443")
+    assert httpx.BasicAuth("user", "pass word")._auth_header == request.headers["proxy-authorization"]
+
+
+@pytest.mark.promise("R33")
+async def test_plain_text_goes_to_no_proxy_on_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sent to loopback alone, and so it stays there."""
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    async with serve(answer(204)) as server, client_factory(None)() as client:
+        response = await client.send(client.build_request("GET", server.url))
+    assert response.status_code == 204
+
+
+async def test_a_program_that_answers_the_web_takes_no_proxy_from_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CGI passes a request's header `Proxy` on as `HTTP_PROXY` (CVE-2016-5385)."""
+    monkeypatch.setenv("REQUEST_METHOD", "GET")
+    monkeypatch.setenv("HTTP_PROXY", "foo://evil")
+    monkeypatch.setattr(_own_transport, "getproxies", getproxies_environment)
+    async with serve(answer(204)) as server, client_factory(None)() as client:
+        response = await client.send(client.build_request("GET", server.url))
+    assert response.status_code == 204
+
+
+async def test_no_proxy_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it does not matter what the others say."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("ALL_PROXY", "foo://nonsense")
+    async with serve(answer(204)) as server, client_factory(None)() as client:
+        response = await client.send(client.build_request("GET", server.url))
+    assert response.status_code == 204
+
+
+# How it ends
+
+
+class BrokenError(Exception):
+    """What a body fails with."""
+
+
+@pytest.fixture
+def closing_fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Connections fail as they are closed; how many pools were."""
+    closed: list[str] = []
+
+    async def aclose(pool: httpcore.AsyncConnectionPool) -> None:
+        closed.append("pool")
+        await original(pool)
+        raise OSError("the connection is broken")
+
+    original = httpcore.AsyncConnectionPool.aclose
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "aclose", aclose)
+    return closed
+
+
+@pytest.mark.promise("R9")
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_client_that_fails_in_closing_hides_nothing(fails: bool, closing_fails: list[str]) -> None:
+    """The body's exception comes out as the same object; without one, what was done is done."""
+    error = BrokenError()
+    with pytest.raises(BrokenError) if fails else nullcontext() as raised:
+        async with CommunicationIdentityClient("https://127.0.0.1:1", AccessKeyCredential("a2V5")):
+            if fails:
+                raise error
+    assert closing_fails == ["pool"]
+    if raised is not None:
+        assert raised.value is error
+        assert (error.__context__, error.__cause__) == (None, None)
+
+
+async def test_a_round_and_a_sign_in_do_not_fail_with_the_closing_of_their_client(
+    closing_fails: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with emulated(monkeypatch) as emulator:
+        await exchange(emulator)
+        await sign_in(emulator)
+    assert len(closing_fails) > 1
+
+
+@pytest.mark.promise("R38")
+async def test_a_body_that_is_cancelled_closes_its_client() -> None:
+    async with serve(silence()) as server:
+        async with anyio.create_task_group() as group:
+
+            async def ask() -> None:
+                async with client_factory(None)() as client:
+                    await client.send(client.build_request("GET", server.url))
+
+            group.start_soon(ask)
+            with anyio.fail_after(5):
+                while not server.requests:  # noqa: ASYNC110 - a server tells
+                    await anyio.sleep(0.001)
+            group.cancel_scope.cancel()
+        with anyio.fail_after(5):
+            while server.open:  # noqa: ASYNC110 - likewise
+                await anyio.sleep(0.001)
+
+
+# What it costs
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """How often authorities have been read, from now on."""
+    made: list[object] = []
+
+    def create(**options: Any) -> ssl.SSLContext:
+        made.append(options)
+        return original(**options)
+
+    original = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", create)
+    _trust._read.cache_clear()
+    return made
+
+
+@pytest.mark.promise("R48")
+async def test_authorities_are_read_once_for_all(reading: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For identity clients, exchanges and sign-ins together, however many begin at once."""
+    async with emulated(monkeypatch) as emulator:
+        async with anyio.create_task_group() as group:
+            for use in (exchange, ask_identity, sign_in) * 3:
+                group.start_soon(use, emulator)
+        assert reading.count({"cafile": emulator.ca_file, "capath": None}) == 1  # the emulator's own is another
+
+
+def test_authorities_that_change_are_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """None are named, a folder, a file, the file written anew: each has its context, and keeps it."""
+    bundle = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(bundle))
+    hashed = tmp_path / "hashed"
+    hashed.mkdir()
+    (hashed / "0123abcd.0").write_bytes(bundle.read_bytes())
+    contexts = [trusted()]
+    monkeypatch.setenv("SSL_CERT_DIR", f"/nowhere{os.pathsep}{hashed}")
+    contexts.append(trusted())
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    contexts.append(trusted())
+    trustme.CA().cert_pem.write_to_path(str(bundle), append=True)
+    contexts.append(trusted())
+    assert trusted() is contexts[-1]
+    assert trusted(certifi.where()) is contexts[0]
+    assert len(set(map(id, contexts))) == len(contexts) == 4
+    assert contexts[-1].cert_store_stats()["x509_ca"] == 2
+
+
+def test_a_context_is_not_changed_while_others_use_it() -> None:
+    """Its protocols are set at each connection, by httpcore; OpenSSL lets nobody change what another thread reads."""
+    context = trusted()
+    context.set_alpn_protocols(["nonsense, which OpenSSL would take"])
+    client, server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(client, server, server_hostname="service.example").do_handshake()
+    assert b"http/1.1" in (hello := server.read())
+    assert b"nonsense" not in hello

@@ -465,6 +465,18 @@ async def test_a_client_of_the_callers_is_used_and_left_open(package: Any) -> No
     assert server.requests[0].headers["x-mine"] == "1"
 
 
+@pytest.mark.promise("R48")
+async def test_nothing_is_held_open_between_two_rounds() -> None:
+    """The next one is far away: a client of our own, and its connection, last for a round."""
+    async with served(exchanged()) as server, credential_for(server) as credential:
+        for count in (1, 2):
+            await credential.refresh()
+            with anyio.fail_after(5):
+                while server.open:  # noqa: ASYNC110 - the server learns of a closed connection when it reads
+                    await anyio.sleep(0.001)
+            assert server.connections == count
+
+
 @pytest.mark.promise("R39")
 async def test_a_client_that_was_closed_too_early_is_named() -> None:
     async with httpx.AsyncClient() as client:

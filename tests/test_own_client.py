@@ -233,7 +233,7 @@ def closing_fails(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return closed
 
 
-@pytest.mark.promise("R9")
+@pytest.mark.promise("R43")
 @pytest.mark.parametrize("fails", [True, False])
 async def test_a_client_that_fails_in_closing_hides_nothing(fails: bool, closing_fails: list[str]) -> None:
     """The body's exception comes out as the same object; without one, what was done is done."""

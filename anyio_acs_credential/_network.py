@@ -137,7 +137,7 @@ async def _race(addresses: list[str], connect: Callable[[str], Awaitable[AsyncNe
                     await ended.wait()
     except BaseException:
         if first is not None:
-            await _close(first)
+            await _close(first)  # noqa: ASYNC102 - it is shielded
         raise
     if first is None:
         raise errors.pop()

@@ -45,7 +45,7 @@ async def _open() -> AsyncGenerator[HttpClient]:
     try:
         yield client
     finally:
-        await close_quietly(client)
+        await close_quietly(client)  # noqa: ASYNC102 - it is shielded
 
 
 async def close_quietly(client: AsyncClient) -> None:

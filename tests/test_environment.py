@@ -45,7 +45,7 @@ def test_whom_an_entry_names(entries: str, hosts: list[str]) -> None:
         " , ",
         "other.example",
         "com.azure",
-        "ure.com",
+        "oso.azure.com",
         ".0.1",
         "azure.com:8443",
         "http://azure.com",

@@ -144,6 +144,14 @@ async def test_no_place_in_anybody_elses_threads_is_needed(use: Any, monkeypatch
     assert threading.get_ident() not in names
 
 
+async def test_an_emulator_opens_and_closes_where_all_threads_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with threads_taken():
+        with anyio.fail_after(20):
+            async with open_emulator() as emulator:
+                monkeypatch.setenv("SSL_CERT_FILE", emulator.ca_file)
+                await ask_identity(emulator)
+
+
 # Names
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import socket
 import ssl
 import traceback
 from contextlib import asynccontextmanager, nullcontext
@@ -31,6 +33,8 @@ from anyio_acs_credential import (
     _own_transport,
     _trust,
 )
+from anyio_acs_credential._attempt import Call
+from anyio_acs_credential._http import send
 from anyio_acs_credential._own_client import client_factory
 from anyio_acs_credential._own_transport import make_client
 from anyio_acs_credential._trust import trusted
@@ -39,6 +43,8 @@ from anyio_acs_credential.entra import DeviceCodeCredential
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from servers import Server
 
     from anyio_acs_credential.emulator import Emulator
 
@@ -274,6 +280,61 @@ async def test_a_body_that_is_cancelled_closes_its_client() -> None:
         with anyio.fail_after(5):
             while server.open:  # noqa: ASYNC110 - likewise
                 await anyio.sleep(0.001)
+
+
+@pytest.mark.promise("R38")
+@pytest.mark.parametrize("step", ["name", "connection", "handshake", "answer"])
+async def test_a_request_that_is_cancelled_leaves_no_connection(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the client stays open; not even until the garbage collector comes by."""
+    scope = anyio.CancelScope()
+    behaviour = silence()
+    async with (
+        serve(behaviour, greet=behaviour if step == "handshake" else None) as server,
+        client_factory(None)() as ours,
+    ):
+
+        async def send_in(scope: anyio.CancelScope) -> None:
+            url = server.url.replace("127.0.0.1", "localhost")
+            with scope:
+                call = Call("GET", url.replace("http:", "https:") if step == "handshake" else url)
+                await send(ours, call, authorize)
+
+        async def authorize(_request: Any) -> None:
+            """Nothing."""
+
+        reached = watch_for(step, server, monkeypatch)
+        gc.disable()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(send_in, scope)
+                with anyio.fail_after(5):
+                    while not reached():  # noqa: ASYNC110 - a server or a thread tells
+                        await anyio.sleep(0.001)
+                scope.cancel()
+            with anyio.fail_after(5):
+                while server.open:  # noqa: ASYNC110 - a server tells
+                    await anyio.sleep(0.001)
+        finally:
+            gc.enable()
+
+
+def watch_for(step: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """Whether a request has come as far as that."""
+    asked: list[object] = []
+
+    def getaddrinfo(*arguments: Any, **options: Any) -> Any:
+        asked.append(arguments)
+        return original(*arguments, **options)
+
+    original = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    reached: dict[str, Callable[[], object]] = {
+        "name": lambda: asked,
+        "connection": lambda: server.connections,
+        "handshake": lambda: server.open,
+        "answer": lambda: server.requests,
+    }
+    return lambda: bool(reached[step]())
 
 
 # What it costs

@@ -6,7 +6,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 from starlette.applications import Starlette
 
 from . import _chat_routes, _entra_routes, _exchange_routes, _identity_routes, _sign_in_routes
@@ -118,7 +118,7 @@ async def open_emulator(
     check_seconds("device_code_interval", device_code_interval, least=1)
     check_seconds("device_code_lifetime", device_code_lifetime, least=1)
     check_clock(clock)
-    certificates, key = await to_thread.run_sync(_prepare)
+    certificates, key = await to_thread.run_sync(_prepare, limiter=CapacityLimiter(1))
     try:
         with bind(port) as listener:
             service = Service(key, clock=clock, token_lifetime=token_lifetime)
@@ -132,7 +132,7 @@ async def open_emulator(
                 yield emulator
     finally:
         with CancelScope(shield=True):
-            await to_thread.run_sync(certificates.remove)
+            await to_thread.run_sync(certificates.remove, limiter=CapacityLimiter(1))
 
 
 def _prepare() -> tuple[Certificates, SigningKey]:

@@ -49,7 +49,9 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
             credential, async or plain, whose identity may manage the resource. A plain one is called in a worker
             thread. Its tokens are held until 5 minutes before their end, and a claims challenge is met once.
         http_client: An `httpx.AsyncClient` or `httpx2.AsyncClient` to use. It is not closed here. By default the
-            block opens one of its own, which honours the environment's proxies and certificates.
+            block opens one of its own, which honours the environment's proxies and certificates, and needs no place in
+            asyncio's default executor or trio's default limiter to look up a name: a client of yours does. Entering
+            raises a permanent `TokenExchangeError` where the environment names what cannot be used.
         api_version: The version of the REST API.
 
     Raises:

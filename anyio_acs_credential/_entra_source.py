@@ -89,16 +89,21 @@ class EntraSource:
         """
         entra = await self._entra_token(claims)
         async with self._make_client() as client:
-            answer = await self._exchange(client, entra)
-            # Once: a service that challenges each new token would be asked in a circle.
-            if (wanted := claims_wanted(answer)) is not None:
-                answer = await self._exchange(client, await self._entra_token(wanted))
+            answer = await self._meet(client, entra)
         try:
             return read_exchange(answer)
         except TokenExchangeError as error:
             if error.status == 401 and self._is_ending():
                 error.permanent = False  # that token may have ended: the next one is as good as ever
             raise
+
+    async def _meet(self, client: HttpClient, entra: AccessToken) -> Answer:
+        """The answer to an exchange, or to the one with a token that meets its challenge."""
+        answer = await self._exchange(client, entra)
+        if (wanted := claims_wanted(answer)) is None:
+            return answer
+        # Once: a service that challenges each new token would be asked in a circle.
+        return await self._exchange(client, await self._entra_token(wanted))
 
     async def _entra_token(self, claims: str | None) -> AccessToken:
         sign_ins = self._credential.sign_ins

@@ -37,7 +37,7 @@ def emulator(port: int, sign_in_as: str | None, backend: str, **lifetimes: Any) 
 
     When it is ready, it prints one line of JSON: endpoint, connection_string, authority, tenant_id, client_id,
     client_secret, and ca_file, the certificate authority to trust (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS). It ends on
-    Ctrl-C and SIGTERM, and when its standard input is a pipe that closes, as it does when a test suite dies. Keys,
+    Ctrl-C, SIGTERM and SIGHUP, and when its standard input is a pipe that closes, as it does when a test suite dies. Keys,
     secrets and the authority are made anew each time, and are gone at the end.
 
     \b
@@ -55,7 +55,8 @@ def emulator(port: int, sign_in_as: str | None, backend: str, **lifetimes: Any) 
     Exit status:
       0  it was ended after it was ready       130  ended by Ctrl-C before
       1  the port is taken                     143  ended by SIGTERM before
-      2  an argument is wrong                  141  nobody reads the output any more
+      2  an argument is wrong                  129  ended by SIGHUP before
+                                               141  nobody reads the output any more
     """  # noqa: D301 - click's mark is the character, not its escape
     from ._running import run
 

@@ -23,7 +23,7 @@ logging.getLogger("anyio_acs_credential").addHandler(logging.NullHandler())
 
 
 def run(work: Callable[[], Awaitable[int | None]], backend: str) -> int:
-    """Run an async function, which SIGINT and SIGTERM cancel.
+    """Run an async function, which SIGINT, SIGTERM and SIGHUP cancel; not SIGHUP where it is ignored, as under nohup.
 
     Args:
         work: Gives the exit status; None is 0.
@@ -46,7 +46,7 @@ async def _until_signalled(work: Callable[[], Awaitable[int | None]]) -> int:
     with ExitStack() as stack:  # left after the task group, so that an impatient second Ctrl-C changes nothing
         async with anyio.create_task_group() as group:
             try:
-                signals = stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+                signals = stack.enter_context(anyio.open_signal_receiver(*_ending()))
             except NotImplementedError:
                 pass  # asyncio on Windows: there, Ctrl-C raises KeyboardInterrupt
             else:
@@ -54,6 +54,12 @@ async def _until_signalled(work: Callable[[], Awaitable[int | None]]) -> int:
             status = await work() or 0
             group.cancel_scope.cancel()
     return _SIGNALLED + stopped[0] if stopped else status
+
+
+def _ending() -> list[signal.Signals]:
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    heeded = hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([hang_up] if heeded else [])]
 
 
 async def _stop(signals: AsyncIterator[signal.Signals], stopped: list[int], scope: anyio.CancelScope) -> None:

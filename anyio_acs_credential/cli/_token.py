@@ -79,7 +79,7 @@ def token(
       0  the token was printed               130  ended by Ctrl-C
       1  the resource refused, or could      141  nobody reads the output any more
          not be reached                      143  ended by SIGTERM
-      2  an argument is wrong
+      2  an argument is wrong                129  ended by SIGHUP
     """  # noqa: D301 - click's mark is the character, not its escape
     from ._running import run
 

@@ -38,8 +38,8 @@ def demo(entra: bool, seconds: int, backend: str, as_json: bool) -> int:
     \b
     Exit status:
       0  no request failed        130  ended by Ctrl-C
-      1  a request failed,        143  ended by SIGTERM
-         nobody signed in, or
+      1  a request failed, or     143  ended by SIGTERM
+         nobody signed in         129  ended by SIGHUP
       2  it could not be run      141  nobody reads the output any more
     """  # noqa: D301 - click's mark is the character, not its escape
     from ._run import show

@@ -64,7 +64,8 @@ def watch(
     Exit status:
       1  no user could be made, or nobody      130  ended by Ctrl-C
          signed in                             143  ended by SIGTERM
-      2  an argument is wrong                  141  nobody reads the output any more
+      2  an argument is wrong                  129  ended by SIGHUP
+                                               141  nobody reads the output any more
     """  # noqa: D301 - click's mark is the character, not its escape
     from ._run import show
 

@@ -37,8 +37,8 @@ def emulator(port: int, sign_in_as: str | None, backend: str, **lifetimes: Any) 
 
     When it is ready, it prints one line of JSON: endpoint, connection_string, authority, tenant_id, client_id,
     client_secret, and ca_file, the certificate authority to trust (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS). It ends on
-    Ctrl-C, SIGTERM and SIGHUP, and when its standard input is a pipe that closes, as it does when a test suite dies. Keys,
-    secrets and the authority are made anew each time, and are gone at the end.
+    Ctrl-C, SIGTERM and SIGHUP, and when its standard input is a pipe that closes, as it does when a test suite dies.
+    Keys, secrets and the authority are made anew each time, and are gone at the end.
 
     \b
     Examples:

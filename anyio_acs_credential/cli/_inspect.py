@@ -65,7 +65,7 @@ def inspect(*, token: str, as_json: bool) -> int:
         raise _NoTokenError(_WANTED) from None
     now = time.time()
     state = _state(access_token, now)
-    say(_as_json(access_token, state, now) if as_json else "\n".join(_as_lines(access_token, state, now)))
+    say(*([_as_json(access_token, state, now)] if as_json else _as_lines(access_token, state, now)))
     return _STATES[state]
 
 

@@ -1,13 +1,14 @@
-"""Standard output that fails, and standard error: one line, or silence."""
+"""The way to standard output, which may fail, and to standard error: nothing that a terminal obeys passes."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from contextlib import suppress
 from errno import EPIPE
 
-__all__ = ("OutputError", "complain", "discard_output", "require_output", "say")
+__all__ = ("OutputError", "complain", "discard_output", "printable", "require_output", "say")
 
 
 class OutputError(Exception):
@@ -22,14 +23,26 @@ class OutputError(Exception):
         self.is_unread = error.errno == EPIPE
 
 
-def say(text: str) -> None:
-    """Write a line to standard output, at once.
+def printable(text: str) -> str:
+    """The text with an escape, as JSON has them, for each character that a terminal would obey: bidi marks included."""
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text).replace(
+        "\x7f", "\\u007f"
+    )
+
+
+def say(*lines: str) -> None:
+    """Write lines to standard output, at once.
+
+    Args:
+        lines: Whatever they hold, each stays one line; what the encoding lacks is escaped as well.
 
     Raises:
-        OutputError: when it cannot be written.
+        OutputError: when they cannot be written.
     """
+    text = "\n".join(map(printable, lines))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
     except OSError as error:
         raise OutputError(error) from None
@@ -39,7 +52,7 @@ def complain(text: str) -> None:
     """Write a line to standard error, which may be closed or full: there is nobody else to tell."""
     if sys.stderr is not None:
         with suppress(OSError):
-            sys.stderr.write(f"acs-credential: {text}\n")
+            sys.stderr.write(f"acs-credential: {printable(text)}\n")
             sys.stderr.flush()
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from rich.text import Text
 
-__all__ = ("bar", "empty_bar", "log_line", "renewal_mark")
+from ._output import printable
+
+__all__ = ("bar", "empty_bar", "log_line", "renewal_mark", "styled_line")
 
 _EIGHTHS = ("", *"▏▎▍▌▋▊▉")
 
@@ -39,4 +41,11 @@ def renewal_mark(due: float, width: int) -> Text:
 
 def log_line(when: str, mark: str, style: str, text: str) -> Text:
     """Something that happened."""
-    return Text.assemble((f"{when}  ", "dim"), (f"{mark} ", style), text, no_wrap=True, overflow="ellipsis")
+    return styled_line((f"{when}  ", "dim"), (f"{mark} ", style), text)
+
+
+def styled_line(*parts: tuple[str, str] | str) -> Text:
+    """Texts in a line, whoever wrote them; some with a style."""
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    plain = [(printable(text), style) for text, style in pairs]  # rich drops some characters that move the cursor
+    return Text.assemble(*plain, no_wrap=True, overflow="ellipsis")

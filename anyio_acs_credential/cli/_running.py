@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 from contextlib import ExitStack
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -57,9 +58,10 @@ async def _until_signalled(work: Callable[[], Awaitable[int | None]]) -> int:
 
 
 def _ending() -> list[signal.Signals]:
-    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
-    heeded = hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([hang_up] if heeded else [])]
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    return ending
 
 
 async def _stop(signals: AsyncIterator[signal.Signals], stopped: list[int], scope: anyio.CancelScope) -> None:

@@ -38,14 +38,14 @@ async def _redraw(draw: Callable[[], None]) -> None:
 
 @contextmanager
 def lines(
-    events: Sequence[EventT], show: Callable[[EventT], str], summary: Callable[[], str | None] = lambda: None
+    events: Sequence[EventT], show: Callable[[EventT], str], summary: Callable[[], Sequence[str]] = tuple
 ) -> Iterator[Callable[[], None]]:
     """A line for each event.
 
     Args:
         events: What has happened, and grows.
         show: The line of one.
-        summary: What is said at the end, if anything is.
+        summary: The lines that are said at the end.
 
     Yields:
         What says what has happened since it was called last.
@@ -60,8 +60,8 @@ def lines(
 
     yield draw
     draw()
-    if (text := summary()) is not None:
-        say(text)
+    if text := summary():
+        say(*text)
 
 
 def find_terminal(least_width: int, least_height: int) -> Console | None:

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
-from .._pieces import bar, empty_bar, log_line, renewal_mark
+from .._pieces import bar, empty_bar, log_line, renewal_mark, styled_line
 from ._chart import LABELS, chart
 from ._plain import sums, verdict
 from ._story import WORKERS
@@ -80,7 +80,7 @@ def _top(story: Story, now: float, width: int) -> list[Text]:
         Text.assemble((title, "bold"), (f"{hint:>{width - len(title)}}", "dim")),
         Text(about, "dim"),
         Text(),
-        Text(*headline(story, now), no_wrap=True, overflow="ellipsis"),
+        styled_line(headline(story, now)),
         Text(),
     ]
 

@@ -16,10 +16,10 @@ def event_as_line(event: Event) -> str:
     return f"{event.at:7.2f} s  {event.text}"
 
 
-def summary_as_lines(story: Story, now: float) -> str:
+def summary_as_lines(story: Story, now: float) -> list[str]:
     """The sums, in words."""
     first, *rest = (verdict(story), *sums(story))
-    return "\n".join((f"{now:7.2f} s  {first}", *(f"{'':11}{line}" for line in rest)))
+    return [f"{now:7.2f} s  {first}", *(f"{'':11}{line}" for line in rest)]
 
 
 def event_as_json(event: Event) -> str:

@@ -65,10 +65,10 @@ def _output(story: Story, as_json: bool) -> AbstractContextManager[Callable[[], 
     from ._live import LEAST_HEIGHT, LEAST_WIDTH, picture, result
 
     if as_json:
-        return lines(story.events, event_as_json, lambda: summary_as_json(story, story.now()) if story.over else None)
+        return lines(story.events, event_as_json, lambda: [summary_as_json(story, story.now())] if story.over else [])
     console = find_terminal(LEAST_WIDTH, LEAST_HEIGHT)
     if console is None:
-        return lines(story.events, event_as_line, lambda: summary_as_lines(story, story.now()) if story.over else None)
+        return lines(story.events, event_as_line, lambda: summary_as_lines(story, story.now()) if story.over else [])
     return live(
         console,
         lambda width, height: picture(story, story.now(), width, height),

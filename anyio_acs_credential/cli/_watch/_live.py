@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..._schedule import TokenState
-from .._pieces import bar, empty_bar, log_line, renewal_mark
+from .._pieces import bar, empty_bar, log_line, renewal_mark, styled_line
 from .._times import clock_time, date_and_time, span
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ def picture(log: Log, now: float, width: int, height: int) -> RenderableType:
     """
     width = min(width, _WIDEST) - 4
     whose = "a user" if log.credential is None else log.credential.identity or "a user"
-    parts = [_line((f"The credential of {whose}", "bold")), _line((f"at {log.endpoint}   Ctrl-C ends", "dim")), Text()]
+    parts = [
+        styled_line((f"The credential of {whose}", "bold")),
+        styled_line((f"at {log.endpoint}   Ctrl-C ends", "dim")),
+        Text(),
+    ]
     if log.credential is None:
         parts += _beginning(log)
     else:
@@ -51,23 +55,19 @@ def picture(log: Log, now: float, width: int, height: int) -> RenderableType:
     return Padding(Group(*parts, Text(), *map(_entry, log.entries[len(parts) + 3 - height :])), (1, 2, 0, 2))
 
 
-def _line(*parts: tuple[str, str] | str) -> Text:
-    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
-
-
 def _beginning(log: Log) -> list[Text]:
     """What there is to do before there is a credential."""
     asked = [entry for entry in log.entries if entry.kind == "sign_in_asked"]
-    return [_line((f"? {asked[-1].text}", "bold yellow") if asked else ("… making ready", "bold"))]
+    return [styled_line((f"? {asked[-1].text}", "bold yellow") if asked else ("… making ready", "bold"))]
 
 
 def _credential(stands: CredentialStatistics, held: HeldToken | None, now: float, width: int) -> list[Text]:
     return [
-        _line((stands.state.name.lower(), _STYLES[stands.state]), f"   {_end(stands, now)}"),
+        styled_line((stands.state.name.lower(), _STYLES[stands.state]), f"   {_end(stands, now)}"),
         *(_life(held, now, width) if held else [empty_bar(width), Text()]),
         Text(),
-        _line("next token    ", (_next(stands, now), "bold")),
-        _line("rounds        ", (f"{stands.refreshes}", "bold"), " succeeded, ", _failures(stands)),
+        styled_line("next token    ", (_next(stands, now), "bold")),
+        styled_line("rounds        ", (f"{stands.refreshes}", "bold"), " succeeded, ", _failures(stands)),
     ]
 
 

@@ -8,8 +8,8 @@ Who it is to its channel is for the Agents SDK: CONNECTIONS__SERVICE_CONNECTION_
     python agents_bot.py 3978
 """
 
+import argparse
 import os
-import sys
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
@@ -56,4 +56,6 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    main(parser.parse_args().port)

@@ -8,6 +8,7 @@ The browser brings the answer to a port on 127.0.0.1, which is open for the time
     python desktop_chat.py 'Lunch' 'Friday'
 """
 
+import argparse
 import os
 import sys
 import webbrowser
@@ -49,4 +50,6 @@ async def main(*topics: str, open_browser: Callable[[str], object] = webbrowser.
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("topics", nargs="+")
+    anyio.run(main, *parser.parse_args().topics)

@@ -7,8 +7,8 @@ Any ASGI server runs it.
     python fastapi_app.py 8000
 """
 
+import argparse
 import os
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -52,4 +52,6 @@ async def open_thread(topic: str, request: Request) -> Any:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    uvicorn.run(app, port=parser.parse_args().port)

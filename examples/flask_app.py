@@ -6,8 +6,8 @@ The credential lives in an event loop in a thread of its own. The server is Flas
     python flask_app.py 8000
 """
 
+import argparse
 import os
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -56,4 +56,6 @@ def main(connection_string: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(os.environ["ACS_CONNECTION_STRING"], int(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    main(os.environ["ACS_CONNECTION_STRING"], parser.parse_args().port)

@@ -8,8 +8,8 @@ The one blocks, and so is called in worker threads. The other never does, and it
     python from_azure_identity.py before  # and then: after
 """
 
+import argparse
 import os
-import sys
 from typing import Any
 
 from anyio import run, to_thread
@@ -56,4 +56,6 @@ async def main(form: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main, sys.argv[1])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("form", choices=["before", "after"])
+    run(main, parser.parse_args().form)

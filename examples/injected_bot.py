@@ -7,8 +7,8 @@ Its tokens come from a server of your own, which knows the access key and answer
     python injected_bot.py 'Lunch' 'Friday'
 """
 
+import argparse
 import os
-import sys
 from functools import partial
 
 import anyio
@@ -55,4 +55,6 @@ async def main(*topics: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("topics", nargs="+")
+    anyio.run(main, *parser.parse_args().topics)

@@ -7,8 +7,8 @@ of a day is renewed an hour ahead: leave it running, or give the seconds after w
     python long_session.py 90000
 """
 
+import argparse
 import os
-import sys
 from datetime import datetime
 
 import anyio
@@ -49,4 +49,6 @@ async def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, float(sys.argv[1]) if len(sys.argv) > 1 else float("inf"))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("seconds", type=float, nargs="?", default=float("inf"))
+    anyio.run(main, parser.parse_args().seconds)

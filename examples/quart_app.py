@@ -7,8 +7,8 @@ Any ASGI server runs it, on asyncio: Quart does not run on trio.
     python quart_app.py 8000
 """
 
+import argparse
 import os
-import sys
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
@@ -55,4 +55,6 @@ async def no_token(_error: TokenRefreshError) -> tuple[dict[str, str], int]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    uvicorn.run(app, port=parser.parse_args().port)

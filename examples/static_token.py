@@ -7,8 +7,8 @@ The Azure portal makes such a token: on the resource's page, "Identities & User 
     python static_token.py 'Lunch'
 """
 
+import argparse
 import os
-import sys
 
 import anyio
 import httpx
@@ -28,4 +28,6 @@ async def main(topic: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("topic")
+    anyio.run(main, parser.parse_args().topic)

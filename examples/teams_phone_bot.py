@@ -9,8 +9,8 @@ Leave it running, or give the seconds after which it ends.
     python teams_phone_bot.py 90000
 """
 
+import argparse
 import os
-import sys
 
 import anyio
 
@@ -51,4 +51,6 @@ async def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, float(sys.argv[1]) if len(sys.argv) > 1 else float("inf"))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("seconds", type=float, nargs="?", default=float("inf"))
+    anyio.run(main, parser.parse_args().seconds)

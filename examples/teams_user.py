@@ -8,6 +8,7 @@ It hands each token on as it comes. Leave it running, or give the seconds after 
     python teams_user.py 90000
 """
 
+import argparse
 import os
 import sys
 from functools import partial
@@ -51,4 +52,6 @@ async def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, float(sys.argv[1]) if len(sys.argv) > 1 else float("inf"))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("seconds", type=float, nargs="?", default=float("inf"))
+    anyio.run(main, parser.parse_args().seconds)

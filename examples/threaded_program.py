@@ -6,8 +6,8 @@ The event loop does nothing but keep the token alive. All else stays as blocking
     python threaded_program.py 'Lunch' 'Friday'
 """
 
+import argparse
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -48,4 +48,6 @@ async def main(*topics: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("topics", nargs="+")
+    anyio.run(main, *parser.parse_args().topics)

@@ -7,9 +7,9 @@ One credential serves all clients, and what goes wrong for one of them stays wit
     python trio_service.py 8000
 """
 
+import argparse
 import os
 import signal
-import sys
 from functools import partial
 
 import httpx
@@ -54,4 +54,6 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    trio.run(main, parser.parse_args().port)

@@ -8,8 +8,8 @@ Callers ask Entra for the scope that the app exposes, such as api://<client id>/
     python web_api.py 8000
 """
 
+import argparse
 import os
-import sys
 from typing import Any
 
 import jwt
@@ -56,4 +56,6 @@ pool = CredentialPool(credential_of, max_size=10_000)
 app = Litestar([give_token], lifespan=[pool])
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    uvicorn.run(app, port=parser.parse_args().port)

@@ -9,8 +9,8 @@ Who has signed in is known to this process alone. In production, it is served ov
     python web_sign_in.py 8000
 """
 
+import argparse
 import os
-import sys
 from typing import Any
 
 import msal
@@ -81,4 +81,6 @@ cookies = CookieBackendConfig(secret=os.urandom(32), secure=True, samesite="none
 app = Litestar([give_token, signed_in, sign_out], lifespan=[pool], middleware=[cookies.middleware])
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    uvicorn.run(app, port=parser.parse_args().port)

@@ -6,9 +6,9 @@ A call in another process so outlives its tokens. In production, it is served ov
     python websocket_updates.py 8000
 """
 
+import argparse
 import hmac
 import os
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -56,4 +56,6 @@ async def send_each(websocket: WebSocket) -> None:
 app = Starlette(routes=[WebSocketRoute("/tokens", send_tokens)], lifespan=lifespan)
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("port", type=int)
+    uvicorn.run(app, port=parser.parse_args().port)

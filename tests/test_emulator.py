@@ -388,8 +388,8 @@ async def test_a_failure_is_answered_a_number_of_times() -> None:
             assert (error(answer), answer.headers["retry-after"]) == ((429, "TooManyRequests"), "7")
             assert (await client.get("/nowhere")).status_code == 404
         assert (await client.post(f"/identities?{VERSION}")).status_code == 201
-        emulator.fail("nowhere", status=599)
-        answer = await client.get("/nowhere")
+        emulator.fail("GET /chat/threads", status=599)
+        answer = await client.get("/chat/threads")
         assert error(answer) == (599, "Error")
         assert "retry-after" not in answer.headers
 
@@ -406,39 +406,39 @@ async def test_a_failure_lasts_for_a_span_of_time() -> None:
 
 async def test_the_newest_fault_counts_until_all_are_healed() -> None:
     async with running() as (emulator, client):
-        emulator.fail("nowhere", status=500)
-        emulator.fail("nowhere", status=502, times=1)
-        assert [(await client.get("/nowhere")).status_code for _ in range(3)] == [502, 500, 500]
+        emulator.fail("GET /chat/threads", status=500)
+        emulator.fail("GET /chat/threads", status=502, times=1)
+        assert [(await client.get("/chat/threads")).status_code for _ in range(3)] == [502, 500, 500]
         emulator.heal()
-        assert (await client.get("/nowhere")).status_code == 404
+        assert (await client.get("/chat/threads")).status_code == 401
 
 
 async def test_an_answer_is_late() -> None:
     async with running() as (emulator, client):
-        emulator.delay("nowhere", 0.1, times=1)
+        emulator.delay("GET /chat/threads", 0.1, times=1)
         began = anyio.current_time()
-        assert (await client.get("/nowhere")).status_code == 404
+        assert (await client.get("/chat/threads")).status_code == 401
         assert anyio.current_time() - began >= 0.1
 
 
 async def test_a_hanging_request_waits_until_its_client_gives_up() -> None:
     """There is no answer, the connection stays, and the next request is answered."""
     async with running() as (emulator, client):
-        await client.get("/nowhere")
-        emulator.hang("nowhere", times=1)
+        await client.get("/chat/threads")
+        emulator.hang("GET /chat/threads", times=1)
         with pytest.raises(httpx.ReadTimeout):
-            await client.get("/nowhere", timeout=0.1)
-        assert (await client.get("/nowhere")).status_code == 404
-        assert [record.status for record in emulator.requests] == [404, None, 404]
+            await client.get("/chat/threads", timeout=0.1)
+        assert (await client.get("/chat/threads")).status_code == 401
+        assert [record.status for record in emulator.requests] == [401, None, 401]
 
 
 async def test_a_connection_is_cut_without_an_answer() -> None:
     async with running() as (emulator, client):
-        emulator.reset("nowhere", times=1)
+        emulator.reset("GET /chat/threads", times=1)
         with pytest.raises(httpx.RemoteProtocolError):
-            await client.get("/nowhere")
-        assert (await client.get("/nowhere")).status_code == 404
-        assert [record.status for record in emulator.requests] == [None, 404]
+            await client.get("/chat/threads")
+        assert (await client.get("/chat/threads")).status_code == 401
+        assert [record.status for record in emulator.requests] == [None, 401]
 
 
 @pytest.mark.parametrize(
@@ -495,7 +495,7 @@ async def test_leaving_does_not_wait_for_requests_or_idle_clients() -> None:
 
     async def ask(client: httpx.AsyncClient) -> None:
         try:
-            await client.get("/nowhere", timeout=None)
+            await client.get("/chat/threads", timeout=None)
         except httpx.TransportError as gone:
             caught.append(gone)
 
@@ -503,8 +503,8 @@ async def test_leaving_does_not_wait_for_requests_or_idle_clients() -> None:
         async with open_emulator(clock=clock) as emulator:
             idle = httpx.AsyncClient(base_url=emulator.endpoint, verify=emulator.ssl_context)
             hanging = httpx.AsyncClient(base_url=emulator.endpoint, verify=emulator.ssl_context)
-            await idle.get("/nowhere")
-            emulator.hang("nowhere")
+            await idle.get("/chat/threads")
+            emulator.hang("GET /chat/threads")
             clock.asked = anyio.Event()
             group.start_soon(ask, hanging)
             await clock.asked.wait()

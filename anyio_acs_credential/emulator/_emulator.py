@@ -16,6 +16,7 @@ from ._entra_switches import EntraSwitches
 from ._faults import Faults
 from ._front import Front
 from ._oauth_error import OAuthError, oauth_answer
+from ._operations import Operations
 from ._server import bind, serving
 from ._settings import check_clock, check_port, check_seconds
 from ._signing import signing_key
@@ -26,6 +27,8 @@ from ._tls import Certificates
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Iterable
+
+    from starlette.routing import Route
 
     from ._front import RequestRecord
     from ._signing import SigningKey
@@ -125,8 +128,10 @@ async def open_emulator(
             entra = Entra(key, clock, f"https://127.0.0.1:{listener.getsockname()[1]}")
             entra.tokens.lifetime, entra.tokens.refresh_in = entra_token_lifetime, entra_refresh_in
             entra.devices.interval, entra.devices.lifetime = int(device_code_interval), device_code_lifetime
-            faults = Faults(clock)
-            front = Front(_application(service, entra), faults, clock)
+            app = _application(service, entra)
+            addresses = [(method, route.path) for route in _routes() for method in sorted(route.methods or ())]
+            faults = Faults(clock, Operations(addresses, entra.tenant_id, service.identities))
+            front = Front(app, faults, clock)
             emulator = Emulator(service, entra, certificates, faults, front.log)
             async with serving(front, listener, certificates.server):
                 yield emulator
@@ -140,9 +145,12 @@ def _prepare() -> tuple[Certificates, SigningKey]:
     return Certificates(), key
 
 
-def _application(service: Service, entra: Entra) -> Starlette:
+def _routes() -> list[Route]:
     parts = (_identity_routes, _chat_routes, _exchange_routes, _entra_routes, _sign_in_routes)
-    routes = [route for part in parts for route in part.ROUTES]
-    app = Starlette(routes=routes, exception_handlers={**EXCEPTION_HANDLERS, OAuthError: oauth_answer})
+    return [route for part in parts for route in part.ROUTES]
+
+
+def _application(service: Service, entra: Entra) -> Starlette:
+    app = Starlette(routes=_routes(), exception_handlers={**EXCEPTION_HANDLERS, OAuthError: oauth_answer})
     app.state.service, app.state.entra = service, entra
     return app

@@ -91,7 +91,14 @@ class EntraSwitches:
         self._entra.answer_device(user_code, None)
 
     def revoke_refresh_tokens(self, user: str) -> None:
-        """End a user's sign-ins: refresh tokens issued so far bring `invalid_grant`. Access tokens stay good."""
+        """End a user's sign-ins: refresh tokens issued so far bring `invalid_grant`. Access tokens stay good.
+
+        Raises:
+            ValueError: when nobody has this name, so that there is nothing to end.
+        """
+        if user not in self._entra.users:
+            known = ", ".join(map(repr, self._entra.users)) or "nobody yet"
+            raise ValueError(f"no user is named {user!r}; those who signed in or were added: {known}")
         self._entra.refresh_tokens.revoke(user)
 
     def require_claims(self, user: str, claims: str) -> None:

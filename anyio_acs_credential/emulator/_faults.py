@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from ._operations import Operations
     from ._state import Clock
 
 __all__ = ("Fault", "Faults")
+
+
+_OPTIONAL = {"times", "seconds"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,7 @@ class Fault:
         seconds: For how long, by the emulator's clock; None for ever.
 
     Raises:
+        TypeError: when a value is of the wrong type.
         ValueError: when a value is out of its range.
     """
 
@@ -49,6 +54,12 @@ class Fault:
             re.compile(self.target)
         except re.error as error:
             raise ValueError(f"target is not a regular expression ({error}): escape it with re.escape()") from error
+        for name, kinds in (("status", int), ("times", int), ("delay", int | float), ("seconds", int | float)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not (isinstance(value, kinds) or (value is None and name in _OPTIONAL)):
+                raise TypeError(f"{name} is a number, not {type(value).__name__}")
+        if not isinstance(self.body, bytes):
+            raise TypeError(f"body is bytes or text, not {type(self.body).__name__}: for JSON, give json.dumps(...)")
         least = 200 if self.action == "answer" else 400
         if not least <= self.status <= 599:
             raise ValueError(f"status is an HTTP status, here from {least} to 599, not {self.status!r}")
@@ -58,6 +69,8 @@ class Fault:
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise ValueError(f"{name} is a number of seconds, finite and not negative, not {value!r}")
+        if self.seconds == 0:
+            raise ValueError("a fault of 0 seconds is never met: give more, or None for a fault that stays")
 
 
 @dataclass
@@ -72,14 +85,21 @@ class Faults:
 
     Args:
         clock: What tells the time.
+        operations: What they can be ordered for.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, operations: Operations) -> None:
         self._clock = clock
+        self._operations = operations
         self._armed: list[_Armed] = []
 
     def add(self, fault: Fault) -> None:
-        """From now on, show this fault; where several fit a request, the one added last."""
+        """From now on, show this fault; where several fit a request, the one added last.
+
+        Raises:
+            ValueError: when no request can meet it, since no operation fits its target.
+        """
+        (self._operations.invent if fault.action == "answer" else self._operations.check)(fault.target)
         left = math.inf if fault.times is None else fault.times
         until = math.inf if fault.seconds is None else self._clock.time() + fault.seconds
         self._armed.append(_Armed(fault, left, until))

@@ -56,6 +56,10 @@ class Service:
         """The access key as the Azure portal shows it."""
         return b64encode(self.access_key).decode()
 
+    def identities(self) -> list[str]:
+        """The raw ids of the users who are known."""
+        return list(self._generations)
+
     def create_identity(self) -> str:
         """The raw id of a new user."""
         identity = f"8:acs:{self.resource_id}_{uuid4()}"

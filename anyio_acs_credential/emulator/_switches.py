@@ -45,7 +45,8 @@ class FaultSwitches:
             seconds: For how long, by the emulator's clock; None until `heal()`.
 
         Raises:
-            ValueError: when a value is out of its range.
+            TypeError: when a value is of the wrong type.
+            ValueError: when a value is out of its range, or no operation of the emulator fits the target.
         """
         self._faults.add(
             Fault(target=target, action="fail", status=status, retry_after=retry_after, times=times, seconds=seconds)
@@ -64,7 +65,7 @@ class FaultSwitches:
         """Answer requests with anything, whatever they ask.
 
         Args:
-            target: As for `fail`.
+            target: As for `fail`; or the path of an operation that the emulator lacks, which it has from then on.
             status: The HTTP status, from 200 to 599.
             body: What is answered; text in UTF-8.
             headers: Further headers than its length: by name, or in pairs where a name comes several times. They say
@@ -73,7 +74,8 @@ class FaultSwitches:
             seconds: As for `fail`.
 
         Raises:
-            ValueError: when a value is out of its range.
+            TypeError: when a value is of the wrong type.
+            ValueError: when a value is out of its range, or no operation of the emulator fits the target.
         """
         content = body.encode() if isinstance(body, str) else body
         pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
@@ -99,7 +101,8 @@ class FaultSwitches:
             seconds: As for `fail`.
 
         Raises:
-            ValueError: when a value is out of its range.
+            TypeError: when a value is of the wrong type.
+            ValueError: when a value is out of its range, or no operation of the emulator fits the target.
         """
         self._faults.add(Fault(target=target, action="delay", delay=delay, times=times, seconds=seconds))
 
@@ -112,7 +115,8 @@ class FaultSwitches:
             seconds: As for `fail`.
 
         Raises:
-            ValueError: when a value is out of its range.
+            TypeError: when a value is of the wrong type.
+            ValueError: when a value is out of its range, or no operation of the emulator fits the target.
         """
         self._faults.add(Fault(target=target, action="hang", times=times, seconds=seconds))
 
@@ -125,7 +129,8 @@ class FaultSwitches:
             seconds: As for `fail`.
 
         Raises:
-            ValueError: when a value is out of its range.
+            TypeError: when a value is of the wrong type.
+            ValueError: when a value is out of its range, or no operation of the emulator fits the target.
         """
         self._faults.add(Fault(target=target, action="reset", times=times, seconds=seconds))
 

@@ -1,0 +1,81 @@
+"""What a fault can be ordered for: the operations that the emulator has. No I/O."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ("Operations",)
+
+_PLACE = re.compile(r"\{\w+\}")
+_RAW_ID = re.compile(r"\d+:[^/$]+")
+
+
+class Operations:
+    """The emulator's operations.
+
+    Args:
+        addresses: The method and the path of each, with `{identity}` and `{tenant}` where requests differ.
+        tenant_id: The tenant's id.
+        identities: Gives the raw ids that are known.
+    """
+
+    def __init__(
+        self, addresses: Iterable[tuple[str, str]], tenant_id: str, identities: Callable[[], Iterable[str]]
+    ) -> None:
+        self._known = [f"{method} {path}" for method, path in addresses]
+        self._tenants = (tenant_id, "organizations", "common")
+        self._identities = identities
+        self._invented: list[str] = []
+
+    def invent(self, target: str) -> None:
+        """Take a pattern of an answer that is ordered: faults may be ordered for it too.
+
+        Raises:
+            ValueError: when no operation fits it, and it is no path of another one.
+        """
+        words = _literal(target)
+        if self._fits(target) is None:
+            if "/" not in words or self._nearest(words):
+                raise self._refusal(target)
+            self._invented.append(words)
+
+    def check(self, target: str) -> None:
+        """Take a pattern that some operation fits, or that an ordered answer does.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        if self._fits(target) is None:
+            raise self._refusal(target)
+
+    def _fits(self, target: str) -> str | None:
+        written = _RAW_ID.findall(_literal(target))  # of a user who may be known only later
+        users = ["8:acs:resource_user", *written, *self._identities()]
+        requests = [*self._invented]
+        for known in self._known:
+            fillings = self._tenants if "{tenant}" in known else users
+            requests += {filling.join(_PLACE.split(known)) for filling in fillings}
+        return next((request for request in requests if re.search(target, request)), None)
+
+    def _nearest(self, words: str) -> list[str]:
+        names = {name for known in self._known for name in re.findall(r"[A-Za-z]{6,}", known)}
+        asked = [word for word in re.findall(r"[A-Za-z]{6,}", words) if word not in names]
+        return [near for word in asked for near in get_close_matches(word, names, n=1, cutoff=0.75)]
+
+    def _refusal(self, target: str) -> ValueError:
+        nearest = self._nearest(_literal(target))
+        meant = f": did you mean {nearest[0]!r}?" if nearest else ""
+        return ValueError(
+            f"no operation of the emulator fits the target {target!r}{meant or '.'} "
+            f"It has {', '.join(self._known)}; what else is to be there is ordered with answer() first"
+        )
+
+
+def _literal(target: str) -> str:
+    """What a pattern says without what makes it one."""
+    return re.sub(r"\\(.)", r"\1", target.strip("^$"))

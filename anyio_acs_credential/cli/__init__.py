@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from ._interrupt import loading
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     try:
-        from ._commands import run
-
+        with loading():
+            from ._commands import run
         return run(arguments)
-    except KeyboardInterrupt:  # while click is loaded; later, it takes care of that itself
+    except KeyboardInterrupt:  # outside what click takes care of
         return 130
     except ImportError as missing:
         name = (missing.name or "").partition(".")[0]

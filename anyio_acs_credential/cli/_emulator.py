@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from ._arguments import Seconds, Whole, backend_option
+from ._interrupt import loading
 from ._output import complain, say
 
 __all__ = ("emulator",)
@@ -58,7 +59,8 @@ def emulator(port: int, sign_in_as: str | None, backend: str, **lifetimes: Any) 
       2  an argument is wrong                  129  ended by SIGHUP before
                                                141  nobody reads the output any more
     """  # noqa: D301 - click's mark is the character, not its escape
-    from ._running import run
+    with loading():
+        from ._running import run
 
     settings = {name: value for name, value in lifetimes.items() if value is not None}
     ready: list[str] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ._interrupt import loading
 from ._output import say
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def inspect(*, token: str, as_json: bool) -> int:
       1  it has ended, or not begun          141  nobody reads the output any more
       2  it is no token, or an argument is wrong
     """  # noqa: D301 - click's mark is the character, not its escape
-    from .. import AccessToken, InvalidTokenError
+    with loading():
+        from .. import AccessToken, InvalidTokenError
 
     text = token.strip() if token != "-" else _read()  # noqa: S105 - it is none
     if not text:

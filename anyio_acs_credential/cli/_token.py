@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ._arguments import backend_option, check_scopes, connection_option, require_connection, user_option
+from ._interrupt import loading
 from ._output import complain, say
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def token(
          not be reached                      143  ended by SIGTERM
       2  an argument is wrong                129  ended by SIGHUP
     """  # noqa: D301 - click's mark is the character, not its escape
-    from ._running import run
+    with loading():
+        from ._running import run
 
     return run(partial(_print, require_connection(connection), scopes, user, expires_in, as_json), backend)
 

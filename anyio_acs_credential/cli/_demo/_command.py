@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .._arguments import Seconds, backend_option
+from .._interrupt import loading
 
 __all__ = ("demo",)
 
@@ -42,6 +43,7 @@ def demo(entra: bool, seconds: int, backend: str, as_json: bool) -> int:
          nobody signed in         129  ended by SIGHUP
       2  it could not be run      141  nobody reads the output any more
     """  # noqa: D301 - click's mark is the character, not its escape
-    from ._run import show
+    with loading():
+        from ._run import show
 
     return show(seconds, backend, entra=entra, as_json=as_json)

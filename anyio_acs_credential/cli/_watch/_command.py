@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .._arguments import backend_option, check_scopes, connection_option, require_connection, user_option
+from .._interrupt import loading
 
 if TYPE_CHECKING:
     from ...entra._settings import Options
@@ -67,7 +68,8 @@ def watch(
       2  an argument is wrong                  129  ended by SIGHUP
                                                141  nobody reads the output any more
     """  # noqa: D301 - click's mark is the character, not its escape
-    from ._run import show
+    with loading():
+        from ._run import show
 
     if client_id is None:
         if endpoint or tenant_id or authority:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from ._endpoint import is_secure
 from ._errors import CredentialError, explained
+from ._extras import missing_extra
 
 try:
     from azure.core import credentials
@@ -18,8 +19,7 @@ except ModuleNotFoundError as _missing:
     raise ImportError(
         explained(
             "extra-missing",
-            f"the types of Azure's clients need {_missing.name}, which is not installed: "
-            'pip install "anyio-acs-credential[azure]"',
+            missing_extra(f"the types of Azure's clients need {_missing.name}, which", "azure"),
         ),
         name=_missing.name,
     ) from _missing

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import httpx2
-
 from ._bearer import BearerFlow
+from ._errors import explained
+
+try:
+    import httpx2
+except ModuleNotFoundError as _missing:
+    # No extra brings it: whoever has a client of httpx2 has httpx2.
+    raise ImportError(
+        explained("extra-missing", f"{_missing.name} is not installed: pip install httpx2"), name=_missing.name
+    ) from _missing
 
 __all__ = ("BearerAuth",)
 

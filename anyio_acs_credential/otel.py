@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from ._errors import CredentialUsageError, explained
 from ._events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded
+from ._extras import missing_extra
 from ._source import call
 
 try:
@@ -24,7 +25,7 @@ try:
     from opentelemetry.trace import SpanKind, Status, StatusCode
 except ModuleNotFoundError as _missing:
     raise ImportError(
-        explained("extra-missing", 'OpenTelemetry\'s API is not installed: pip install "anyio-acs-credential[otel]"'),
+        explained("extra-missing", missing_extra("OpenTelemetry's API", "otel")),
         name=_missing.name,
     ) from _missing
 

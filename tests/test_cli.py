@@ -552,7 +552,8 @@ def test_click_that_is_missing_is_named(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setitem(sys.modules, "click", None)
     assert main([]) == 2
     assert capsys.readouterr().err == (
-        'acs-credential: click is not installed: pip install "anyio-acs-credential[cli,emulator]"\n'
+        'acs-credential: click is not installed: pip install "anyio-acs-credential[cli,emulator]", '
+        'or in a clone pip install ".[cli,emulator]"\n'
     )
 
 
@@ -563,7 +564,8 @@ def test_an_extra_that_is_missing_is_named(name: str) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20)  # noqa: S603 - our own interpreter
     assert done.returncode == 2
     assert done.stderr == (
-        f'acs-credential: {name} is not installed: pip install "anyio-acs-credential[cli,emulator]"\n'
+        f'acs-credential: {name} is not installed: pip install "anyio-acs-credential[cli,emulator]", '
+        'or in a clone pip install ".[cli,emulator]"\n'
     )
 
 

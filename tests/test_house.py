@@ -49,6 +49,7 @@ PURE = (
     "anyio_acs_credential._entra_codes",
     "anyio_acs_credential._environment",
     "anyio_acs_credential._errors",
+    "anyio_acs_credential._extras",
     "anyio_acs_credential._events",
     "anyio_acs_credential._exchange",
     "anyio_acs_credential._identifiers",

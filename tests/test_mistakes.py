@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
+import anyio
 import pytest
 
 pytest.importorskip("anycorn", reason="the emulator is an extra")
 
+from anyio_acs_credential import CredentialUsageError
 from anyio_acs_credential.emulator import Fault, open_emulator
+from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time
 
 SWITCHES: dict[str, Any] = {
     "fail": lambda emulator, target: emulator.fail(target),
@@ -99,3 +104,50 @@ async def test_revoking_the_sign_ins_of_nobody_is_refused() -> None:
         with pytest.raises(ValueError, match="'alcie'; those who signed in or were added: 'alice'"):
             emulator.revoke_refresh_tokens("alcie")
         emulator.revoke_refresh_tokens("alice")
+
+
+@pytest.mark.parametrize("backend", anyio.get_available_backends())
+def test_the_real_clock_in_virtual_time_is_refused_by_name(backend: str) -> None:
+    """A forgotten `clock=` of what hands out tokens; in real time, and with any other clock, all is well."""
+
+    async def use(**clock: Any) -> None:
+        await ScriptedSource(3600, **clock)()
+        make_jwt(**clock)
+        async with open_emulator(**clock):
+            pass
+
+    async def forget() -> None:
+        for made in (lambda: ScriptedSource("text", 3600), make_jwt):
+            with pytest.raises(CredentialUsageError, match=r"give (\w+) and the credential the same clock=Virtual"):
+                made()
+        with pytest.raises(CredentialUsageError, match="same clock=VirtualClock"):
+            await early()
+        with pytest.raises(CredentialUsageError, match="open_emulator goes by the real clock"):
+            async with open_emulator():
+                pass
+        await ScriptedSource("text")()  # a text goes by no clock
+        make_jwt(exp=1)
+        await use(clock=VirtualClock())
+
+    early = ScriptedSource(3600)
+    anyio.run(forget, **virtual_time(backend))
+    anyio.run(use, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("module", "use", "says"),
+    [
+        ("trio", 'anyio_acs_credential.testing.virtual_time("trio")', 'pip install ".[trio]"'),
+        ("httpx2", "import anyio_acs_credential.httpx2", "httpx2 is not installed: pip install httpx2"),
+        ("anycorn", "import anyio_acs_credential.emulator", 'pip install ".[emulator]"'),
+        ("azure", "import anyio_acs_credential.azure", 'pip install ".[azure]"'),
+        ("opentelemetry", "import anyio_acs_credential.otel", 'pip install ".[otel]"'),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_what_brings_it(module: str, use: str, says: str) -> None:
+    script = f"import sys; sys.modules[{module!r}] = None; import anyio_acs_credential.testing; {use}"
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)  # noqa: S603
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: ")
+    assert "is not installed: pip install " in last
+    assert says in last

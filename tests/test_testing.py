@@ -446,7 +446,7 @@ async def test_without_latency_other_tasks_run_all_the_same() -> None:
 
 
 async def test_it_counts_the_calls_in_flight() -> None:
-    source = ScriptedSource(60, OSError, latency=5)
+    source = ScriptedSource(60, OSError, latency=5, clock=VirtualClock())
 
     async def call() -> None:
         with pytest.raises(OSError) if source.calls else anyio.CancelScope():  # noqa: PT011

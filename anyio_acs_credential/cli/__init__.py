@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from .._extras import missing_extra
 from ._interrupt import loading
 
 if TYPE_CHECKING:
@@ -34,5 +35,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = (missing.name or "").partition(".")[0]
         if name not in _EXTRAS:
             raise
-        sys.stderr.write(f'acs-credential: {name} is not installed: pip install "anyio-acs-credential[cli,emulator]"\n')
+        sys.stderr.write(f"acs-credential: {missing_extra(name, 'cli,emulator')}\n")
         return 2

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from .._extras import missing_extra
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -37,7 +39,7 @@ def run(work: Callable[[], Awaitable[int | None]], backend: str) -> int:
         click.UsageError: when the backend is not installed.
     """
     if not find_spec(backend):
-        raise click.UsageError(f'{backend} is not installed: pip install "anyio-acs-credential[{backend}]".')
+        raise click.UsageError(missing_extra(backend, backend))
     return anyio.run(_until_signalled, work, backend=backend)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from .._extras import missing_extra
+
 try:
     from ._emulator import Emulator, open_emulator
 except ModuleNotFoundError as _missing:
     raise ImportError(
-        f'the emulator needs {_missing.name}, which is not installed: pip install "anyio-acs-credential[emulator]"',
+        missing_extra(f"the emulator needs {_missing.name}, which", "emulator"),
         name=_missing.name,
     ) from _missing
 from ._faults import Fault

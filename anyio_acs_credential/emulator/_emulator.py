@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope, CapacityLimiter, to_thread
 from starlette.applications import Starlette
 
+from ..testing._real_time import refuse_real_time
 from . import _chat_routes, _entra_routes, _exchange_routes, _identity_routes, _sign_in_routes
 from ._answers import EXCEPTION_HANDLERS
 from ._entra_state import Entra
@@ -113,6 +114,7 @@ async def open_emulator(
         TypeError: when a setting is of the wrong type.
         ValueError: when a setting is out of its range.
         OSError: when the port is taken.
+        CredentialUsageError: in virtual time with the real clock.
     """
     check_port(port)
     check_seconds("token_lifetime", token_lifetime, least=1, optional=True)
@@ -121,6 +123,7 @@ async def open_emulator(
     check_seconds("device_code_interval", device_code_interval, least=1)
     check_seconds("device_code_lifetime", device_code_lifetime, least=1)
     check_clock(clock)
+    refuse_real_time("open_emulator", clock)
     certificates, key = await to_thread.run_sync(_prepare, limiter=CapacityLimiter(1))
     try:
         with bind(port) as listener:

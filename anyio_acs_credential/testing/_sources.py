@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 
 from .._errors import explained
 from .._token import AccessToken
+from ._real_time import refuse_real_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,7 +36,12 @@ def make_jwt(expires_in: float = 3600, *, clock: Clock = time, **claims: Any) ->
 
     Returns:
         Three base64url segments, the last one a made-up signature.
+
+    Raises:
+        CredentialUsageError: in virtual time with the real clock, whose tokens would not end there.
     """
+    if "exp" not in claims:
+        refuse_real_time("make_jwt", clock)
     now = clock.time()
     payload = {"exp": math.floor(now + expires_in), "iat": math.floor(now), "jti": secrets.token_hex(16), **claims}
     return ".".join((_segment({"alg": "HS256", "typ": "JWT"}), _segment(payload), secrets.token_urlsafe(32)))
@@ -65,6 +71,7 @@ class ScriptedSource:
     Raises:
         ValueError: when the script is empty.
         TypeError: when an entry is none of the above.
+        CredentialUsageError: made, or called, in virtual time for tokens by the real clock, which would not end there.
     """
 
     def __init__(self, *script: Entry, latency: float = 0, clock: Clock = time) -> None:
@@ -77,6 +84,8 @@ class ScriptedSource:
             )
         for entry in script:
             _check(entry)
+        if any(isinstance(entry, int | float) for entry in script):
+            refuse_real_time("ScriptedSource", clock)
         self._script = script
         self._latency = latency
         self._clock = clock

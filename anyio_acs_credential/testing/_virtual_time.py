@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from .._extras import missing_extra
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -50,6 +52,7 @@ def virtual_time(backend: str) -> dict[str, Any]:
     if backend == "asyncio":
         return {"backend": backend, "backend_options": {"loop_factory": VirtualTimeLoop}}
     if backend == "trio":
+        _require_trio()
         return {"backend": backend, "backend_options": _TrioOptions()}
     raise ValueError(f'virtual time runs on "asyncio" and on "trio", not on {backend!r}')
 
@@ -134,6 +137,13 @@ class _TrioOptions(dict[str, Any]):
     def __iter__(self) -> Iterator[str]:
         # Without an `__iter__` of its own, a dict is unpacked from its storage, and its keys() are not asked.
         return iter(self.keys())
+
+
+def _require_trio() -> None:
+    try:
+        import trio  # noqa: F401
+    except ModuleNotFoundError as missing:
+        raise ImportError(missing_extra("trio", "trio"), name="trio") from missing
 
 
 def _mock_clock() -> object:

@@ -135,7 +135,9 @@ async def test_an_expiry_is_told_when_it_comes(clock: VirtualClock) -> None:
     """Though nobody asks, and the refresh task has nothing else to do until then."""
     events: list[object] = []
     held = a_token(clock, 61)
-    async with credential_of(ScriptedSource(HOUR), clock, token=held, proactive_refresh=False, observer=events.append):
+    async with credential_of(
+        ScriptedSource(HOUR, clock=clock), clock, token=held, proactive_refresh=False, observer=events.append
+    ):
         await anyio.sleep(60.5)
         assert events == []
         await anyio.sleep(1)
@@ -174,7 +176,9 @@ async def test_jitter_spreads_equal_expiries(clock: VirtualClock) -> None:
     planned: list[float] = []
     held = a_token(clock, HOUR)
     for _ in range(1000):
-        async with credential_of(ScriptedSource(HOUR), clock, token=held, policy=RefreshPolicy()) as credential:
+        async with credential_of(
+            ScriptedSource(HOUR, clock=clock), clock, token=held, policy=RefreshPolicy()
+        ) as credential:
             planned.append(credential.statistics().next_refresh_at or math.inf)
     assert max(planned) - min(planned) >= 0.09 * 600
     assert max(planned) <= held.expires_on - 600
@@ -381,7 +385,9 @@ async def test_a_success_resets_the_backoff(clock: VirtualClock) -> None:
 async def test_retry_after_is_the_wait(clock: VirtualClock) -> None:
     """What the source asks for is the wait, five minutes at most; nonsense is ignored."""
     wishes = [7, 250, 1000, math.nan, -5]
-    source = Timed(ScriptedSource(*[TokenSourceError("busy", retry_after=wish) for wish in wishes], HOUR), clock)
+    source = Timed(
+        ScriptedSource(*[TokenSourceError("busy", retry_after=wish) for wish in wishes], HOUR, clock=clock), clock
+    )
     async with credential_of(source, clock):
         await anyio.sleep(700)
     assert source.gaps[:3] == [pytest.approx(wait, abs=0.1) for wait in (7, 250, 300)]
@@ -789,7 +795,7 @@ async def test_a_fresh_token_is_handed_out_during_a_round(clock: VirtualClock) -
 @pytest.mark.promise("R11")
 async def test_every_read_is_a_point_of_cancellation(clock: VirtualClock) -> None:
     """A cancelled task gets no further than its next read, also of a fresh token."""
-    async with credential_of(ScriptedSource(HOUR), clock, token=a_token(clock, HOUR)) as credential:
+    async with credential_of(ScriptedSource(HOUR, clock=clock), clock, token=a_token(clock, HOUR)) as credential:
         with anyio.CancelScope() as scope:
             scope.cancel()
             await credential.get_token()
@@ -809,7 +815,7 @@ async def test_a_loop_of_reads_starves_nobody(clock: VirtualClock) -> None:
             await checkpoint()
 
     async with (
-        credential_of(ScriptedSource(HOUR), clock, token=a_token(clock, HOUR)) as credential,
+        credential_of(ScriptedSource(HOUR, clock=clock), clock, token=a_token(clock, HOUR)) as credential,
         anyio.create_task_group() as group,
     ):
         group.start_soon(other)
@@ -831,7 +837,7 @@ async def test_a_token_is_published_before_anybody_wakes(clock: VirtualClock) ->
         if not isinstance(event, RefreshStarted) and credential.statistics().refreshes:
             seen.append(credential.get_token_nowait())
 
-    credential = credential_of(ScriptedSource(HOUR, latency=1), clock, observer=observe)
+    credential = credential_of(ScriptedSource(HOUR, latency=1, clock=clock), clock, observer=observe)
     async with credential:
         token = await credential.get_token()
         assert credential.get_token_nowait() is token
@@ -1063,7 +1069,9 @@ async def test_a_fetched_token_that_has_ended_by_then(clock: VirtualClock, force
 async def test_rejecting_without_a_valid_token_gets_one(clock: VirtualClock) -> None:
     """Where the rejected token has ended meanwhile, the call is as good as get_token()."""
     held = a_token(clock, 100)
-    async with credential_of(ScriptedSource(HOUR), clock, token=held, proactive_refresh=False) as credential:
+    async with credential_of(
+        ScriptedSource(HOUR, clock=clock), clock, token=held, proactive_refresh=False
+    ) as credential:
         await anyio.sleep(101)
         assert await credential.refresh(rejected=held) is not held
 
@@ -1216,7 +1224,7 @@ async def test_a_credential_is_one_task(clock: VirtualClock) -> None:
     before = len(anyio.get_running_tasks())
     async with AsyncExitStack() as stack:
         for _ in range(1000):
-            await stack.enter_async_context(credential_of(ScriptedSource(HOUR), clock))
+            await stack.enter_async_context(credential_of(ScriptedSource(HOUR, clock=clock), clock))
         await anyio.sleep(1)
         assert len(anyio.get_running_tasks()) == before + 1000
     assert len(anyio.get_running_tasks()) == before

@@ -35,7 +35,7 @@ def draw() -> str:
     for row in range(top + 1):
         rooms = [room for room in known if level[room] == top - row]
         for column, room in enumerate(rooms):
-            aside = 0.13 * row if len(rooms) == 1 else 0  # or the arrows of one would lie on those of another
+            aside = 0.13 * min(row, 2) if len(rooms) == 1 else 0  # or the arrows of one would lie on those of another
             place[room] = (WIDTH * ((column + 0.5) / len(rooms) - aside), 30 + row * (TALL + GAP))
     lines = [
         f'<line x1="{place[room][0]:.0f}" y1="{place[room][1] + TALL / 2:.0f}" x2="{place[other][0]:.0f}" '

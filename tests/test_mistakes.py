@@ -151,3 +151,9 @@ def test_a_package_that_is_missing_is_named_with_what_brings_it(module: str, use
     assert last.startswith("ImportError: ")
     assert "is not installed: pip install " in last
     assert says in last
+
+
+def test_virtual_time_without_trio_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trio", None)
+    with pytest.raises(ImportError, match=r"trio is not installed: .* in a clone pip install \"\.\[trio\]\""):
+        virtual_time("trio")

@@ -78,10 +78,12 @@ class Failure:
     Attributes:
         error: What to raise for it.
         sent: Whether the service may have received the request.
+        at_once: Whether another try may succeed in a moment.
     """
 
     error: TokenExchangeError
     sent: bool
+    at_once: bool
 
 
 async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answer | Failure:
@@ -175,21 +177,25 @@ def _secrets_of(request: Any) -> tuple[str, ...]:
 def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Failure:
     names = {cls.__name__ for cls in type(error).__mro__}
     connecting = not names.isdisjoint(_NOTHING_SENT)
+    tls = _tls_failure(error) if connecting else None
     permanent, advice = False, f"the request failed: try again later ({type(error).__name__}: {error})"
     if "LocalProtocolError" in names:  # its text quotes the header that cannot be sent
         permanent, advice = True, "the request cannot be sent: the credential holds what no HTTP header can carry"
-    elif connecting and _is_tls_failure(error):
-        permanent, advice = True, f"no secure connection: check the address and the trusted certificates ({error})"
+    elif tls is not None:
+        # A certificate that is not trusted may be that of a portal, to which a person has yet to log in.
+        permanent = not isinstance(tls, ssl.SSLCertVerificationError)
+        advice = f"no secure connection: check the address and the trusted certificates ({error})"
     return Failure(
         TokenExchangeError(explained("unreachable", redact(f"{host}: {advice}", *secrets)), permanent),
         sent=not connecting,
+        at_once=not permanent and tls is None,
     )
 
 
-def _is_tls_failure(error: BaseException | None) -> bool:
-    """Whether TLS itself failed. A connection that was lost in the middle of a handshake is no such thing."""
+def _tls_failure(error: BaseException | None) -> ssl.SSLError | None:
+    """Why TLS itself failed. A connection that was lost in the middle of a handshake is no such thing."""
     while error is not None:
         if isinstance(error, ssl.SSLError) and not isinstance(error, _HANDSHAKE_GOES_ON):
-            return True
+            return error
         error = error.__cause__ or error.__context__  # httpcore raises "from None", which keeps the context alone
-    return False
+    return None

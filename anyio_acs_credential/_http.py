@@ -57,7 +57,8 @@ async def send(client: HttpClient, call: Call, authorize: Authorize, limits: Lim
 
     Raises:
         CredentialUsageError: when the client is closed.
-        TokenExchangeError: when there is no answer. It is permanent if the trouble is TLS or the address.
+        TokenExchangeError: when there is no answer. It is permanent if the trouble is the address, or TLS but for a
+            certificate that is not trusted: that may be a portal's, to which a person has yet to log in.
     """
     if client.is_closed:
         raise CredentialUsageError(
@@ -78,8 +79,8 @@ async def _try_repeatedly(
         outcome = await try_once(client, call, authorize)
         if not _may_repeat(call, outcome):
             break
-        wait = outcome.retry_after if isinstance(outcome, Answer) else None
-        wait = pause if wait is None else wait
+        # What the service asks for may lengthen a pause, and not shorten it: 0 is what a clock that is behind says.
+        wait = max(pause, (outcome.retry_after or 0.0) if isinstance(outcome, Answer) else 0.0)
         if anyio.current_time() + wait >= scope.deadline:
             break
         repeated = repeated or _may_be_done(outcome)
@@ -99,7 +100,7 @@ def _pauses(limits: Limits) -> Iterator[float]:
 
 def _may_repeat(call: Call, outcome: Answer | Failure) -> bool:
     if isinstance(outcome, Failure):
-        return not outcome.error.permanent and (call.repeatable or not outcome.sent)
+        return outcome.at_once and (call.repeatable or not outcome.sent)
     return outcome.status == 429 or (call.repeatable and outcome.status in _REPEATABLE)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from . import _waiting
+from ._beside import check_entering, leaving
 from ._block import block_of
 from ._errors import CredentialError, CredentialUsageError, TokenUnavailableError, explained
 from ._home import Nowhere
@@ -43,8 +44,8 @@ class CommunicationTokenCredential:
     There are three ways in: a token that you already have; a callback that fetches tokens, with an initial token or
     without; an Entra user's token credential, whose tokens are exchanged at the resource. With the latter two,
     `async with credential:` starts one task that renews the token in time, and ends it.
-    Open it once, where the program starts (a web framework's lifespan), and inject it; leave it in the task that
-    entered it, which no library can do without. A closed credential may be entered again.
+    Open it once, where the program starts (a web framework's lifespan), and inject it; on trio, leave it in the task
+    that entered it, which trio cannot do without. A closed credential may be entered again.
 
     A callback runs in the refresh task, in the context of the task that entered. What it raises fails its round only:
     the held token stays, and it is asked again after a back-off, for as long as the block lasts.
@@ -344,13 +345,7 @@ class CommunicationTokenCredential:
         await checkpoint()
 
     async def __aenter__(self) -> Self:
-        if self._block is not None:
-            raise CredentialUsageError(
-                explained(
-                    "open-already",
-                    "the credential is open already: enter it once, where the program starts, and inject it",
-                )
-            )
+        check_entering(self._block, "the credential")
         self._held, self._closed = self._state.held, False
         block = self._block_of(None if self._refresher is None else self._begin(self._refresher))
         await block.__aenter__()  # which never yields: no second task comes between
@@ -360,10 +355,10 @@ class CommunicationTokenCredential:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if self._block is None:
-            raise CredentialUsageError(explained("open-already", "left, and never entered: `async with` does both"))
+        block = leaving(self._block)
         try:
-            return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task is cancelled by then
+            # Its task is cancelled by then.
+            return await block.__aexit__(exc_type, exc, traceback) if block else None  # noqa: ASYNC102
         finally:
             self._publish(None)
             self._block = self._task = None

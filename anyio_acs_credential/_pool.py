@@ -8,6 +8,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from ._beside import check_entering, leaving
 from ._block import keep_interrupts_out, running
 from ._callables import is_async, misfit
 from ._credential import CommunicationTokenCredential
@@ -33,8 +34,8 @@ class CredentialPool(Generic[Key]):
     nobody has used it for a while, by `discard()`, or when the pool is left. What happens to one user's credential
     stays with that user: a failure, a hanging source or a sign-out delays nobody else.
 
-    Open the pool once, where the program starts (a web framework's lifespan), and inject it; leave it in the task that
-    entered it. A pool that was left may be entered again.
+    Open the pool once, where the program starts (a web framework's lifespan), and inject it; on trio, leave it in the
+    task that entered it. A pool that was left may be entered again.
 
     Args:
         make: A plain function that takes a key and returns a new `CommunicationTokenCredential`, not entered. It must
@@ -101,12 +102,7 @@ class CredentialPool(Generic[Key]):
         await self._entered().discard(key)
 
     async def __aenter__(self) -> Self:
-        if self._block is not None:
-            raise CredentialUsageError(
-                explained(
-                    "open-already", "the pool is open already: enter it once, where the program starts, and inject it"
-                )
-            )
+        check_entering(self._block, "the pool")
         keep_interrupts_out(*_PROTECTED, but_not=_made)
         self._keepers = Keepers(partial(_made, self._make), self._idle_timeout, self._max_size)
         block = running(self._keepers, "credential pool")
@@ -117,12 +113,14 @@ class CredentialPool(Generic[Key]):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if self._block is None:
-            raise CredentialUsageError(explained("open-already", "left, and never entered: `async with` does both"))
+        block = leaving(self._block)
         try:
-            return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task has been told to end
+            # Its task has been told to end.
+            return await block.__aexit__(exc_type, exc, traceback) if block else None  # noqa: ASYNC102
         finally:
             self._block = None
+            if block is None and self._keepers is not None:
+                self._keepers.closed = True
 
     def _entered(self) -> Keepers:
         if self._keepers is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SITE = Path(__file__).parent.parent / "site"
+SITE = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
 MODULES = ("", ".azure", ".emulator", ".entra", ".httpx2", ".identifiers", ".identity", ".otel", ".testing")
 SOURCES = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "object": "data"}
 HARMLESS = {"canonical", "next", "prev"}  # links that a browser does not load

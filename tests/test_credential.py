@@ -40,12 +40,14 @@ from anyio_acs_credential import (
     TokenUnavailableError,
 )
 from anyio_acs_credential._errors import unexplained
-from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt
+from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time_backends
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 LATER = 4_102_444_800
+
+in_virtual_time = pytest.mark.parametrize("anyio_backend", virtual_time_backends())
 
 
 def valid(text: str = "held") -> AccessToken:
@@ -672,6 +674,7 @@ async def test_an_expired_token_is_no_update() -> None:
 # statistics, identity
 
 
+@in_virtual_time
 async def test_statistics() -> None:
     """A consistent snapshot in every state, never showing what a source's error says."""
     clock = VirtualClock()
@@ -721,6 +724,7 @@ def test_identity_without_a_token() -> None:
 # What it says
 
 
+@in_virtual_time
 @pytest.mark.promise("R54")
 async def test_events_come_in_order() -> None:
     """Each round is started and then succeeds or fails; the last event is the closing."""

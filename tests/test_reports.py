@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ REPORTS = (
 )
 
 
+@cache
 def answered() -> set[str]:
     """The reports that the docstrings of tests name."""
     functions = (

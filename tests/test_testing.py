@@ -279,20 +279,38 @@ def test_it_counts_the_whole_of_each_run_and_stands_still_between(backend: str) 
     assert clock.time() == START + 3 * 3600
 
 
-def test_it_goes_on_from_one_backend_to_another_in_real_time_too() -> None:
-    """Each loop's own time begins anywhere; the clock never goes back, and makes no leap."""
+def test_it_goes_on_from_one_backend_to_another() -> None:
+    """Each loop's own time begins at zero; the clock never goes back, and makes no leap."""
     clock = VirtualClock()
     seen = [clock.monotonic()]
 
     async def main() -> None:
         seen.append(clock.monotonic())
-        await anyio.sleep(0.001)
+        await anyio.sleep(1)
         seen.append(clock.monotonic())
 
-    for backend in anyio.get_available_backends() * 2:
-        anyio.run(main, backend=backend)
+    backends = anyio.get_available_backends() * 2
+    for backend in backends:
+        anyio.run(main, **virtual_time(backend))
     assert seen == sorted(seen)
-    assert 0 < seen[-1] - seen[0] < 60
+    assert seen[-1] - seen[0] == len(backends)
+
+
+@pytest.mark.parametrize("read", [VirtualClock.time, VirtualClock.monotonic, lambda _clock: VirtualClock()])
+def test_in_a_loop_whose_time_is_real_it_raises(backend: str, read: Any) -> None:
+    """A test would really sleep there; a thread without a loop, and no loop at all, go on as ever."""
+    clock = VirtualClock()
+
+    async def main() -> float:
+        for _ in range(2):
+            with pytest.raises(
+                RuntimeError, match=r"would really sleep: run it with anyio\.run\(main, \*\*virtual_time"
+            ):
+                read(clock)
+        return await to_thread.run_sync(clock.time)
+
+    assert anyio.run(main, backend=backend) == START
+    assert clock.time() == START
 
 
 def test_a_mock_clock_that_serves_two_runs_is_counted_once() -> None:
@@ -306,25 +324,26 @@ def test_a_mock_clock_that_serves_two_runs_is_counted_once() -> None:
     assert [anyio.run(main, backend="trio", backend_options=options) for _ in range(2)] == [START + 3600, START + 7200]
 
 
-async def test_a_second_loop_in_another_thread_does_not_push_it() -> None:
+async def test_a_second_loop_in_another_thread_does_not_push_it(anyio_backend_name: str) -> None:
     """Reading it there and here by turns adds no loop's time twice."""
     clock = VirtualClock()
 
     async def elsewhere() -> float:
         began = clock.time()
-        await anyio.sleep(0.001)
+        await anyio.sleep(10)
         return clock.time() - began
 
     await anyio.sleep(100)
     assert clock.time() == START + 100
     seen = [clock.time()]
     for _ in range(3):
-        assert 0.0005 < await to_thread.run_sync(anyio.run, elsewhere) < 50
+        run = partial(anyio.run, elsewhere, **virtual_time(anyio_backend_name))
+        assert await to_thread.run_sync(run) == 10
         seen.append(clock.time())
     assert seen == sorted(seen)
     assert seen[-1] < START + 200
     await anyio.sleep(1000)
-    assert clock.time() == START + 1100
+    assert START + 1100 <= clock.time() < START + 1200
 
 
 # make_jwt

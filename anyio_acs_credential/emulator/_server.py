@@ -11,12 +11,13 @@ import anyio
 from anycorn import Config, serve
 from anycorn.config import Sockets
 
+from .._beside import beside
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator
 
     from anycorn.typing import Framework
-    from anyio.abc import TaskStatus
     from starlette.types import ASGIApp
 
 __all__ = ("bind", "serving")
@@ -77,33 +78,50 @@ async def serving(app: ASGIApp, listener: socket.socket, context: ssl.SSLContext
     Raises:
         RuntimeError: when the server itself failed. What the block raises comes out as it is.
     """
-    body_error: BaseException | None = None
-    left = anyio.Event()
-    scope = anyio.CancelScope()
+    server = _Server(app, listener, context)
+    async with beside(server, "acs-emulator"):
+        await server.started.wait()
+        yield
 
-    async def run(*, task_status: TaskStatus[list[str]]) -> None:
-        with scope:
-            # Without a trigger, anycorn would install signal handlers.
-            config = _Config(listener, context)
-            await serve(cast("Framework", app), config, shutdown_trigger=left.wait, task_status=task_status)
 
-    try:
-        async with anyio.create_task_group() as group:
-            await group.start(run, name="acs-emulator")
-            scope.shield = True  # not before it has started: a start that is cancelled would wait for ever
+class _Server:
+    """What serves beside the block.
+
+    Attributes:
+        crash: Why it ended, where it was not closed.
+        started: Set when it answers, or never will.
+    """
+
+    crash: BaseException | None = None
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, context: ssl.SSLContext) -> None:
+        self.started = anyio.Event()
+        self._app = cast("Framework", app)
+        self._config = _Config(listener, context)
+        self._left = anyio.Event()
+        self._status = _Started(self.started)
+
+    async def run(self) -> None:
+        # Shielded: requests are answered also while a cancelled block cleans up.
+        with anyio.CancelScope(shield=True):
             try:
-                yield
-            except BaseException as error:
-                if not group.cancel_scope.cancel_called:
-                    body_error = error
-                raise
+                # Without a trigger, anycorn would install signal handlers.
+                await serve(self._app, self._config, shutdown_trigger=self._left.wait, task_status=self._status)
+            except Exception as error:
+                self.crash = RuntimeError("the emulator's server failed: please report it with this traceback")
+                raise self.crash from error
             finally:
-                left.set()
-    except BaseExceptionGroup as failures:
-        if body_error is None:
-            raise RuntimeError("the emulator's server failed: please report it with this traceback") from failures
-    if body_error is not None:
-        try:
-            raise body_error
-        finally:
-            del body_error  # its traceback refers to this frame
+                self.started.set()
+
+    def close(self) -> None:
+        self._left.set()
+
+
+class _Started:
+    """What anycorn tells when it has begun to serve."""
+
+    def __init__(self, event: anyio.Event) -> None:
+        self._event = event
+
+    def started(self, _value: object = None) -> None:
+        self._event.set()

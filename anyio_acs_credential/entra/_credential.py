@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from anyio import AsyncContextManagerMixin
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from .._beside import Beside, check_entering, leaving
 from .._errors import SignInRequiredError, TokenSourceError, explained
 from .._flights import Flights
 from ._grant import Grant, take
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from types import TracebackType
 
     from .._token import AccessToken
     from ._msal_thread import MsalThread
@@ -24,7 +24,7 @@ __all__ = ("EntraCredential", "check_scopes")
 _RESERVED = {"openid", "profile", "offline_access"}
 
 
-class EntraCredential(AsyncContextManagerMixin):
+class EntraCredential:
     """Entra tokens of one account, through one MSAL application of its own.
 
     `async with credential:` is a choice: the block keeps one HTTP client open, where otherwise each call has its own.
@@ -47,13 +47,23 @@ class EntraCredential(AsyncContextManagerMixin):
         self.sign_ins: int = 0
         self._grants: dict[tuple[str, ...], Grant] = {}
         self._flights = Flights[Grant]()
+        self._block: Beside | None = None
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+    async def __aenter__(self) -> Self:
+        check_entering(self._block, "the credential")
+        block = Beside()
+        await block.__aenter__()
+        self._block = block
         self._msal.keep()
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self.close)  # which is shielded, for a second
-            yield self
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        block = leaving(self._block)
+        self._block = None
+        if block is not None:
+            await self.close()  # noqa: ASYNC102 - which is shielded, for a second
 
     async def get_token(
         self,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
-
-from anyio import AsyncContextManagerMixin
 
 from .._answer import error_from, read_object
 from .._attempt import Call
+from .._beside import Beside, check_entering, leaving
 from .._endpoint import check_endpoint
 from .._errors import CredentialUsageError, explained
 from .._home import Home
@@ -21,8 +19,10 @@ from ._keys import AccessKeyCredential
 from ._wire import check_id, check_scopes, expiry, path_of, query_of, read_token, read_user, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from datetime import timedelta
+    from types import TracebackType
 
     from .._answer import Answer
     from .._attempt import HttpClient
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ("CommunicationIdentityClient",)
 
 
-class CommunicationIdentityClient(AsyncContextManagerMixin):
+class CommunicationIdentityClient:
     """Makes and deletes users of a Communication Services resource, and issues and revokes their access tokens.
 
     Use it in an `async with` block, and in as many tasks at once as you like: they share its connections. Every method
@@ -74,6 +74,8 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
         self._make_client = client_factory(http_client)
         self._query = query_of(api_version)
         self._open: HttpClient | None = None
+        self._client: AbstractAsyncContextManager[HttpClient]
+        self._block: Beside | None = None
         self._home: Home | None = None
 
     @classmethod
@@ -95,19 +97,26 @@ class CommunicationIdentityClient(AsyncContextManagerMixin):
         key = AccessKeyCredential(said.access_key)
         return cls(said.endpoint, key, http_client=http_client, api_version=api_version)
 
-    @asynccontextmanager
-    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
-        async with self._make_client() as client:
-            self._open = client
-            self._home = Home(
-                "identity client",
-                "the identity client was entered in another event loop: enter it, and the credential whose token "
-                "source it is, in the same one",
-            )
-            try:
-                yield self
-            finally:
-                self._open = None
+    async def __aenter__(self) -> Self:
+        check_entering(self._block, "the identity client")
+        block, client = Beside(), self._make_client()
+        await block.__aenter__()
+        self._open = await client.__aenter__()
+        self._home = Home(
+            "identity client",
+            "the identity client was entered in another event loop: enter it, and the credential whose token "
+            "source it is, in the same one",
+        )
+        self._block, self._client = block, client
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        block = leaving(self._block)
+        self._block = self._open = None
+        if block is not None:
+            await self._client.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - it closes sockets alone
 
     async def create_user(self) -> CommunicationUserIdentifier:
         """Make a user.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -25,8 +24,10 @@ class VirtualClock:
     expiry. `jump` moves the wall clock by itself.
 
     It is made in an event loop or before one, and goes on through several runs. Outside a loop, and in a worker thread,
-    it gives the time that was read last. A run that began after it was made counts from its beginning in virtual time;
-    in real time, from the first reading there.
+    it gives the time that was read last. A run that began after it was made counts from its beginning.
+
+    In a loop whose time is real it raises `RuntimeError`, since a test would really sleep there: when it is made, and
+    whenever it is read.
 
     Args:
         start: Unix time when it is made, in seconds; 2026-01-01T00:00:00Z by default.
@@ -39,8 +40,8 @@ class VirtualClock:
         self._shifts: WeakKeyDictionary[object, float] = WeakKeyDictionary()
         self._shift = 0.0
         self._token: EventLoopToken | None = None
-        with suppress(RuntimeError):  # made before a loop runs
-            self._shifts[_timeline(current_token())] = -anyio.current_time()
+        if (token := _running()) is not None:
+            self._shifts[_virtual(token)] = -anyio.current_time()
 
     def time(self) -> float:
         """Unix time in seconds: the start, what has elapsed since, and all jumps."""
@@ -59,18 +60,33 @@ class VirtualClock:
         self._wall += seconds
 
     def _elapse(self) -> float:
-        try:
-            token, now = current_token(), anyio.current_time()
-        except RuntimeError:  # no loop runs in this thread
+        if (token := _running()) is None:
             return self._elapsed
         if token != self._token:
-            self._token, self._shift = token, self._shift_of(_timeline(token), now)
-        self._elapsed = max(self._elapsed, now + self._shift)
+            self._token, self._shift = token, self._shifts.setdefault(_virtual(token), self._elapsed)
+        self._elapsed = max(self._elapsed, anyio.current_time() + self._shift)
         return self._elapsed
 
-    def _shift_of(self, loop: object, now: float) -> float:
-        began = 0.0 if _is_virtual(loop) else now
-        return self._shifts.setdefault(loop, self._elapsed - began)
+
+def _running() -> EventLoopToken | None:
+    """The event loop that runs in this thread."""
+    try:
+        return current_token()
+    except RuntimeError:
+        return None
+
+
+def _virtual(token: EventLoopToken) -> object:
+    """What keeps the time of the running event loop, which began at zero."""
+    timeline = _timeline(token)
+    if _is_virtual(timeline):
+        return timeline
+    raise RuntimeError(
+        "a VirtualClock is in an event loop whose time is real, where a test would really sleep: "
+        'run it with anyio.run(main, **virtual_time("asyncio")), or as a test of anyio\'s pytest plugin with an '
+        "anyio_backend fixture from virtual_time_backends(); pytest-asyncio takes such tests too in its auto mode, "
+        "so leave it in its strict mode there"
+    )
 
 
 def _timeline(token: EventLoopToken) -> object:
@@ -83,7 +99,7 @@ def _timeline(token: EventLoopToken) -> object:
 
 
 def _is_virtual(timeline: object) -> bool:
-    """Whether it is virtual time, which began at zero."""
+    """Whether it is virtual time."""
     if isinstance(timeline, asyncio.AbstractEventLoop):
         return isinstance(timeline, VirtualTimeLoop)
     from trio.testing import MockClock

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
-__all__ = ("Beside", "Service", "beside", "check_entering", "leaving", "refused", "what_went_wrong")
+__all__ = ("Beside", "Service", "beside", "check_entering", "leaving", "refused", "struck", "what_went_wrong")
 
 
 class Service(Protocol):
@@ -176,7 +176,7 @@ def refused() -> CredentialUsageError:
 def what_went_wrong(raised: BaseException | None, crash: BaseException | None, group: BaseException) -> BaseException:
     """What the body raised; but what ended the task, where that is why the body was cancelled, or ends the program."""
     if raised is None or isinstance(raised, (get_cancelled_exc_class(), CredentialClosedError)):
-        return crash or _struck(group) or raised or group
+        return crash or struck(group) or raised or group
     if crash is None:
         return raised
     if not isinstance(crash, Exception):
@@ -185,8 +185,8 @@ def what_went_wrong(raised: BaseException | None, crash: BaseException | None, g
     return raised
 
 
-def _struck(error: BaseException) -> BaseException | None:
+def struck(error: BaseException) -> BaseException | None:
     """Ctrl-C that struck where no code of ours saw it: as a group waited, or between lines of anyio's."""
     if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(_struck, error.exceptions)), None)
+        return next(filter(None, map(struck, error.exceptions)), None)
     return error if isinstance(error, KeyboardInterrupt) else None

@@ -86,9 +86,10 @@ class CredentialStatistics:
     """A consistent snapshot of a credential.
 
     Attributes:
-        state: Whether the held token is FRESH, STALE or EXPIRED (EXPIRED also where there is none, or the
-            credential is closed).
-        expires_on: When the held token ends, in Unix seconds; None without one, or when it is closed.
+        state: Whether the held token is FRESH, STALE or EXPIRED (EXPIRED also where there is none to hand
+            out: a closed credential has none).
+        expires_on: When the held token ends, in Unix seconds; None without one. A closed credential keeps
+            it for when it is entered again.
         next_refresh_at: When the source will be asked next in the background, in Unix seconds; None where it will not.
         refreshes: Rounds that brought a valid token since the credential was made.
         failures: Rounds that failed since the credential was made.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from ._beside import struck
 from ._callables import misfit
 from ._errors import TokenSourceError, cut_repeats, explained
 from ._round import wake
@@ -83,8 +84,8 @@ async def ask(refresher: TokenSource, timeout: float, ours: CancelScope, asked: 
                 group.start_soon(answer, refresher, asked, answers, ended, scopes, name="token source")
                 await ended.wait()
     except BaseExceptionGroup as left_behind:
-        if ends_program(left_behind):
-            raise  # pragma: no cover - Ctrl-C that strikes between two lines of anyio's
+        if (interrupt := struck(left_behind)) is not None:
+            raise interrupt from None  # pragma: no cover - Ctrl-C that strikes between two lines of anyio's
         if _native_cancellations() > cancellations:
             raise get_cancelled_exc_class() from None
         await checkpoint_if_cancelled()

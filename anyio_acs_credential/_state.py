@@ -264,10 +264,9 @@ class RefreshState:
         """A snapshot, with what only the credential knows: whether it is closed, its task runs, and how many wait."""
         from ._events import CredentialStatistics
 
-        held = None if closed else self.held  # what it is given back when it is entered again is nothing to hand out
         return CredentialStatistics(
-            state=TokenState.EXPIRED if held is None else self.token_state(),
-            expires_on=None if held is None else held.token.expires_on,
+            state=TokenState.EXPIRED if closed else self.token_state(),
+            expires_on=self.held.token.expires_on if self.held is not None else None,
             next_refresh_at=self.at(self.until_scheduled()) if refreshing else None,
             refreshes=self.refreshes,
             failures=self.failures,

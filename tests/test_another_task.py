@@ -71,7 +71,7 @@ async def test_on_asyncio_it_may_be_entered_and_left_in_other_tasks(make: Any, s
     for _ in range(2):
         await in_another_task(block.__aenter__)
         await anyio.wait_all_tasks_blocked()
-        assert len(tasks()) == len(before) + 1
+        assert tasks() > before
         await in_another_task(leave, block)
         assert tasks() == before
         with pytest.raises(CredentialClosedError):

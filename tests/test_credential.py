@@ -1034,7 +1034,7 @@ async def test_what_it_shows() -> None:
         assert credential.statistics().state is TokenState.FRESH
     assert repr(credential) == "<CommunicationTokenCredential closed>"
     closed = credential.statistics()
-    assert (closed.state, closed.expires_on, closed.next_refresh_at) == (TokenState.EXPIRED, None, None)
+    assert (closed.state, closed.expires_on, closed.next_refresh_at) == (TokenState.EXPIRED, held.expires_on, None)
     async with credential:
         assert credential.statistics().expires_on == held.expires_on
     static = CommunicationTokenCredential(AccessToken("ended", 5))

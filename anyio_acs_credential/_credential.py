@@ -9,36 +9,29 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from . import _waiting
-from ._beside import check_entering, leaving
-from ._block import block_of
-from ._errors import CredentialError, CredentialUsageError, TokenUnavailableError, explained
-from ._home import Nowhere
+from ._errors import CredentialUsageError, TokenUnavailableError, explained
+from ._lifecycle import Lifecycle
 from ._options import DEFAULT_POLICY, check_options, entra_source, initial_token
 from ._redaction import Secret
-from ._refresh import RefreshTask
 from ._scopes import DEFAULT_SCOPE
 from ._state import RefreshState
 from ._token import AccessToken, AccessTokenInfo, identity_of
 from ._updates import TokenUpdates
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
-    from contextlib import AbstractAsyncContextManager
-    from types import TracebackType
+    from collections.abc import Callable, Iterable, Mapping
 
     from ._attempt import HttpClient
     from ._clock import Clock
     from ._entra_token import SupportsGetToken
     from ._events import CredentialEvent, CredentialStatistics
-    from ._home import Home
     from ._schedule import RefreshPolicy
-    from ._source import TokenRefresher, TokenSource
-    from ._state import Held
+    from ._source import TokenRefresher
 
 __all__ = ("CommunicationTokenCredential",)
 
 
-class CommunicationTokenCredential:
+class CommunicationTokenCredential(Lifecycle):
     """An access token for Azure Communication Services that never ends while somebody needs it.
 
     There are three ways in: a token that you already have; a callback that fetches tokens, with an initial token or
@@ -119,21 +112,15 @@ class CommunicationTokenCredential:
     ) -> None:
         others = {"token": token, "token_refresher": token_refresher}
         self._entra = entra_source(resource_endpoint, token_credential, scopes, http_client, clock, **others)
-        self._refresher: TokenSource | None = token_refresher if self._entra is None else self._entra
+        self._refresher = token_refresher if self._entra is None else self._entra
         check_options(self._refresher, proactive_refresh, policy, observer, clock)
         self._clock = clock
         self._observer = observer
-        self._state = RefreshState(clock, policy, proactive_refresh)
-        if token is not None:
-            self._state.hold(initial_token(token))
-        self._held: Held | None = self._state.held if self._refresher is None else None
-        self._home: Home | type[Nowhere] = Nowhere
         self._reads = 0
-        self._check_cancelled: Callable[[], Awaitable[None]]  # for fresh reads, which only an entered one has
-        self._task: RefreshTask | None = None
-        self._closed = False
-        self._block: AbstractAsyncContextManager[None] | None = None
-        self._block_of: Callable[[RefreshTask | None], AbstractAsyncContextManager[None]] = block_of
+        state = RefreshState(clock, policy, proactive_refresh)
+        if token is not None:
+            state.hold(initial_token(token))
+        super().__init__(state)
 
     async def get_token(
         self,
@@ -332,39 +319,8 @@ class CommunicationTokenCredential:
         """The raw id of the user whose token is held, as the exchange or its `skypeid` claim names it, or None."""
         return None if self._state.held is None else identity_of(self._state.held.token)
 
-    async def close(self) -> None:
-        """End refreshing, as leaving the block does; whoever waits gets `CredentialClosedError`. May be called again.
-
-        Raises:
-            CredentialUsageError: when called in another event loop than it was entered in.
-        """
-        if self._task is not None:
-            self._task.home.check()
-            self._task.close()
-        self._publish(None)
-        await checkpoint()
-
-    async def __aenter__(self) -> Self:
-        check_entering(self._block, "the credential")
-        self._held, self._closed = self._state.held, False
-        block = self._block_of(None if self._refresher is None else self._begin(self._refresher))
-        await block.__aenter__()  # which never yields: no second task comes between
-        self._block = block
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        block = leaving(self._block)
-        try:
-            # Its task is cancelled by then.
-            return await block.__aexit__(exc_type, exc, traceback) if block else None  # noqa: ASYNC102
-        finally:
-            self._publish(None)
-            self._block = self._task = None
-
     def __repr__(self) -> str:
-        if not hasattr(self, "_block_of"):  # in the traceback of its own making
+        if not hasattr(self, "_block"):  # in the traceback of its own making
             return f"<{type(self).__name__} not made>"
         statistics = self.statistics()
         if self._closed or (self._refresher is not None and self._task is None):
@@ -384,44 +340,6 @@ class CommunicationTokenCredential:
             explained("pickling", "a credential holds secrets and a task, and is not pickled: make one in each process")
         )
 
-    def _begin(self, refresher: TokenSource) -> RefreshTask:
-        from ._report import Reporter
-
-        self._state.begin()
-        self._task = RefreshTask(refresher, self._state, Reporter(self._observer, self._secrets), self._publish)
-        # checkpoint_if_cancelled() finds its backend anew at each call, as long as all else in a fresh read takes.
-        self._home = self._task.home
-        self._check_cancelled = self._home.loop.backend_class.checkpoint_if_cancelled
-        return self._task
-
     async def _yield(self) -> None:
         self._entered().home.check()
         await checkpoint()
-
-    def _publish(self, held: Held | None) -> None:
-        self._held = held
-        self._closed = held is None
-
-    def _secrets(self) -> list[str]:
-        entra = self._entra.secrets() if self._entra is not None else ()
-        return [*(token.token for token in self._state.known), *entra]
-
-    def _entered(self) -> RefreshTask:
-        if self._task is None or self._closed:
-            raise self._unavailable()
-        self._task.home.check_process()
-        return self._task
-
-    def _misuse(self) -> CredentialError | None:
-        """Why it has no token to give, whatever its source says; None where it is in use, or needs no block."""
-        if self._refresher is None and not self._closed:
-            return None
-        try:
-            self._entered()
-        except CredentialError as misuse:
-            return misuse
-        return None
-
-    def _unavailable(self) -> CredentialError:
-        entered = self._task is not None
-        return _waiting.unavailable_error(closed=self._closed, refreshes=self._refresher is not None, entered=entered)

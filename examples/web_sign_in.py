@@ -81,6 +81,5 @@ cookies = CookieBackendConfig(secret=os.urandom(32), secure=True, samesite="none
 app = Litestar([give_token, signed_in, sign_out], lifespan=[pool], middleware=[cookies.middleware])
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("port", type=int)
+    (parser := argparse.ArgumentParser()).add_argument("port", type=int)
     uvicorn.run(app, port=parser.parse_args().port)

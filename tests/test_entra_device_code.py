@@ -340,7 +340,7 @@ async def test_the_environment_does_not_decide_whom_to_trust(monkeypatch: pytest
         credential = DeviceCodeCredential("app", authority=f"{server.url}/tenant", verify=True)
         with pytest.raises(TokenExchangeError, match="no secure connection") as raised:
             await credential.sign_in(SCOPE)
-        assert raised.value.permanent
+        assert not raised.value.permanent  # it may be a portal's, to which a person has yet to log in
         assert server.requests == []
 
 

@@ -449,7 +449,8 @@ async def test_without_tls_nothing_is_sent(fault: str, authority: trustme.CA) ->
     ):
         error = await exchange_error(credential.get_token())
         await exchange_error(credential.get_token())
-    assert (error.permanent, server.requests, server.connections) == (True, [], 1)
+    # A certificate may be a portal's, to which a person has yet to log in: one attempt, and the usual back-off.
+    assert (error.permanent, server.requests, server.connections) == (context is None, [], 1)
 
 
 # Clients

@@ -94,7 +94,7 @@ async def test_an_authority_without_a_good_certificate_is_sent_nothing() -> None
         credential = DeviceCodeCredential("app", authority=f"{server.url}/tenant")
         with pytest.raises(TokenExchangeError, match="no secure connection") as raised:
             await credential.sign_in(SCOPE)
-        assert raised.value.permanent
+        assert not raised.value.permanent  # it may be a portal's, to which a person has yet to log in
         assert server.requests == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anyio import current_effective_deadline, current_time, move_on_after
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ("EntraSource",)
 
+_LIMITS = Limits()
 _LAST_MOMENTS = 60  # seconds in which an Entra token may end on its way, or by another clock
 
 
@@ -125,9 +127,9 @@ class EntraSource:
             request.headers["Authorization"] = f"Bearer {entra.token}"
 
         # It gives up before the round does: its error says more than that the round took too long.
-        timeout = round(max(0.0, min(Limits().timeout, 0.9 * _until_deadline())), 3)
+        timeout = round(max(0.0, min(_LIMITS.timeout, 0.9 * _until_deadline())), 3)
         with self.watch(self._call.url) as answered:
-            answer = await send(client, self._call, authorize, Limits(timeout=timeout))
+            answer = await send(client, self._call, authorize, replace(_LIMITS, timeout=timeout))
             answered(answer.status)
         return answer
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSStream
 
@@ -185,6 +186,17 @@ def announcing(event: anyio.Event, behaviour: Behaviour) -> Behaviour:
 
     async def behave(server: Server, stream: ByteStream) -> None:
         event.set()
+        await behaviour(server, stream)
+
+    return behave
+
+
+def hesitating(behaviour: Behaviour) -> Behaviour:
+    """The same, after some turns of the event loop, in which its client can be cancelled on any loop."""
+
+    async def behave(server: Server, stream: ByteStream) -> None:
+        for _ in range(9):
+            await anyio.lowlevel.checkpoint()
         await behaviour(server, stream)
 
     return behave

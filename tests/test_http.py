@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import random
 import ssl
 import traceback
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,9 +16,22 @@ import httpx
 import httpx2
 import pytest
 import trustme
+from cancelling import cancel_everywhere
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import answer, answer_and_hang_up, drip, flood, head, reset, send_bytes, serve, silence, unused_port
+from servers import (
+    answer,
+    answer_and_hang_up,
+    drip,
+    flood,
+    head,
+    hesitating,
+    reset,
+    send_bytes,
+    serve,
+    silence,
+    unused_port,
+)
 
 from anyio_acs_credential import _http
 from anyio_acs_credential._answer import Answer, error_from, read_object
@@ -37,7 +50,7 @@ if TYPE_CHECKING:
 
 SECRET = "c2VjcmV0LXZhbHVlLW9mLXRoZS1oZWFkZXI"
 JWT = "eyJhbGciOiJub25lIn0.eyJleHAiOjEsInNlY3JldCI6MX0.c2lnbmF0dXJlLW9mLXRva2Vu"
-FAST = Limits(timeout=5, backoff=0.01)
+FAST = Limits(timeout=30, backoff=0.01)
 SHORT = Limits(timeout=0.3, backoff=0.01)
 OK = answer(200, {"ok": True})
 OK_HEAD = head(200, ("Content-Length", "1000000000"))
@@ -61,7 +74,7 @@ def judge(result: Answer) -> dict[str, Any]:
 
 async def fail(url: str, limits: Limits = FAST, *, repeatable: bool = True, client: Any = None) -> TokenExchangeError:
     """The error that a call ends with, after checking that it shows no secret anywhere."""
-    with pytest.raises(TokenExchangeError) as caught, anyio.fail_after(limits.timeout + 1):
+    with pytest.raises(TokenExchangeError) as caught, anyio.fail_after(10 * limits.timeout):
         judge(await post(url, limits, repeatable=repeatable, client=client))
     shown = "".join(traceback.format_exception(caught.value)) + repr(vars(caught.value))
     assert SECRET not in shown
@@ -92,7 +105,7 @@ async def served(*script: Behaviour, **options: Any) -> AsyncGenerator[Server]:
     """A server that must be without connections again at the end."""
     async with serve(*script, **options) as server:
         yield server
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while server.open:  # noqa: ASYNC110 - the server learns of a closed connection when it reads
                 await anyio.sleep(0.001)
 
@@ -213,7 +226,7 @@ async def test_the_deadline_holds_for_the_whole_call(behaviour: Behaviour) -> No
         error = await fail(server.url, SHORT)
     assert not error.permanent
     assert "within 0.3 seconds" in str(error)
-    assert len(server.requests) == 1
+    assert len(server.requests) <= 1  # none, where the machine was busy
 
 
 @pytest.mark.promise("R28")
@@ -298,7 +311,7 @@ async def test_a_body_beyond_the_cap_is_not_read(start: bytes, filler: bytes, pa
 @pytest.mark.promise("R29")
 async def test_headers_beyond_the_cap_are_not_read() -> None:
     async with served(flood(b"HTTP/1.1 200 OK\r\nX: ", b"a" * 65536)) as server:
-        error = await fail(server.url, Limits(timeout=5, tries=1))
+        error = await fail(server.url, Limits(timeout=30, tries=1))
     assert not error.permanent
     assert server.sent < 10_000_000
 
@@ -421,10 +434,10 @@ async def test_no_wait_that_the_service_asks_for_removes_the_pause(value: str) -
 
 @pytest.mark.promise("R30")
 async def test_a_wait_beyond_the_deadline_is_told_at_once() -> None:
-    async with served(answer(429, None, ("Retry-After", "7")), OK) as server:
-        error = await fail(server.url, SHORT)
-    assert (error.retry_after, error.permanent, error.status) == (7.0, False, 429)
-    assert "try again in 7 seconds" in str(error)
+    async with served(answer(429, None, ("Retry-After", "40")), OK) as server:
+        error = await fail(server.url)
+    assert (error.retry_after, error.permanent, error.status) == (40.0, False, 429)
+    assert "try again in 40 seconds" in str(error)
     assert len(server.requests) == 1
 
 
@@ -756,20 +769,14 @@ def test_a_secret_never_passes(before: str, after: str, secret: str) -> None:
 @pytest.mark.filterwarnings(r"ignore:Async generator 'httpx2?._content:ResourceWarning")
 @pytest.mark.parametrize("package", [httpx, httpx2])
 async def test_calls_cancelled_anywhere_leave_the_client_usable(package: Any) -> None:
-    """After many calls cancelled at random points, the next one succeeds and no connection is left over."""
-    chance = random.Random(38)  # noqa: S311 - the same points each time
+    """After a thousand of them, the next one succeeds and no connection is left over."""
     limits = package.Limits(max_connections=2)
-    async with served(OK) as server, package.AsyncClient(limits=limits, timeout=5) as client:
-        call = Call("POST", f"{server.url}/", b"{}")
-        cancelled = 0
-        for _ in range(1000):
-            with anyio.move_on_after(chance.uniform(0, 0.004)) as scope:
-                await send(client, call, authorize, FAST)
-            cancelled += scope.cancelled_caught
-        assert cancelled
-        result = await send(client, call, authorize, FAST)
-        assert result.status == 200
-        with anyio.fail_after(5):
+    async with served(hesitating(OK)) as server, package.AsyncClient(limits=limits, timeout=30) as client:
+        call = partial(send, client, Call("POST", f"{server.url}/", b"{}"), authorize, FAST)
+        struck = await cancel_everywhere(call, server)
+        assert min(struck["before the request"], struck["after the request"]) > 10, struck
+        assert (await call()).status == 200
+        with anyio.fail_after(30):
             while server.open > 2:  # noqa: ASYNC110 - the server learns of a closed connection when it reads
                 await anyio.sleep(0.001)
 
@@ -779,11 +786,14 @@ async def test_calls_cancelled_anywhere_leave_the_client_usable(package: Any) ->
 async def test_cancelling_closes_the_connection(behaviour: Behaviour) -> None:
     """The connection of a cancelled call is gone while the client is still open."""
     async with served(behaviour) as server, client_factory(None)() as client:
-        with anyio.move_on_after(0.1) as scope:
-            await send(client, Call("GET", f"{server.url}/"), authorize, FAST)
-        assert scope.cancelled_caught
+        async with anyio.create_task_group() as group:
+            group.start_soon(send, client, Call("GET", f"{server.url}/"), authorize, Limits())
+            while not server.requests:  # noqa: ASYNC110 - the server tells
+                await anyio.sleep(0.001)
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
         assert server.connections == 1
-        with anyio.fail_after(5):
+        with anyio.fail_after(30):
             while server.open:  # noqa: ASYNC110 - the server learns of a closed connection when it reads
                 await anyio.sleep(0.001)
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,10 +19,22 @@ import httpx
 import pytest
 from anyio import from_thread, to_thread
 from anyio.streams.text import TextReceiveStream
-from entra_users import skip_pauses
+from entra_users import Clock, skip_pauses
 from servers import Server, answer, serve
 from test_access_key import KEY
-from test_examples import BOTH, CODE, EXAMPLES, HIDDEN, THREAD, Person, issued, load, running, set_environment
+from test_examples import (
+    BOTH,
+    CODE,
+    EXAMPLES,
+    HIDDEN,
+    THREAD,
+    Person,
+    credentials_of,
+    issued,
+    load,
+    running,
+    set_environment,
+)
 
 from anyio_acs_credential import CommunicationTokenCredential, CredentialClosedError, CredentialUsageError
 from anyio_acs_credential._errors import unexplained
@@ -86,7 +99,7 @@ async def started(name: str, *, hang: bool = False, **changes: str) -> AsyncGene
                 program = Program(process, listening[0], emulator)
                 yield program
                 program.end()
-                with anyio.fail_after(10):
+                with anyio.fail_after(40):
                     async for more in output:
                         program.output += more
                     assert await process.wait() == 0, program.output
@@ -98,7 +111,7 @@ async def started(name: str, *, hang: bool = False, **changes: str) -> AsyncGene
 
 
 async def post(address: str, path: str, content: Any = None) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=f"http://{address}", timeout=20) as client:
+    async with httpx.AsyncClient(base_url=f"http://{address}", timeout=40) as client:
         return await client.post(path, json=content)
 
 
@@ -121,7 +134,7 @@ async def ask_trio(address: str, topic: bytes = b"Lunch") -> str:
     async with await anyio.connect_tcp(host, int(port)) as stream:
         await stream.send(topic)
         answer = b""
-        with anyio.fail_after(20):
+        with anyio.fail_after(40):
             try:
                 while True:
                     answer += await stream.receive()
@@ -222,7 +235,7 @@ async def test_web_apps_run_with_what_their_docstrings_export() -> None:
     async def run(name: str) -> None:
         async with (
             started(name, LISTENER_KEY="a key") as program,
-            httpx.AsyncClient(base_url=f"http://{program.address}", timeout=20) as client,
+            httpx.AsyncClient(base_url=f"http://{program.address}", timeout=40) as client,
         ):
             answered[name] = (await WEB_APPS[name](client)).status_code
 
@@ -272,6 +285,7 @@ async def test_flask_app_ends_when_it_has_answered() -> None:
         async with started("flask_app.py", ACS_CONNECTION_STRING=connection_string) as program:
             group.start_soon(ask, program.address)  # noqa: ASYNC111 - it ends with the program
             await begun.wait()
+            await post(program.address, "/nowhere")  # Ctrl-C closes the connection whose thread is just being started
             program.end()
             await no_longer_listening(program.address)
             ending.set()
@@ -301,28 +315,30 @@ async def test_threaded_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 async def test_teams_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """The person's Entra tokens are exchanged one after the other, and nobody is asked again."""
     skip_pauses(monkeypatch)
+    clock = Clock(monkeypatch)
     program = load("teams_user.py")
+    made = credentials_of(program, monkeypatch)
+    seen: list[str] = []
+    printed, lines = anyio.create_memory_object_stream[str](inf)
     async with (
-        running(token_lifetime=2, entra_token_lifetime=2) as (emulator, environment),
+        printed,
+        lines,
+        running(token_lifetime=3600) as (emulator, environment),
         anyio.create_task_group() as group,
     ):
         person = Person(emulator)
         monkeypatch.setattr("builtins.print", person.read)
         set_environment(monkeypatch, environment)
-        seen: set[str] = set()
-        three = anyio.Event()
-
-        def look(text: str, **_: object) -> None:
-            seen.add(text)
-            if len(seen) == 3:
-                three.set()
-
-        monkeypatch.setattr(program, "print", look, raising=False)
-        group.start_soon(program.main, 60)
-        await three.wait()
+        monkeypatch.setattr(program, "print", lambda text, **_: printed.send_nowait(text), raising=False)
+        group.start_soon(program.main, inf)
+        for _ in range(3):
+            seen.append(await lines.receive())
+            clock.ahead += 3 * 3600  # both its tokens end
+            await made[0].refresh()
         group.cancel_scope.cancel()
     user = emulator.add_user("alice")
     assert all(re.fullmatch(rf"8:orgid:{user} goes on with {HIDDEN}", line) for line in seen), seen
+    assert len(set(seen)) == 3
     assert person.codes == 1
     assert all(re.fullmatch(CODE, f"{line}\n") for line in person.lines)
 

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from math import inf
@@ -21,15 +21,20 @@ import msal_extensions
 import pytest
 from anyio.streams.text import TextReceiveStream
 from cryptography.fernet import Fernet
-from entra_users import skip_pauses
+from entra_users import Clock, skip_pauses
 from scripted_browser import follow_sign_in
 from servers import Server, answer, serve
 
-from anyio_acs_credential import CommunicationIdentityClient, TokenRefreshError, TokenSourceError
+from anyio_acs_credential import (
+    CommunicationIdentityClient,
+    CommunicationTokenCredential,
+    TokenRefreshError,
+    TokenSourceError,
+)
 from anyio_acs_credential.emulator import Emulator, open_emulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from types import ModuleType
 
     from anyio.abc import ByteStream
@@ -253,22 +258,40 @@ async def test_long_session_of_a_source_that_fails(monkeypatch: pytest.MonkeyPat
     assert re.fullmatch(r"failed \(TokenExchangeError\): again at \d\d:\d\d:\d\d", lines[-1])
 
 
+def credentials_of(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[CommunicationTokenCredential]:
+    """What the program will open: a test renews its token when it likes, and waits for no end of one."""
+    made: list[CommunicationTokenCredential] = []
+
+    def make(*arguments: Any, **options: Any) -> CommunicationTokenCredential:
+        made.append(CommunicationTokenCredential(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(program, "CommunicationTokenCredential", make)
+    return made
+
+
 async def _run_long_session_until(
     beginning: str, count: int, monkeypatch: pytest.MonkeyPatch, status: int | None = None
 ) -> list[str]:
-    """Run it with tokens that live 2 seconds until it has printed so many lines of that beginning; return all."""
+    """Renew its token until it has printed so many lines of that beginning; return all."""
     program = load("long_session.py")
+    made = credentials_of(program, monkeypatch)
     printed, lines = anyio.create_memory_object_stream[str](inf)
     monkeypatch.setattr(program, "print", lambda text, **_: printed.send_nowait(text), raising=False)
     seen: list[str] = []
     with printed, lines:
-        async with running(token_lifetime=2) as (emulator, environment), anyio.create_task_group() as group:
+        async with running() as (emulator, environment), anyio.create_task_group() as group:
             set_environment(monkeypatch, environment)
             if status is not None:
                 emulator.fail("issueAccessToken", status=status)
             group.start_soon(program.main, inf)
-            while sum(line.startswith(beginning) for line in seen) < count:
+            while True:
                 seen.append(await lines.receive())
+                if sum(line.startswith(beginning) for line in seen) == count:
+                    break
+                if seen[-1].startswith("the call goes on"):
+                    with suppress(TokenRefreshError):
+                        await made[0].refresh()
             group.cancel_scope.cancel()
     assert seen[0].startswith("the call goes on with AccessToken(<hidden>")
     return seen
@@ -287,49 +310,59 @@ async def test_shared_by_tasks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 @BOTH
 async def test_teams_phone_bot(monkeypatch: pytest.MonkeyPatch) -> None:
     """Through several lives of both its tokens, and a sign-in that ends and is made again."""
-    async with bot(monkeypatch) as (emulator, person, lines):
-        renewed = [await lines.receive() for _ in range(2)]
+    async with bot(monkeypatch) as (emulator, person, lines, renew):
+        shown = [await lines.receive()]
+        for _ in range(2):
+            await renew()
+            shown.append(await lines.receive())
         assert person.codes == 1
         emulator.revoke_refresh_tokens("alice")
-        while person.codes == 1:
-            renewed.append(await lines.receive())
-        renewed.append(await lines.receive())
+        with pytest.raises(TokenRefreshError):
+            await renew()
+        shown.append(await lines.receive())
     assert person.codes == 2
-    assert len(set(renewed)) >= 3
-    assert all(re.fullmatch(rf"8:acs:\S+ goes on with {HIDDEN}", line) for line in renewed)
+    assert len(set(shown)) == 4
+    assert all(re.fullmatch(rf"8:acs:\S+ goes on with {HIDDEN}", line) for line in shown)
 
 
 @BOTH
 async def test_teams_phone_bot_whose_person_declines(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so, and lives on."""
-    async with bot(monkeypatch, declining=True) as (emulator, person, lines):
-        await lines.receive()
+    async with bot(monkeypatch, declining=True) as (emulator, person, lines, renew):
+        assert " goes on with " in await lines.receive()
         emulator.revoke_refresh_tokens("alice")
-        while " goes on with " in (line := await lines.receive()):
-            pass
-        assert line.startswith("not signed in yet: ")
+        with pytest.raises(TokenRefreshError):
+            await renew()
+        assert (await lines.receive()).startswith("not signed in yet: ")
     assert person.codes == 2
 
 
 @asynccontextmanager
 async def bot(
     monkeypatch: pytest.MonkeyPatch, *, declining: bool = False
-) -> AsyncGenerator[tuple[Emulator, Person, MemoryObjectReceiveStream[str]]]:
-    """The bot at work with tokens that live 2 seconds, the person at its terminal, and what it prints itself."""
+) -> AsyncGenerator[tuple[Emulator, Person, MemoryObjectReceiveStream[str], Callable[[], Awaitable[object]]]]:
+    """The bot at work, the person at its terminal, what it prints itself, and what renews after its tokens ended."""
     skip_pauses(monkeypatch)
+    clock = Clock(monkeypatch)
     program = load("teams_phone_bot.py")
+    made = credentials_of(program, monkeypatch)
+
+    async def renew() -> None:
+        clock.ahead += 3 * 3600
+        await made[0].refresh()
+
     printed, lines = anyio.create_memory_object_stream[str](inf)
     monkeypatch.setattr(program, "print", lambda text, **_: printed.send_nowait(text), raising=False)
     with printed, lines:
         async with (
-            running(token_lifetime=2, entra_token_lifetime=2) as (emulator, environment),
+            running(token_lifetime=3600) as (emulator, environment),
             anyio.create_task_group() as group,
         ):
             person = Person(emulator, declining=declining)
             monkeypatch.setattr("builtins.print", person.read)
             set_environment(monkeypatch, environment)
             group.start_soon(program.main, inf)
-            yield emulator, person, lines
+            yield emulator, person, lines, renew
             group.cancel_scope.cancel()
 
 

@@ -1,17 +1,67 @@
-"""Calls that are cancelled at each of their moments, counted in turns of the event loop and not in seconds."""
+"""Programs and calls that are cancelled at each of their moments, counted in turns of the loop and not in seconds."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from servers import Server
+
+
+def tasks() -> set[int]:
+    return {task.id for task in anyio.get_running_tasks()}
+
+
+@dataclass
+class Program:
+    """What is cancelled somewhere, while others that it starts are not.
+
+    Attributes:
+        scope: What cancels it.
+        finished: Whether it ended before that.
+    """
+
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    finished: bool = False
+
+    async def program(self, others: anyio.abc.TaskGroup) -> None:
+        raise NotImplementedError
+
+    async def cancelled_after(self, checkpoints: int) -> None:
+        before = tasks()
+        with anyio.fail_after(40):
+            async with anyio.create_task_group() as others:
+                others.start_soon(self._cancel, checkpoints)
+                with self.scope:
+                    await self.program(others)
+        self.finished = self.finished or not self.scope.cancelled_caught
+        assert tasks() == before
+
+    async def _cancel(self, checkpoints: int) -> None:
+        for _ in range(checkpoints):
+            await checkpoint()
+        self.scope.cancel()
+
+
+Each = TypeVar("Each", bound=Program)
+
+
+async def cancelled_at_every_checkpoint(make: Callable[[], Each]) -> AsyncIterator[Each]:
+    """Programs that were cancelled after 0, 1, 2, … checkpoints; the last one finished."""
+    for checkpoints in count():
+        run = make()
+        await run.cancelled_after(checkpoints)
+        yield run
+        if run.finished:
+            return
 
 
 async def cancel_everywhere(call: Callable[[], Awaitable[object]], server: Server, times: int = 1000) -> Counter[str]:

@@ -26,6 +26,7 @@ import pytest
 import requests
 from anyio import from_thread, to_thread
 from anyio.lowlevel import checkpoint
+from emulated import Clock, client_of
 
 from anyio_acs_credential import AccessKeyAuth
 from anyio_acs_credential.emulator import Emulator, Fault, RequestRecord, open_emulator
@@ -38,24 +39,12 @@ VERSION = "api-version=2023-10-01"
 CHAT = "/chat/threads?api-version=2024-03-07"
 
 
-class Clock:
-    """A clock that stands still, and tells when it was asked."""
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-        self.asked = anyio.Event()
-
-    def time(self) -> float:
-        self.asked.set()
-        return self.now
-
-
 @asynccontextmanager
 async def running(**settings: Any) -> AsyncGenerator[tuple[Emulator, httpx.AsyncClient]]:
     """An emulator, and a client that signs with its access key."""
     async with open_emulator(**settings) as emulator:
         auth = AccessKeyAuth(emulator.access_key, clock=settings.get("clock", time))
-        async with httpx.AsyncClient(base_url=emulator.endpoint, verify=emulator.ssl_context, auth=auth) as client:
+        async with client_of(emulator, auth=auth) as client:
             yield emulator, client
 
 
@@ -562,12 +551,12 @@ async def test_leaving_does_not_wait_for_a_client_that_does_not_say_goodbye(monk
     monkeypatch.setattr("anyio_acs_credential.emulator._server._Config.keep_alive_timeout", 0.01)
 
     def connect(emulator: Emulator) -> ssl.SSLSocket:
-        connection = socket.create_connection(("127.0.0.1", httpx.URL(emulator.endpoint).port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", httpx.URL(emulator.endpoint).port), timeout=40)
         encrypted = emulator.ssl_context.wrap_socket(connection, server_hostname="127.0.0.1")
         assert encrypted.recv(1) == b""
         return encrypted
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         async with open_emulator() as emulator:
             encrypted = await to_thread.run_sync(connect, emulator)
     encrypted.close()
@@ -649,17 +638,17 @@ async def test_a_wrong_setting_is_refused() -> None:
 
 
 def _speak_plain_http(emulator: Emulator) -> None:
-    with socket.create_connection(("127.0.0.1", httpx.URL(emulator.endpoint).port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", httpx.URL(emulator.endpoint).port), timeout=40) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert connection.recv(1000) == b""
 
 
 def _knock(emulator: Emulator) -> None:
-    socket.create_connection(("127.0.0.1", httpx.URL(emulator.endpoint).port), timeout=10).close()
+    socket.create_connection(("127.0.0.1", httpx.URL(emulator.endpoint).port), timeout=40).close()
 
 
 def _knock_and_reset(emulator: Emulator) -> None:
-    connection = socket.create_connection(("127.0.0.1", httpx.URL(emulator.endpoint).port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", httpx.URL(emulator.endpoint).port), timeout=40)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -670,7 +659,7 @@ def _distrust(emulator: Emulator) -> None:
 
 
 def _break_encryption(emulator: Emulator) -> None:
-    connection = socket.create_connection(("127.0.0.1", httpx.URL(emulator.endpoint).port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", httpx.URL(emulator.endpoint).port), timeout=40)
     with emulator.ssl_context.wrap_socket(connection, server_hostname="127.0.0.1") as encrypted:
         with socket.socket(fileno=os.dup(encrypted.fileno())) as raw:
             raw.sendall(b"this is no TLS record")
@@ -729,7 +718,7 @@ async def test_clients_that_leave_at_once_disturb_nobody() -> None:
                 session.trust_env = False
                 for _ in range(50):
                     url = f"{emulator.endpoint}/chat/threads"
-                    session.get(url, headers={"Connection": "close"}, verify=emulator.ca_file, timeout=10)
+                    session.get(url, headers={"Connection": "close"}, verify=emulator.ca_file, timeout=40)
 
         async with anyio.create_task_group() as group:
             for _ in range(2):

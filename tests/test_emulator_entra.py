@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import anyio
-import httpx
 import jwt
 import msal
 import pytest
 import requests
 import trustme
 from anyio import to_thread
+from emulated import Clock, client_of
 
 from anyio_acs_credential.emulator import Emulator, Fault, open_emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import httpx
 
 CLIENTS = "https://communication.azure.com/clients/.default"
 TEAMS = "https://auth.msft.communication.azure.com/TeamsExtension.ManageCalls"
@@ -33,20 +35,6 @@ DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 VERIFIER = "v" * 43
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def time(self) -> float:
-        return self.now
-
-
-def client_of(emulator: Emulator) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=emulator.endpoint, verify=emulator.ssl_context)
 
 
 async def with_msal(emulator: Emulator, use: Callable[..., Any], **options: Any) -> Any:
@@ -848,8 +836,11 @@ async def test_clients_that_leave_at_once_disturb_nobody() -> None:
                 session.trust_env = False
                 url = f"{emulator.authority}/v2.0/.well-known/openid-configuration"
                 for _ in range(50):
-                    session.get(url, headers={"Connection": "close"}, verify=emulator.ca_file, timeout=10)
+                    session.get(
+                        url, headers={"Connection": "close"}, verify=emulator.ca_file, timeout=40
+                    ).raise_for_status()
 
         async with anyio.create_task_group() as group:
             for _ in range(2):
                 group.start_soon(to_thread.run_sync, visit)
+        assert [request.status for request in emulator.requests] == [200] * 100

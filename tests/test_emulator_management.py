@@ -11,16 +11,18 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import jwt
 import pytest
 from anyio import to_thread
+from emulated import Clock, client_of
 
 from anyio_acs_credential import AccessKeyAuth
 from anyio_acs_credential.emulator import open_emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import httpx
 
     from anyio_acs_credential.emulator import Emulator
 
@@ -31,20 +33,6 @@ BOTH = (f"{TEAMS_API}/Teams.ManageCalls", f"{TEAMS_API}/Teams.ManageChats")
 EXCHANGE = "/teamsUser/:exchangeAccessToken?api-version=2023-10-01"
 IDENTITIES = "/identities?api-version=2023-10-01"
 CLAIMS = '{"access_token":{"nbf":{"essential":true}}}'
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def time(self) -> float:
-        return self.now
-
-
-def client_of(emulator: Emulator, **options: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=emulator.endpoint, verify=emulator.ssl_context, **options)
 
 
 def signing(emulator: Emulator, clock: Clock | None = None) -> httpx.AsyncClient:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from test_cancellation import BODY_ERRORS, DEADLY, asyncio_only, hanging, leaked, quick, tasks
+from cancelling import Program, cancelled_at_every_checkpoint, tasks
+from test_cancellation import BODY_ERRORS, DEADLY, asyncio_only, hanging, leaked, quick
 
 from anyio_acs_credential import (
     AccessToken,
@@ -132,7 +133,7 @@ class User:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what a cancellation leads to, which asyncio delivers when all tasks look blocked."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(40):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await checkpoint()
 
@@ -286,11 +287,6 @@ class TestIdle:
             await touch(pool, "alice")
             await anyio.sleep(86_400)
             assert set(world.open) == {"alice"}
-
-    async def test_unused_pools_sleep(self) -> None:
-        """Where there is nothing to close, nothing happens."""
-        async with opened(World()):
-            await anyio.sleep(86_400)
 
 
 @pytest.mark.promise("R61")
@@ -457,7 +453,7 @@ class TestMaxSize:
                 for _ in range(checkpoints):
                     await checkpoint()
                 bob.scope.cancel()
-                with anyio.fail_after(5):
+                with anyio.fail_after(40):
                     await touch(pool, "dave")
             assert "carol" in world.made
 
@@ -687,7 +683,7 @@ class TestTheBlock:
         assert isinstance(user.error, CredentialClosedError)
 
     async def test_left_while_sources_hang(self) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(40):
             async with opened(World(source=hanging)) as pool, anyio.create_task_group() as group:
                 await come(group, pool, "alice", "bob")
                 group.cancel_scope.cancel()
@@ -767,17 +763,15 @@ class TestTheBlock:
 
 
 @dataclass
-class Run:
+class Run(Program):
     """A program that uses a pool in every way, step after step, while others use it too."""
 
     world: World = field(default_factory=World)
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     others: int = 0
-    finished: bool = False
 
-    async def program(self, group: anyio.abc.TaskGroup) -> None:
+    async def program(self, others: anyio.abc.TaskGroup) -> None:
         async with CredentialPool(self.world.make, max_size=2) as pool:
-            group.start_soon(self.other, pool)
+            others.start_soon(self.other, pool)
             await touch(pool, "alice", "bob")
             async with pool.use("carol"):
                 await touch(pool, "dave")
@@ -791,32 +785,16 @@ class Run:
                 await touch(pool, key)
         self.others += 1
 
-    async def cancelled_after(self, checkpoints: int) -> None:
-        before = tasks()
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as group:
-                group.start_soon(self.cancel, checkpoints)
-                with self.scope:
-                    await self.program(group)
-        assert self.others in {0, 1}
-        assert (self.world.open, self.world.most <= 2, tasks()) == ({}, True, before)
-
-    async def cancel(self, checkpoints: int) -> None:
-        for _ in range(checkpoints):
-            await checkpoint()
-        self.scope.cancel()
-
 
 @pytest.mark.promise("R63", "R64")
 async def test_cancelled_at_every_checkpoint() -> None:
     """Wherever it strikes, cancellation ends the program, all is closed, and the others have an answer."""
-    for checkpoints in count():
-        run = Run()
-        await run.cancelled_after(checkpoints)
-        if run.finished:
-            break
-        assert run.scope.cancelled_caught
-    assert checkpoints > 15
+    cancelled = 0
+    async for run in cancelled_at_every_checkpoint(Run):
+        assert run.others in {0, 1}
+        assert (run.world.open, run.world.most <= 2) == ({}, True)
+        cancelled += not run.finished
+    assert cancelled > 15
 
 
 @pytest.mark.promise("R64")
@@ -835,7 +813,7 @@ async def test_cancelled_natively_at_every_step() -> None:
         for _ in range(ticks):
             await asyncio.sleep(0)
         cancelling = host.cancel()
-        await asyncio.wait([host], timeout=10)
+        await asyncio.wait([host], timeout=40)
         assert host.done()
         assert host.cancelled() == cancelling
         assert world.open == {}

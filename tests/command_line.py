@@ -51,7 +51,7 @@ def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Wait for its end: the exit status, and what it wrote."""
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=50)
     return process.returncode, out, err
 
 

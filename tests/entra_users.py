@@ -82,7 +82,7 @@ def redirect_of(sign_in_uri: str) -> tuple[str, str]:
 async def bring(sign_in_uri: str, params: dict[str, str], *, form: bool = True) -> httpx.Response:
     """Be the browser that brings the authority's answer."""
     uri, _ = redirect_of(sign_in_uri)
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         return await (client.post(uri, data=params) if form else client.get(uri, params=params))
 
 

@@ -32,7 +32,7 @@ def follow_sign_in(address: str, **answers: str) -> None:
         address: What a person would be shown.
         **answers: What the person enters into the page's form. Without any, the person is signed in already.
     """
-    with httpx.Client(timeout=10) as client:
+    with httpx.Client(timeout=30) as client:
         page = client.get(address)
         if answers:
             page = client.post(page.url, data={**Form(page.text).fields, **answers})

@@ -278,7 +278,7 @@ async def unfinished_401(_server: Server, stream: ByteStream) -> None:
 
 
 async def connections_fall_to(number: int, server: Server) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(40):
         while server.open > number:  # noqa: ASYNC110 - there is no event for it
             await anyio.lowlevel.checkpoint()
 

@@ -98,7 +98,7 @@ def test_in_another_process(backend: str) -> None:
         assert process.stdin
         process.stdin.close()
         assert process.stderr
-        assert (process.wait(10), process.stderr.read()) == (0, "")
+        assert (process.wait(50), process.stderr.read()) == (0, "")
     assert token.claims["exp"] - token.claims["iat"] == 7
     assert entra_token.claims["exp"] - entra_token.claims["iat"] == 99
     assert not Path(said["ca_file"]).exists()
@@ -155,10 +155,10 @@ def test_a_standard_input_that_is_no_pipe_ends_nothing() -> None:
     """A file that is at its end, as in the background of a script, says nothing of who started it."""
     with start("emulator", stdin=subprocess.DEVNULL) as process:
         endpoint = ready(process)["endpoint"].removeprefix("https://").split(":")
-        with socket.create_connection((endpoint[0], int(endpoint[1])), timeout=10):
+        with socket.create_connection((endpoint[0], int(endpoint[1])), timeout=50):
             assert process.poll() is None
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=50)
 
 
 @ON_POSIX

@@ -195,7 +195,7 @@ def test_in_a_pipe() -> None:
     """Without a new-line at the end as well, and without a terminal."""
     for status, data in {0: make_jwt(), 1: make_jwt(-5), 2: "\0"}.items():
         process = start("inspect", stdin=-1)
-        out, err = process.communicate(data, timeout=30)
+        out, err = process.communicate(data, timeout=50)
         assert (process.returncode, out == "", is_a_line(err)) == (status, status == 2, status == 2)
 
 

@@ -86,7 +86,7 @@ def test_streams_that_are_closed(arguments: str, closed: str, environment: dict[
     """The status is what it would be."""
     command = f'exec "$@" {closed}'
     words = ["sh", "-c", command, "sh", *COMMAND, *arguments.split()]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment, timeout=30, input="")  # noqa: S603 - our own
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment, timeout=50, input="")  # noqa: S603 - our own
     assert done.returncode == (0 if arguments in {"token", "--help"} else 2)
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") <= 1

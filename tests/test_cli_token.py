@@ -174,7 +174,7 @@ def test_in_a_shell(backend: str) -> None:
     status, out, err = finish(inspected)
     assert token.stdout
     token.stdout.close()
-    assert token.wait(10) == 0
+    assert token.wait(50) == 0
     assert (status, err) == (0, "")
     assert token.stderr
     assert json.loads(out)["identity"] in token.stderr.read()
@@ -186,7 +186,7 @@ def test_in_a_shell(backend: str) -> None:
 def test_ctrl_c_while_the_resource_is_silent() -> None:
     """It ends at once, without a word."""
     command = f"{SILENCE}\nsys.exit(main(['token']))"
-    done = subprocess.run([sys.executable, "-c", command], check=False, capture_output=True, text=True, timeout=20)  # noqa: S603 - our own interpreter
+    done = subprocess.run([sys.executable, "-c", command], check=False, capture_output=True, text=True, timeout=50)  # noqa: S603 - our own interpreter
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 

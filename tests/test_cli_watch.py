@@ -35,6 +35,7 @@ from anyio_acs_credential import (
     RefreshSucceeded,
     TokenExpired,
     TokenState,
+    _schedule,
 )
 from anyio_acs_credential._events import CredentialStatistics
 from anyio_acs_credential.testing import make_jwt
@@ -59,8 +60,7 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    """Tokens of two seconds, which are renewed after one."""
-    with emulator_in_a_thread(token_lifetime=2, device_code_interval=1) as emulator:
+    with emulator_in_a_thread(device_code_interval=1) as emulator:
         yield emulator
 
 
@@ -103,6 +103,8 @@ def end() -> None:
 def test_the_rounds_of_a_new_user(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One JSON object a line: the user, each round with how the credential stands, and the end; no token."""
     pytest.importorskip(backend)
+    # Due at once, but not in the same second: a short-lived token could end on its way on a busy machine.
+    monkeypatch.setattr(_schedule, "_window", lambda life, _policy: life)
 
     def act(line: str) -> None:
         if '"refresh_succeeded"' in line and '"refreshes": 2' in line:
@@ -114,8 +116,8 @@ def test_the_rounds_of_a_new_user(backend: str, monkeypatch: pytest.MonkeyPatch)
     made, *rounds, closed = map(json.loads, reader.getvalue().splitlines())
     assert made["event"] == "user_made"
     assert [event["event"] for event in rounds] == ["refresh_started", "refresh_succeeded"] * 2
-    assert [event["state"] for event in rounds] == ["expired", "fresh", *[rounds[2]["state"]], "fresh"]
-    assert rounds[1]["at"] < rounds[1]["next_refresh_at"] < rounds[1]["expires_on"]
+    assert [event["state"] for event in rounds] == ["expired", "fresh", "fresh", "fresh"]
+    assert rounds[1]["at"] <= rounds[1]["next_refresh_at"] < rounds[1]["expires_on"]
     assert rounds[3]["failures"] == 0
     assert closed["event"] == "credential_closed"
     assert "eyJ" not in reader.getvalue()
@@ -405,4 +407,4 @@ def test_a_reader_that_leaves() -> None:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(10) == 141
+        assert process.wait(50) == 141

@@ -385,7 +385,7 @@ async def test_a_cancelled_sign_in_frees_its_port_at_once(where: str) -> None:
             waiting = anyio.Event()
             async with anyio.create_task_group() as group:
                 group.start_soon(credential.sign_in, SCOPE)
-                with anyio.fail_after(5):
+                with anyio.fail_after(30):
                     await waiting.wait()
                 group.cancel_scope.cancel()
             assert threads_in_msal() == 0
@@ -508,7 +508,7 @@ async def test_a_browser_that_does_not_return_holds_up_nothing() -> None:
 
             def open_and_stay(uri: str) -> bool:
                 browser.open(uri)
-                return gate.wait(10)
+                return gate.wait(40)
 
             try:
                 credential = InteractiveBrowserCredential(

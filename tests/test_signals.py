@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 PROGRAM = """
-import itertools, signal, sys, threading
+import itertools, signal, sys
 import anyio
 from anyio.lowlevel import checkpoint
 from anyio_acs_credential import AccessToken, CommunicationTokenCredential, CredentialPool, RefreshPolicy
@@ -92,7 +92,7 @@ MOMENTS = {
             finally:
                 with anyio.CancelScope(shield=True):
                     ready()
-                    await anyio.sleep(0.2)
+                    await anyio.to_thread.run_sync(sys.stdin.readline)
         """,
         "await anyio.wait_all_tasks_blocked()",
     ),
@@ -102,7 +102,7 @@ MOMENTS = {
 
         def blocking():
             ready()
-            threading.Event().wait(0.5)
+            sys.stdin.readline()
 
         async def threaded():
             await anyio.to_thread.run_sync(blocking, abandon_on_cancel=True)
@@ -150,6 +150,7 @@ class Child:
     def __init__(self, text: str, *arguments: str) -> None:
         self.process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-W", "default", "-c", text, *arguments],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -163,10 +164,17 @@ class Child:
         assert self.line() == "ready"
         time.sleep(after)
         self.process.send_signal(signal.SIGINT)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """End what waits for a line until the signal was sent."""
+        if stdin := self.process.stdin:
+            self.process.stdin = None
+            stdin.close()
 
     def end(self, *expected: str) -> str:
         """What it has written to its standard error by its end: no noise but what is expected."""
-        errors = self.process.communicate(timeout=10)[1]
+        errors = self.process.communicate(timeout=50)[1]
         assert "canary" not in errors
         noises = {"was destroyed", "never retrieved", "never awaited", "Warning", "ExceptionGroup", "Exception ignored"}
         for noise in noises.difference(expected):

@@ -416,7 +416,7 @@ async def test_a_hanging_request_waits_until_its_client_gives_up() -> None:
         await client.get("/chat/threads")
         emulator.hang("GET /chat/threads", times=1)
         with pytest.raises(httpx.ReadTimeout):
-            await client.get("/chat/threads", timeout=0.1)
+            await client.get("/chat/threads", timeout=0.5)
         assert (await client.get("/chat/threads")).status_code == 401
         assert [record.status for record in emulator.requests] == [401, None, 401]
 

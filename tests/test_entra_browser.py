@@ -207,6 +207,7 @@ async def test_connections_that_stay_silent_or_break_do_not_matter(monkeypatch: 
             async with await anyio.connect_tcp("127.0.0.1", port) as silent:
                 with pytest.raises(anyio.EndOfStream):
                     await silent.receive()
+            monkeypatch.undo()  # the others have their time
             broken = await anyio.connect_tcp("127.0.0.1", port)
             await anyio.aclose_forcefully(broken)
             async with await anyio.connect_tcp("127.0.0.1", port):

@@ -17,7 +17,8 @@ import anyio
 import httpx
 import pytest
 from anyio.lowlevel import checkpoint
-from test_cancellation import NEVER, TOKEN, asyncio_only, hanging, quick, tasks
+from cancelling import tasks
+from test_cancellation import NEVER, TOKEN, asyncio_only, hanging, quick
 
 from anyio_acs_credential import (
     AccessKeyCredential,

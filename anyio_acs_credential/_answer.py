@@ -12,7 +12,7 @@ from ._errors import TokenExchangeError, explained
 from ._redaction import redact
 from ._retry_after import read_retry_after
 
-__all__ = ("Answer", "error_from", "is_transient", "malformed", "read_object")
+__all__ = ("Answer", "error_from", "is_transient", "malformed", "read_object", "request_id")
 
 _ID_HEADERS = ("x-ms-request-id", "ms-cv", "x-ms-client-request-id")
 
@@ -87,7 +87,7 @@ def malformed(answer: Answer, reason: str) -> NoReturn:
             "Check that the endpoint is the service's own and that no proxy changes what it says",
         ),
         status=answer.status,
-        request_id=_request_id(answer),
+        request_id=request_id(answer),
     )
 
 
@@ -107,7 +107,7 @@ def error_from(answer: Answer) -> TokenExchangeError:
         retry_after=answer.retry_after,
         status=answer.status,
         code=code,
-        request_id=_request_id(answer),
+        request_id=request_id(answer),
     )
 
 
@@ -138,7 +138,8 @@ def _read_error(answer: Answer) -> tuple[str | None, str]:
     )
 
 
-def _request_id(answer: Answer) -> str | None:
+def request_id(answer: Answer) -> str | None:
+    """The service's id of the request, if it gave one."""
     found = next(filter(None, map(answer.header, _ID_HEADERS)), "")
     return redact(found, *answer.secrets, limit=128) or None
 

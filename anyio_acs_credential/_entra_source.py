@@ -93,7 +93,7 @@ class EntraSource:
         async with self._make_client() as client:
             answer = await self._meet(client, entra)
         try:
-            return read_exchange(answer)
+            return read_exchange(answer, self._clock.time())
         except TokenExchangeError as error:
             if error.status == 401 and self._is_ending():
                 error.permanent = False  # that token may have ended: the next one is as good as ever

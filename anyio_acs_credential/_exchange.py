@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from datetime import UTC, datetime
+from math import inf
 from typing import TYPE_CHECKING
 
-from ._answer import error_from, malformed, read_object
-from ._errors import InvalidTokenError
+from ._answer import error_from, malformed, read_object, request_id
+from ._errors import InvalidTokenError, TokenExchangeError, explained
 from ._scopes import route_of
 from ._token import AccessToken, read_expiry
 
@@ -52,13 +54,18 @@ def exchange_url(endpoint: str, scopes: tuple[str, ...]) -> str:
     return f"{endpoint}{path}?api-version={api_version}"
 
 
-def read_exchange(answer: Answer) -> ExchangedToken:
+def read_exchange(answer: Answer, now: float = -inf) -> ExchangedToken:
     """The access token in an answer.
 
     It ends when the answer says, or when the token itself does, whichever comes first.
 
+    Args:
+        answer: The service's.
+        now: Unix seconds, by the clock that the token has to last by.
+
     Raises:
-        TokenExchangeError: when the service refused, or the answer is malformed, which is transient.
+        TokenExchangeError: when the service refused, or the answer is malformed or holds a token that has ended, which
+            is transient.
     """
     if not answer.is_success:
         raise error_from(answer)
@@ -66,7 +73,22 @@ def read_exchange(answer: Answer) -> ExchangedToken:
     token = _read_token(content.get("accessToken"), _read_identity(content.get("identity")))
     if token is None:
         malformed(answer, "it holds no access token with an expiry")
+    if token.expires_on <= now:
+        raise TokenExchangeError(
+            explained(
+                "malformed-answer",
+                f"the service answered {answer.status} with an expired access token: it ended at "
+                f"{_iso(token.expires_on)}, and it is {_iso(now)} here. Set this machine's clock, or see whether a proxy "
+                "repeats an old answer",
+            ),
+            status=answer.status,
+            request_id=request_id(answer),
+        )
     return token
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def _read_token(content: object, identity: str | None) -> ExchangedToken | None:

@@ -7,6 +7,7 @@ import gc
 import gzip
 import json
 import logging
+import re
 import ssl
 import threading
 import time
@@ -980,3 +981,14 @@ async def test_no_secret_is_shown(
         shown += [*map(repr, events), repr(vars(error.__cause__)), *traceback.format_exception(error)]
     for secret in (canary, "acs-canary-token"):
         assert secret not in "".join(shown)
+
+
+async def test_a_token_that_has_ended_is_told_as_the_services() -> None:
+    """With both times: it is no fault of a token source that could fetch another."""
+    async with served(exchanged(life=-3600)) as server, credential_for(server) as credential:
+        error = await exchange_error(credential.get_token())
+    assert (error.status, error.permanent) == (200, False)
+    times = re.findall(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", str(error))
+    ended, now = map(datetime.fromisoformat, times)
+    assert 3500 < (now - ended).total_seconds() < 3700
+    assert "Set this machine's clock" in str(error)

@@ -78,8 +78,8 @@ def read_exchange(answer: Answer, now: float = -inf) -> ExchangedToken:
             explained(
                 "malformed-answer",
                 f"the service answered {answer.status} with an expired access token: it ended at "
-                f"{_iso(token.expires_on)}, and it is {_iso(now)} here. Set this machine's clock, or see whether a proxy "
-                "repeats an old answer",
+                f"{_iso(token.expires_on)}, and it is {_iso(now)} here. Set this machine's clock, or see whether a "
+                "proxy repeats an old answer",
             ),
             status=answer.status,
             request_id=request_id(answer),

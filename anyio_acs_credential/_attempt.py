@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 
 from ._answer import Answer
-from ._endpoint import is_secure
 from ._errors import TokenExchangeError, explained
-from ._redaction import redact
+from ._reading import READING, Reading, read_before_hooks
+from ._redaction import Secret, redact
+from ._request import build
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     """Adds the credential's headers to a request, just before it is sent. It is called anew at each try."""
 
 __all__ = ("Authorize", "Call", "Failure", "HttpClient", "try_once")
-
-MAX_BODY = 64 * 1024
-"""Bytes of an answer that are read at most. Tokens take 2 to 4 KiB."""
 
 _CLOSE_TIMEOUT = 1.0
 # Exceptions are told apart by the names of their classes, which httpx and httpx2 share.
@@ -92,25 +90,24 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
     Raises:
         TokenExchangeError: when the address is not one that secrets are sent to. What `authorize` raises passes.
     """
-    request = _build(client, call)
+    request = build(client, call)
     request.extensions["trace"] = connecting = _Connecting()
+    request.extensions[READING] = reading = Reading()
+    read_before_hooks(client)
     await authorize(request)
-    secrets = (*_secrets_of(request), *call.secrets)
+    secrets = Secret((*_secrets_of(request), *call.secrets))
     try:
         try:
             response = await client.send(request, stream=True, auth=None, follow_redirects=False)
         finally:
             connecting.end()
-        try:
-            body, problem = await _read(response)
-        finally:
-            with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-                await response.aclose()
+        await reading.finish(response)
     except Exception as error:  # noqa: BLE001 - httpx lets some of ssl's and anyio's through, other transports theirs
-        # Not raised from here: the errors of HTTP libraries quote header values, and would be shown as the context.
-        return _read_failure(error, request.url.host, secrets)
-    headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
-    return Answer(response.status_code, headers, body, problem, secrets)
+        # What a hook raises for an answer that has been read, such as for its status, takes nothing from the answer.
+        # Nothing is raised from here: the errors of HTTP libraries quote header values, and would be the context.
+        if not reading.is_done:
+            return _read_failure(error, request.url.host, secrets.value)
+    return Answer(reading.status, reading.headers, reading.body, reading.problem, secrets.value)
 
 
 class _Connecting:
@@ -140,33 +137,6 @@ class _Connecting:
         shield, self._shield = self._shield, None
         if shield is not None:
             shield.__exit__(None, None, None)
-
-
-def _build(client: HttpClient, call: Call) -> Any:
-    # Identity: a hundred kilobytes of gzip can hold a hundred megabytes.
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-    if call.body is not None:
-        headers["Content-Type"] = "application/json"
-    request = client.build_request(call.method, call.url, headers=headers, content=call.body)
-    if not is_secure(request.url.scheme, request.url.host):
-        raise TokenExchangeError(
-            explained("https-only", "secrets are not sent without TLS: use an https:// address"), permanent=True
-        )
-    return request
-
-
-async def _read(response: Any) -> tuple[bytes, str]:
-    """The body of an answer, or why it was not read."""
-    if response.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
-        return b"", "it is compressed, though it was asked for as it is"
-    body = bytearray()
-    # Cancelled from within, not left by `break`: that would leave httpx's nested generators to the garbage collector.
-    with anyio.CancelScope() as scope:
-        async for chunk in response.aiter_raw():
-            body += chunk
-            if len(body) > MAX_BODY:
-                scope.cancel()
-    return (bytes(body), "") if len(body) <= MAX_BODY else (b"", f"it is larger than {MAX_BODY} bytes")
 
 
 def _secrets_of(request: Any) -> tuple[str, ...]:

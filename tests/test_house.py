@@ -17,6 +17,7 @@ from imports import MODULES, PACKAGE, imported
 from promises import ROOT, Proof, all_proofs, promised, proofs_in_benchmark, proofs_in_test, with_proofs
 
 import anyio_acs_credential
+from anyio_acs_credential._request import VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +98,10 @@ def test_ci_runs_the_readmes_test_command() -> None:
 def test_the_changelog_has_this_version() -> None:
     version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
     assert f"\n## [{version}] - " in read("CHANGELOG.md")
+
+
+def test_requests_say_this_version() -> None:
+    assert tomllib.loads(read("pyproject.toml"))["project"]["version"] == VERSION
 
 
 def test_each_dependency_says_what_it_is_for() -> None:

@@ -1,0 +1,55 @@
+"""A request of ours, made by an HTTP client that may be somebody else's: with nothing of that client's in it.
+
+What a client has of its own for the requests of its program (headers, parameters, cookies, a base address) must not
+reach a service that was not meant, and must not break what is signed. Its transport, proxies, certificates, limits and
+time limits are what it is given for.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ._endpoint import is_secure
+from ._errors import TokenExchangeError, explained
+
+if TYPE_CHECKING:
+    from ._attempt import Call, HttpClient
+
+VERSION = "0.1.0"
+"""As pyproject.toml has it: to ask what is installed would read files, on an event loop."""
+
+
+def build(client: HttpClient, call: Call) -> Any:
+    """The request, with the client's time limits and nothing else of its own.
+
+    Raises:
+        TokenExchangeError: when the address is not one that secrets are sent to.
+    """
+    request = client.build_request(call.method, call.url, content=call.body)
+    request.url = type(request.url)(call.url)  # a client's own parameters have taken the place of the query
+    headers = {
+        "Host": request.url.netloc.decode("ascii"),
+        "Accept": "application/json",
+        # Identity: a hundred kilobytes of gzip can hold a hundred megabytes.
+        "Accept-Encoding": "identity",
+        "User-Agent": user_agent(client),
+    }
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+    if call.method != "GET":
+        headers["Content-Length"] = str(len(call.body or b""))
+    request.headers = type(request.headers)(headers)
+    if not is_secure(request.url.scheme, request.url.host):
+        raise TokenExchangeError(
+            explained("https-only", "secrets are not sent without TLS: use an https:// address"), permanent=True
+        )
+    return request
+
+
+def user_agent(client: HttpClient) -> str:
+    """What requests say of who sends them (RFC 9110, section 10.1.5)."""
+    package = type(client).__module__.partition(".")[0]
+    version = getattr(sys.modules.get(package), "__version__", None)
+    python = f"Python/{sys.version_info.major}.{sys.version_info.minor}"
+    return f"anyio-acs-credential/{VERSION} {python}" + (f" {package}/{version}" if version else "")

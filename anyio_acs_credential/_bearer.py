@@ -49,8 +49,9 @@ class BearerFlow(Generic[RequestT, ResponseT]):
     """The access token of a credential in the `Authorization` header of each request.
 
     After a 401 the token is reported as rejected, and the request is sent once more with the one that replaces it.
-    Where that fails, or the body was a stream that cannot be sent again, the 401 is the answer. Each request waits
-    for the credential as `get_token()` does, and raises what it raises. Nothing is held between the two requests: a
+    Where that fails, or the body was a stream that cannot be sent again, the 401 is the answer; the next request has
+    the new token all the same. Each request waits for the credential as `get_token()` does, and raises what it raises.
+    Nothing is held between the two requests: a
     slow or cancelled one never keeps another from its token.
 
     A token is sent over https only, or to loopback.
@@ -88,7 +89,7 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         token = await self._credential.get_token()
         request.headers["Authorization"] = f"Bearer {token.token}"
         response = yield request
-        if response.status_code != 401 or not _can_be_sent_again(request):
+        if response.status_code != 401:
             return
         if response.request.headers.get("Authorization") != request.headers["Authorization"]:
             return  # a redirect led to another host, which has not seen the token and says nothing about it
@@ -96,8 +97,9 @@ class BearerFlow(Generic[RequestT, ResponseT]):
             token = await self._credential.refresh(rejected=token)
         except CredentialError:
             return
-        request.headers["Authorization"] = f"Bearer {token.token}"
-        yield request
+        if _can_be_sent_again(request):
+            request.headers["Authorization"] = f"Bearer {token.token}"
+            yield request
 
     def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:  # noqa: ARG002 - httpx gives it
         """Refuse a synchronous client, which cannot wait for a token.

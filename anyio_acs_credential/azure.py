@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
 
@@ -67,8 +67,10 @@ class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
 
     - is a claims challenge, which azure-core's own policy meets;
     - is of another scheme, host or port than the call went to, after a redirect;
-    - came by plain http from another machine;
-    - answers a body that cannot be sent again: a stream, or files.
+    - came by plain http from another machine.
+
+    Where the body cannot be sent again (a stream, or files), the token is reported, and the 401 is the answer: the next
+    request has the new token.
 
     A client has it from `per_retry_policies=[RejectedTokenPolicy(credential)]`; in a pipeline of your own it may stand
     anywhere but last. Each client wants one of its own, since a policy knows the next one. It holds nothing while it
@@ -101,9 +103,10 @@ class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             return response
         with ExitStack() as stack:
             stack.callback(_discard, response.http_response)
-            try:
+            token = None
+            with suppress(CredentialError):
                 token = await self._credential.refresh(rejected=rejected)
-            except CredentialError:
+            if token is None or not _can_be_sent_again(response.http_request):
                 stack.pop_all()
                 return response
         request.http_request.headers["Authorization"] = _BEARER + token.token  # no policy further on may do it
@@ -182,10 +185,10 @@ def _check(credential: CommunicationTokenCredential) -> CommunicationTokenCreden
 
 
 def _rejected_token(response: PipelineResponse[HttpRequest, AsyncHttpResponse], origin: tuple[Any, ...]) -> str | None:
-    """The text of the token that a 401 turned down, where another one is worth a try."""
+    """The text of the token that a 401 turned down, where another one may help."""
     request, answer = response.http_request, response.http_response
     sent = request.headers.get("Authorization", "")
-    if answer.status_code != 401 or not sent.startswith(_BEARER) or not _can_be_sent_again(request):
+    if answer.status_code != 401 or not sent.startswith(_BEARER):
         return None
     if "insufficient_claims" in answer.headers.get("WWW-Authenticate", ""):
         return None

@@ -326,7 +326,7 @@ async def test_a_cancelled_request_keeps_no_connection(transport: Any, request_c
 
 @pytest.mark.parametrize("body", ["stream", "file", "files"])
 async def test_what_is_used_up_is_not_sent_again(transport: Any, body: str, tmp_path: Path) -> None:
-    """A body that is a stream or has files in it cannot be repeated: the 401 is the answer."""
+    """A body that is a stream or has files in it cannot be repeated: the 401 is the answer, the token is reported."""
 
     async def parts() -> AsyncIterator[bytes]:
         yield b"lunch"
@@ -344,7 +344,10 @@ async def test_what_is_used_up_is_not_sent_again(transport: Any, body: str, tmp_
     ):
         assert (await client.send_request(HttpRequest("POST", server.url, **bodies[body]))).status_code == 401
         assert [b"lunch" in request.body for request in server.requests] == [True]
-    assert source.calls == 1
+        newer = credential.get_token_nowait()
+        assert (await client.send_request(HttpRequest("GET", server.url))).status_code == 401
+        assert server.requests[1].headers["authorization"] == f"Bearer {newer.token}"
+    assert source.calls == 2
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -86,11 +87,18 @@ async def test_a_body_is_sent_again(client_class: Any, auth_class: Any) -> None:
 
 
 @both
-async def test_a_stream_is_not_sent_again(client_class: Any, auth_class: Any) -> None:
-    """A body that is used up cannot be repeated: the 401 is the answer."""
+@pytest.mark.promise("R50")
+@pytest.mark.parametrize("body", ["stream", "files"])
+async def test_what_is_used_up_is_not_sent_again_and_its_token_is_reported(
+    client_class: Any, auth_class: Any, body: str
+) -> None:
+    """The 401 is the answer: a client that only uploads has the next token with its next request."""
 
-    async def body() -> AsyncIterator[bytes]:
+    async def stream() -> AsyncIterator[bytes]:
         yield b'{"topic":"lunch"}'
+
+    def used_up() -> dict[str, Any]:
+        return {"content": stream()} if body == "stream" else {"files": {"topic": BytesIO(b"lunch")}}
 
     async with (
         a_user() as (emulator, credential, identity, user),
@@ -99,8 +107,10 @@ async def test_a_stream_is_not_sent_again(client_class: Any, auth_class: Any) ->
         await credential.get_token()
         await identity.revoke_tokens(user)
         headers = {"content-type": "application/json"}
-        assert (await client.post(THREADS, content=body(), headers=headers)).status_code == 401
-        assert count(emulator, "issueAccessToken") == 1
+        assert (await client.post(THREADS, headers=headers, **used_up())).status_code == 401
+        assert count(emulator, "issueAccessToken") == 2
+        assert (await client.post(THREADS, headers=headers, **used_up())).status_code != 401
+        assert count(emulator, "issueAccessToken") == 2
 
 
 @pytest.mark.promise("R51")

@@ -130,24 +130,12 @@ _LAZY = {
 }
 
 
-def _as_public(value: object) -> object:
-    if hasattr(value, "__qualname__"):
-        value.__module__ = __name__
-    return value
-
-
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = _as_public(getattr(import_module(_LAZY[name], __name__), name))
+    value = globals()[name] = getattr(import_module(_LAZY[name], __name__), name)
     return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-for _name in __all__:
-    if _name not in _LAZY:
-        _as_public(globals()[_name])
-del _name

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from ._endpoint import is_secure
+from ._errors import CredentialUsageError, explained
+from ._public import public
 from .identity._keys import AccessKeyCredential, Signer
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ class AccessKeyAuth(httpx.Auth):
     Raises:
         TypeError: when the key is not text.
         ValueError: when it is not base64.
+        CredentialUsageError: when a request is to go to another machine by plain http.
     """
 
     requires_request_body = True
@@ -44,6 +48,16 @@ class AccessKeyAuth(httpx.Auth):
 
         Yields:
             The request, signed.
+
+        Raises:
+            CredentialUsageError: when it is to go to another machine by plain http.
         """
+        if not is_secure(request.url.scheme, request.url.host):
+            raise CredentialUsageError(
+                explained("https-only", f"a signature is sent over https only: use https://{request.url.host}")
+            )
         self._sign(request)
         yield request
+
+
+public(AccessKeyAuth)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ._public import public
+
 __all__ = ("Clock",)
 
 
@@ -17,3 +19,6 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since some moment, never going back."""
         ...
+
+
+public(Clock)

@@ -12,6 +12,7 @@ from . import _waiting
 from ._errors import CredentialUsageError, TokenUnavailableError, explained
 from ._lifecycle import Lifecycle
 from ._options import DEFAULT_POLICY, check_options, entra_source, initial_token
+from ._public import public
 from ._redaction import Secret
 from ._scopes import DEFAULT_SCOPE
 from ._state import RefreshState
@@ -343,3 +344,6 @@ class CommunicationTokenCredential(Lifecycle):
     async def _yield(self) -> None:
         self._entered().home.check()
         await checkpoint()
+
+
+public(CommunicationTokenCredential)

@@ -5,6 +5,8 @@ Every message says what to do next, and none contains a token, a key or another 
 
 from __future__ import annotations
 
+from ._public import public
+
 __all__ = (
     "CredentialClosedError",
     "CredentialError",
@@ -154,3 +156,18 @@ class SignInRequiredError(TokenSourceError):
 
     def __init__(self, message: str = "", permanent: bool = True, retry_after: float | None = None) -> None:
         super().__init__(message, permanent, retry_after)
+
+
+public(
+    CredentialClosedError,
+    CredentialError,
+    CredentialNotEnteredError,
+    CredentialUsageError,
+    InvalidIdentifierError,
+    InvalidTokenError,
+    SignInRequiredError,
+    TokenExchangeError,
+    TokenRefreshError,
+    TokenSourceError,
+    TokenUnavailableError,
+)

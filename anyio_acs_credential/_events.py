@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from ._public import public
+
 if TYPE_CHECKING:
     from ._schedule import TokenState
 
@@ -106,3 +108,6 @@ class CredentialStatistics:
     consecutive_failures: int
     last_error: BaseException | None = field(repr=False)
     waiting: int
+
+
+public(CredentialClosed, CredentialStatistics, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf
@@ -20,8 +19,6 @@ __all__ = ("EXCHANGE_BODY", "ExchangedToken", "exchange_url", "read_exchange")
 
 EXCHANGE_BODY = b"{}"
 """What the service wants in the request: an object without anything in it."""
-
-_NUMBER = r"[0-9]{1,18}(?:\.[0-9]*)?"
 
 
 class ExchangedToken(AccessToken):
@@ -95,14 +92,9 @@ def _read_token(content: object, identity: str | None) -> ExchangedToken | None:
     if not isinstance(content, dict) or not isinstance(text := content.get("token"), str):
         return None
     with suppress(InvalidTokenError):
-        expires_on = _read_expires_on(content.get("expiresOn"))
+        expires_on = read_expiry(content.get("expiresOn"))
         return ExchangedToken(text, min(expires_on, _own_expiry(text, expires_on)), identity)
     return None
-
-
-def _read_expires_on(value: object) -> float:
-    """The service writes ISO 8601 with seven fractional digits; others write numbers, and numbers as text."""
-    return read_expiry(float(value) if isinstance(value, str) and re.fullmatch(_NUMBER, value) else value)
 
 
 def _own_expiry(text: str, otherwise: float) -> float:

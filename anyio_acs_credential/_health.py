@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ._errors import unexplained
+from ._public import public
 
 if TYPE_CHECKING:
     from ._credential import CommunicationTokenCredential
@@ -88,3 +89,6 @@ def _failures(statistics: CredentialStatistics) -> str:
     return (
         f"the last {statistics.consecutive_failures} attempts to renew it failed ({kind}), see statistics().last_error"
     )
+
+
+public(CredentialHealth, HealthStatus, check_health)

@@ -111,7 +111,8 @@ class MicrosoftTeamsUserIdentifier:
     Args:
         user_id: The Entra object id of the user; of an anonymous one, the id that the meeting gave.
         is_anonymous: Whether the user has joined a meeting without signing in.
-        cloud: "public", "dod" or "gcch", in any case; an unknown one is kept, and has the raw ids of the public one.
+        cloud: "public", "dod" or "gcch", in any case; None is the public one. An unknown one is kept, and has the raw
+            ids of the public one.
         raw_id: The raw id, where it is not the one that the others make.
 
     Raises:
@@ -125,7 +126,7 @@ class MicrosoftTeamsUserIdentifier:
     raw_id: str = field(kw_only=True)
 
     def __init__(
-        self, user_id: str, *, is_anonymous: bool = False, cloud: str = "public", raw_id: str | None = None
+        self, user_id: str, *, is_anonymous: bool = False, cloud: str | None = "public", raw_id: str | None = None
     ) -> None:
         attributes = vars(self)
         attributes["user_id"] = check_text("user_id", user_id)
@@ -146,7 +147,8 @@ class MicrosoftTeamsAppIdentifier:
 
     Args:
         app_id: The id of the application.
-        cloud: "public", "dod" or "gcch", in any case; an unknown one is kept, and has the raw ids of the public one.
+        cloud: "public", "dod" or "gcch", in any case; None is the public one. An unknown one is kept, and has the raw
+            ids of the public one.
         raw_id: The raw id, where it is not the one that the others make.
 
     Raises:
@@ -158,7 +160,7 @@ class MicrosoftTeamsAppIdentifier:
     cloud: str = field(compare=False, kw_only=True)
     raw_id: str = field(kw_only=True)
 
-    def __init__(self, app_id: str, *, cloud: str = "public", raw_id: str | None = None) -> None:
+    def __init__(self, app_id: str, *, cloud: str | None = "public", raw_id: str | None = None) -> None:
         attributes = vars(self)
         attributes["app_id"] = check_text("app_id", app_id)
         attributes["cloud"] = cloud = check_cloud(cloud)
@@ -177,7 +179,8 @@ class TeamsExtensionUserIdentifier:
         user_id: The Entra object id of the user.
         tenant_id: The id of the user's tenant.
         resource_id: The id of the Communication Services resource.
-        cloud: "public", "dod" or "gcch", in any case; an unknown one is kept, and has the raw ids of the public one.
+        cloud: "public", "dod" or "gcch", in any case; None is the public one. An unknown one is kept, and has the raw
+            ids of the public one.
         raw_id: The raw id, where it is not the one that the others make.
 
     Raises:
@@ -192,7 +195,7 @@ class TeamsExtensionUserIdentifier:
     raw_id: str = field(kw_only=True)
 
     def __init__(
-        self, user_id: str, tenant_id: str, resource_id: str, *, cloud: str = "public", raw_id: str | None = None
+        self, user_id: str, tenant_id: str, resource_id: str, *, cloud: str | None = "public", raw_id: str | None = None
     ) -> None:
         attributes = vars(self)
         attributes["user_id"] = check_text("user_id", user_id)

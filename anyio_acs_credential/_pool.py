@@ -14,6 +14,7 @@ from ._callables import is_async, misfit
 from ._credential import CommunicationTokenCredential
 from ._errors import CredentialNotEnteredError, CredentialUsageError, explained
 from ._keepers import Keepers, closed_pool_error
+from ._public import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -241,3 +242,6 @@ def _checked_size(value: object) -> float:
             )
         )
     return value
+
+
+public(CredentialPool)

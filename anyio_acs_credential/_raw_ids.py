@@ -46,11 +46,11 @@ def check_flag(name: str, value: object) -> bool:
 
 
 def check_cloud(cloud: object) -> str:
-    """The name of a cloud as the service writes it; one that is not known stays as it is.
+    """The name of a cloud as the service writes it; None is the public one, and one that is not known stays as it is.
 
     The official Python package writes "DOD" where the service and all others write "dod".
     """
-    name = check_text("cloud", cloud)
+    name = "public" if cloud is None else check_text("cloud", cloud)
     lower = name.lower()
     return lower if lower in TEAMS_USER else name
 

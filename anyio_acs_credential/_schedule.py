@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from ._errors import explained
+from ._public import public
 
 __all__ = (
     "LATCH_PROBE",
@@ -175,3 +176,6 @@ def retry_delay(
         before_expiry = remaining - policy.retry_initial
         return before_expiry if before_expiry >= policy.retry_initial else remaining
     return wait
+
+
+public(RefreshPolicy, TokenState)

@@ -79,4 +79,9 @@ def route_of(scopes: tuple[str, ...]) -> Route:
 
 
 def _find(scope: str) -> Route | None:
-    return next((route for prefix, route in _ROUTES.items() if scope.startswith(prefix)), None)
+    lower = scope.lower()
+    for prefix, route in _ROUTES.items():
+        # Teams' without case, as .NET's 1.4.1 compares them; the other family's as all packages do.
+        if scope.startswith(prefix) or (route is _TEAMS_PHONE_EXTENSIBILITY and lower.startswith(prefix)):
+            return route
+    return None

@@ -7,6 +7,7 @@ which a token ends, so everything that is not plainly a token with a usable expi
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
 from datetime import datetime
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
 
 from ._errors import InvalidTokenError, explained
 from ._jwt import check_text, read_claims
+from ._public import public
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ("AccessToken", "AccessTokenInfo", "SupportsExpiry", "accept", "identity_of", "read_expiry")
 
 # 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
+_NUMBER = r"[0-9]{1,18}(?:\.[0-9]*)?"
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 
 
@@ -133,7 +136,7 @@ class SupportsExpiry(Protocol):
 
     @property
     def expires_on(self) -> float | str | datetime:
-        """Unix seconds, an aware `datetime`, or ISO 8601 text with a time zone."""
+        """Unix seconds, also as text, an aware `datetime`, or ISO 8601 text with a time zone."""
         ...
 
 
@@ -179,7 +182,7 @@ def read_expiry(value: object) -> float:
     """A point in time as Unix seconds, from each of the forms that services and SDKs use for one.
 
     Args:
-        value: Unix seconds (int or float), an aware `datetime`, or ISO 8601 text with a time zone; the seven
+        value: Unix seconds (a number, or its text), an aware `datetime`, or ISO 8601 text with a time zone; the seven
             fractional digits that Azure services write are read, to the microsecond.
 
     Returns:
@@ -189,7 +192,7 @@ def read_expiry(value: object) -> float:
         InvalidTokenError: when it is none of these, has no time zone, or is no time between the years 1 and 9999.
     """
     if isinstance(value, str):
-        value = _read_iso(value)
+        value = float(value) if re.fullmatch(_NUMBER, value) else _read_iso(value)
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise InvalidTokenError(
@@ -213,3 +216,6 @@ def _read_iso(text: str) -> datetime:
     with suppress(ValueError):
         return datetime.fromisoformat(text)
     raise InvalidTokenError(explained("expiry", "expires_on is text that is not an ISO 8601 time; give Unix seconds"))
+
+
+public(AccessToken, AccessTokenInfo)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from anyio.lowlevel import checkpoint
 
+from ._public import public
+
 if TYPE_CHECKING:
     from ._refresh import RefreshTask
     from ._state import RefreshState
@@ -41,3 +43,6 @@ class TokenUpdates:
                 break
             await self._task.publication()
         raise StopAsyncIteration
+
+
+public(TokenUpdates)

@@ -28,7 +28,11 @@ _HELP = "pass the model as the service sent it"
 def identifier_from_wire(mapping: Mapping[str, object]) -> CommunicationIdentifier:
     """The identifier in a wire model: what the service, and the official packages, send as JSON.
 
-    Members that are not known are ignored, and a kind that is not known makes an `UnknownIdentifier`.
+    It is as forgiving as the official Python package, and reads what the service's documentation shows: a missing raw
+    id is made from the members (an empty one is missing), a missing `isAnonymous` is false, a missing `cloud` is
+    public, and `kind` is read in any spelling. Where that is missing or unknown, the member of a kind decides.
+    Members that are not known are ignored, and a model without a member of any known kind makes an
+    `UnknownIdentifier`.
 
     Args:
         mapping: The JSON object, decoded.
@@ -37,14 +41,14 @@ def identifier_from_wire(mapping: Mapping[str, object]) -> CommunicationIdentifi
         An identifier of one of the six kinds.
 
     Raises:
-        InvalidIdentifierError: when it is no mapping, a member is missing or of a wrong type, or there are the models
-            of more than one kind. The message names the member.
+        InvalidIdentifierError: when it is no mapping, lacks what identifies it, has a member of a wrong type, or
+            contradicts itself: models of more than one kind, or of another than it says. The message names the member.
     """
     kind, model, nested = _read(mapping)
-    if kind == "communicationUser":
-        return CommunicationUserIdentifier(nested.text("id"), raw_id=model.text_or_none("rawId"))
-    raw_id = model.text("rawId")
+    raw_id = model.text_or_none("rawId") or None  # an empty one is none
     match kind:
+        case "communicationUser":
+            return CommunicationUserIdentifier(nested.text("id"), raw_id=raw_id)
         case "phoneNumber":
             return PhoneNumberIdentifier(
                 nested.text("value"),
@@ -55,21 +59,23 @@ def identifier_from_wire(mapping: Mapping[str, object]) -> CommunicationIdentifi
         case "microsoftTeamsUser":
             return MicrosoftTeamsUserIdentifier(
                 nested.text("userId"),
-                is_anonymous=nested.flag("isAnonymous"),
-                cloud=nested.text("cloud"),
+                is_anonymous=nested.flag_or_none("isAnonymous") or False,
+                cloud=nested.text_or_none("cloud"),
                 raw_id=raw_id,
             )
         case "microsoftTeamsApp":
-            return MicrosoftTeamsAppIdentifier(nested.text("appId"), cloud=nested.text("cloud"), raw_id=raw_id)
+            return MicrosoftTeamsAppIdentifier(nested.text("appId"), cloud=nested.text_or_none("cloud"), raw_id=raw_id)
         case "teamsExtensionUser":
             return TeamsExtensionUserIdentifier(
                 nested.text("userId"),
                 nested.text("tenantId"),
                 nested.text("resourceId"),
-                cloud=nested.text("cloud"),
+                cloud=nested.text_or_none("cloud"),
                 raw_id=raw_id,
             )
         case _:
+            if raw_id is None:
+                raise InvalidIdentifierError(explained("invalid-identifier", f"the identifier has no rawId: {_HELP}"))
             return UnknownIdentifier(raw_id)
 
 
@@ -102,17 +108,14 @@ class _Model:
         """The text of a member that must be there."""
         return check_text(self._path + name, self._required(name))
 
-    def flag(self, name: str) -> bool:
-        """The truth of a member that must be there."""
-        return check_flag(self._path + name, self._required(name))
-
     def text_or_none(self, name: str) -> str | None:
         """The text of a member, or None where it is missing."""
         return None if self.get(name) is None else self.text(name)
 
     def flag_or_none(self, name: str) -> bool | None:
         """The truth of a member, or None where it is missing."""
-        return None if self.get(name) is None else self.flag(name)
+        value = self.get(name)
+        return None if value is None else check_flag(self._path + name, value)
 
     def _required(self, name: str) -> object:
         value = self.get(name)
@@ -134,7 +137,7 @@ def _read(mapping: object) -> tuple[str, _Model, _Model]:
         where the kind is newer than this code, the kind is "unknown", and the model stands for the nested one.
 
     Raises:
-        InvalidIdentifierError: when it is no object, has more than one nested model, or one that is no object.
+        InvalidIdentifierError: when it is no object, contradicts itself, or has a nested model that is no object.
     """
     model = _Model(mapping)
     present = [name for name in _NESTED if model.get(name) is not None]
@@ -142,7 +145,18 @@ def _read(mapping: object) -> tuple[str, _Model, _Model]:
         raise InvalidIdentifierError(
             explained("invalid-identifier", f"the identifier has {' and '.join(present)}: leave the one that is meant")
         )
-    kind = model.text_or_none("kind") or next(iter(present), "unknown")
-    if kind not in present:
-        return "unknown", model, model
-    return kind, model, _Model(model.get(kind), kind)
+    (kind,) = present or ("unknown",)
+    said = _KINDS.get(_letters(model.text_or_none("kind") or ""))
+    if present and said not in {None, kind}:
+        raise InvalidIdentifierError(
+            explained("invalid-identifier", f"the identifier says that it is a {said}, and has {kind}: {_HELP}")
+        )
+    return kind, model, _Model(model.get(kind), kind) if present else model
+
+
+def _letters(kind: str) -> str:
+    """A kind in whatever spelling: "microsoftTeamsUser", "MicrosoftTeamsUser", "microsoft_teams_user"."""
+    return "".join(filter(str.isalpha, kind)).lower()
+
+
+_KINDS = {_letters(name): name for name in _NESTED}

@@ -17,6 +17,7 @@ from ._identifiers import (
     TeamsExtensionUserIdentifier,
     UnknownIdentifier,
 )
+from ._public import public
 from ._raw_id_reader import identifier_from_raw_id
 from ._wire_reader import identifier_from_wire
 
@@ -33,6 +34,4 @@ __all__ = (
     "identifier_from_wire",
 )
 
-for _public in (*CommunicationIdentifier.__args__, identifier_from_raw_id, identifier_from_wire):
-    _public.__module__ = __name__
-del _public
+public(*CommunicationIdentifier.__args__, identifier_from_raw_id, identifier_from_wire)

@@ -413,7 +413,9 @@ def is_code(flow: Any) -> bool:
 
 
 def is_identifier(identifier: CommunicationIdentifier) -> bool:
-    """One that loses nothing on the wire."""
+    """One that loses nothing on the wire, where an empty raw id is none."""
+    if not identifier.raw_id:
+        return True
     again = identifier_from_wire(identifier.to_wire())
     return again == identifier and vars(again) == vars(identifier) and hash(again) == hash(identifier)
 

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from servers import answer, serve
 
+from anyio_acs_credential import CredentialUsageError
 from anyio_acs_credential._access_key_auth import AccessKeyAuth
 from anyio_acs_credential.identity import AccessKeyCredential
 from anyio_acs_credential.identity._keys import decode_key, sign
@@ -207,3 +208,12 @@ def test_pure_modules_load_no_http_client(module: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent
     )
     assert json.loads(done.stdout.replace("'", '"')) == []
+
+
+def test_plain_http_is_signed_for_this_machine_alone() -> None:
+    """Elsewhere, whoever listens on the way could repeat the request."""
+    auth = AccessKeyAuth(KEY)
+    with pytest.raises(CredentialUsageError, match=r"use https://contoso\.example"):
+        next(auth.auth_flow(httpx.Request("GET", "http://contoso.example/x")))
+    for address in ("http://127.0.0.1:5000/x", "http://localhost/x", "https://contoso.example/x"):
+        assert "Signature=" in next(auth.auth_flow(httpx.Request("GET", address))).headers["Authorization"]

@@ -55,6 +55,7 @@ PURE = (
     "anyio_acs_credential._exchange",
     "anyio_acs_credential._identifiers",
     "anyio_acs_credential._jwt",
+    "anyio_acs_credential._public",
     "anyio_acs_credential._raw_id_reader",
     "anyio_acs_credential._raw_ids",
     "anyio_acs_credential._redaction",
@@ -238,3 +239,40 @@ def test_what_decides_does_no_io(module: str) -> None:
     found = set(imported(ROOT / f"{module.replace('.', '/')}.py"))
     assert not {name for name in found if name.partition(".")[0] in IO}
     assert {name for name in found if name.startswith("anyio_acs_credential")} <= set(PURE)
+
+
+WHO_LOOKS = """
+import sys
+from anyio_acs_credential import CommunicationTokenCredential
+from anyio_acs_credential.testing import ScriptedSource
+import anyio
+
+async def main():
+    seen = []
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(3600), observer=seen.append) as credential:
+        await credential.get_token()
+        seen.extend([credential.statistics(), credential.statistics().state, credential.updates()])
+    return seen
+
+print(*{type(each).__module__ for each in anyio.run(main)})
+"""
+
+
+def test_what_is_handed_out_lives_in_the_package_whoever_looks_first() -> None:
+    """Also where the program has named none of it."""
+    done = subprocess.run([sys.executable, "-c", WHO_LOOKS], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.split() == ["anyio_acs_credential"]
+
+
+@pytest.mark.parametrize("module", ["identity", "identifiers", "_events", "_health", "_pool", "_httpx_auth"])
+def test_where_a_name_lives_does_not_depend_on_the_way_to_it(module: str) -> None:
+    """By its own module first, or by the package."""
+    script = f"""
+from importlib import import_module
+module = import_module("anyio_acs_credential.{module}")
+import anyio_acs_credential as package
+names = [name for name in package.__all__ if hasattr(getattr(module, name, None), "__qualname__")]
+print(len(names) > 0, *{{getattr(module, name).__module__ for name in names}})
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.split() == ["True", "anyio_acs_credential"]

@@ -65,3 +65,11 @@ def test_later_changes_of_a_list_do_not_count() -> None:
     checked = check_scopes(scopes)
     scopes.append("other")
     assert checked == (DEFAULT_SCOPE,)
+
+
+@pytest.mark.parametrize("cloud", ["com", "us"])
+def test_the_prefixes_of_teams_are_compared_without_case(cloud: str) -> None:
+    """As .NET's package does it from 1.4.1 on; the scope itself stays as it was given."""
+    scope = f"HTTPS://Auth.MSFT.Communication.Azure.{cloud}/TeamsExtension.ManageCalls"
+    assert check_scopes([scope]) == (scope,)
+    assert route_of((scope,)).path == "/access/teamsExtension/:exchangeAccessToken"

@@ -351,3 +351,42 @@ def test_info_makes_an_azure_client_ask_each_time() -> None:
     info = AccessTokenInfo("opaque", 5)
     assert info.token_type == "Bearer"
     assert 0 < info.refresh_on < time.time() - 61
+
+
+# What a header says
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "RS256", "kid": 5},
+        {"alg": "RS256", "kid": None},
+        {"alg": "RS256", "crit": ["exp"], "exp": 1},
+        {"alg": "RS256", "crit": ["b64"], "b64": False},
+        {"b64": False},
+        {"alg": None, "typ": 3},
+        {},
+    ],
+    ids=str,
+)
+def test_what_the_header_says_of_keys_is_the_services_to_judge(header: dict[str, Any]) -> None:
+    """The payload is sound, and is read."""
+    token = jwt_of(b'{"exp":4000000000}', json.dumps(header).encode())
+    assert AccessToken.from_jwt(token).expires_on == 4_000_000_000
+
+
+@pytest.mark.parametrize("text", ["4000000000", "4000000000.75", "4000000000."])
+def test_an_expiry_as_the_text_of_a_number(text: str) -> None:
+    """As some services and clients write it."""
+
+    class Given:
+        token = "opaque-token"
+        expires_on = text
+
+    assert accept(Given()).expires_on == 4_000_000_000
+
+
+@pytest.mark.parametrize("text", ["-1", "1e9", " 4000000000", "\u0664000000000", "9" * 400, ""])
+def test_other_texts_are_no_numbers(text: str) -> None:
+    with pytest.raises(InvalidTokenError):
+        read_expiry(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +16,7 @@ from .._token import AccessToken, read_expiry
 from ..identifiers import CommunicationUserIdentifier
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from .._answer import Answer
 
@@ -83,6 +84,10 @@ def path_of(user: SupportsRawId | str) -> str:
 def check_scopes(scopes: Iterable[str]) -> list[str]:
     if isinstance(scopes, str):
         raise TypeError(explained("scopes", "scopes are a list of texts: write [scope] instead of scope"))
+    if not isinstance(scopes, Iterable):
+        raise TypeError(
+            explained("scopes", f'scopes are a list of texts, such as ["chat"], not {type(scopes).__name__}')
+        )
     checked = list(scopes)
     if not all(isinstance(scope, str) for scope in checked):
         raise TypeError(explained("scopes", 'scopes are a list of texts, such as ["chat"]'))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from ._endpoint import is_secure
+from ._endpoint import is_secure, one_form
 from ._errors import CredentialError, CredentialUsageError, explained
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class _Response(Protocol):
     def request(self) -> _Request: ...
 
 
-_HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")  # a name, or an IPv6 address
+# A name, or an IPv6 address.
+_HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*\.?|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?")
 
 RequestT = TypeVar("RequestT", bound=_Request)
 ResponseT = TypeVar("ResponseT", bound=_Response)
@@ -115,7 +116,7 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         )
 
     def _may_have_token(self, url: _URL) -> bool:
-        host = url.host.lower()
+        host = one_form(url.host)
         if self._hosts is not None and not any(_matches(host, pattern) for pattern in self._hosts):
             return False
         if not is_secure(url.scheme, host):
@@ -134,7 +135,8 @@ def _check_host(host: object) -> str:
                 "without scheme, port or path",
             )
         )
-    return host.lower()
+    star = "*." if host.startswith("*.") else ""
+    return star + one_form(host.removeprefix(star))
 
 
 def _matches(host: str, pattern: str) -> bool:

@@ -289,7 +289,9 @@ class CommunicationTokenCredential(Lifecycle):
             raise TokenUnavailableError(
                 explained("static-expired", "a static credential cannot refresh its token: give it a token_refresher")
             )
-        hidden = None if rejected is None else Secret(rejected if isinstance(rejected, str) else rejected.token)
+        hidden = (
+            None if rejected is None else Secret(str.__str__(rejected) if isinstance(rejected, str) else rejected.token)
+        )
         rejected = None  # no frame of ours that an exception passes shows its text
         return await _waiting.wait_for_refresh(self._entered(), hidden)
 

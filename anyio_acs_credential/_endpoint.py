@@ -12,10 +12,32 @@ from ._errors import explained
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-__all__ = ("check_endpoint", "is_secure")
+__all__ = ("check_endpoint", "is_secure", "one_form")
 
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 _EXAMPLE = "https://<resource>.communication.azure.com"
+
+
+def one_form(host: str) -> str:
+    """The one form in which hosts are compared: small letters, no dot at the end, names as DNS has them (RFC 5891).
+
+    Args:
+        host: A name in any script, or an address, with brackets or without.
+
+    Returns:
+        The same host; a name that is none stays as it is.
+    """
+    name = host.strip("[]").lower().removesuffix(".")
+    if (address := _read_address(name)) is not None:
+        return str(address)
+    if name.isascii():
+        return name
+    import idna  # httpx brings it
+
+    try:
+        return idna.encode(name, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        return name
 
 
 def is_secure(scheme: str, host: str) -> bool:
@@ -98,5 +120,6 @@ def _read_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
 
 
 def _is_loopback(host: str) -> bool:
-    address = _read_address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
+    name = one_form(host)
+    address = _read_address(name)
+    return name == "localhost" or (address is not None and address.is_loopback)

@@ -24,6 +24,7 @@ def check_text(token: object) -> str:
         raise InvalidTokenError(
             explained("invalid-token", f"an access token is text (str), not {type(token).__name__}")
         )
+    token = str.__str__(token)  # a text of somebody's own class may show something else than it holds
     if not token.strip():
         raise InvalidTokenError(explained("invalid-token", "the access token is blank: give its text"))
     if token[:7].lower() == "bearer ":

@@ -33,7 +33,7 @@ def check_text(name: str, value: object) -> str:
         raise InvalidIdentifierError(
             explained("invalid-identifier", f"{name} is text (str), not {type(value).__name__}: {_HELP}")
         )
-    return value
+    return str.__str__(value)
 
 
 def check_flag(name: str, value: object) -> bool:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
 
-from ._endpoint import is_secure
+from ._endpoint import is_secure, one_form
 from ._errors import CredentialError, explained
 from ._extras import missing_extra
 
@@ -200,7 +200,7 @@ def _rejected_token(response: PipelineResponse[HttpRequest, AsyncHttpResponse], 
 
 def _origin_of(request: HttpRequest) -> tuple[str, str, int | None]:
     parts = urlsplit(request.url)
-    return parts.scheme, parts.hostname or "", parts.port
+    return parts.scheme, one_form(parts.hostname or ""), parts.port
 
 
 def _can_be_sent_again(request: Any) -> bool:

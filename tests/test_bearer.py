@@ -19,8 +19,9 @@ from anyio_acs_credential import (
     CredentialUsageError,
     TokenRefreshError,
 )
+from anyio_acs_credential._endpoint import is_secure, one_form
 from anyio_acs_credential.emulator import Emulator, open_emulator
-from anyio_acs_credential.testing import ScriptedSource
+from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -280,3 +281,33 @@ def test_wrong_arguments(auth_class: Any, credential: Any, hosts: Any, fix: str)
     """They are refused where they are given, with the fix."""
     with pytest.raises(TypeError, match=fix):
         auth_class(credential or CommunicationTokenCredential(AccessToken("t", LATER)), hosts=hosts)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("xn--bcher-kva.example", "https://bücher.example/"),
+        ("bücher.example", "https://xn--bcher-kva.example/"),
+        ("BÜCHER.example", "https://bücher.example/"),
+        ("*.bücher.example", "https://a.xn--bcher-kva.example/"),
+        ("*.xn--bcher-kva.example", "https://a.bücher.example/"),
+        ("contoso.example.", "https://contoso.example/"),
+        ("contoso.example", "https://Contoso.example./"),
+        ("[2001:DB8:0:0::1]", "https://[2001:db8::1]/"),
+        ("2001:db8::1", "https://[2001:db8:0:0:0:0:0:1]/"),
+    ],
+)
+@pytest.mark.parametrize("package", [httpx, httpx2])
+def test_a_host_has_one_form(package: Any, host: str, url: str) -> None:
+    """A name as people write it is the name that DNS has, and an address is itself in whatever spelling."""
+    module: Any = anyio_acs_credential.httpx2 if package is httpx2 else anyio_acs_credential
+    auth = module.BearerAuth(CommunicationTokenCredential(make_jwt()), hosts=[host])
+    assert auth._may_have_token(package.URL(url))
+    other = module.BearerAuth(CommunicationTokenCredential(make_jwt()), hosts=["elsewhere.example"])
+    assert not other._may_have_token(package.URL(url))
+
+
+def test_a_name_that_dns_cannot_have_stays_as_it_is() -> None:
+    assert one_form("ß\u0000ü") == "ß\u0000ü"
+    assert is_secure("http", "LOCALHOST.")
+    assert is_secure("http", "[::1]")

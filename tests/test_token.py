@@ -9,6 +9,7 @@ import json
 import pickle
 import time
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyio_acs_credential import AccessToken, AccessTokenInfo, InvalidTokenError
+from anyio_acs_credential import AccessToken, AccessTokenInfo, CommunicationTokenCredential, InvalidTokenError
 from anyio_acs_credential._errors import unexplained
 from anyio_acs_credential._exchange import ExchangedToken
 from anyio_acs_credential._token import accept, identity_of, read_expiry
@@ -390,3 +391,39 @@ def test_an_expiry_as_the_text_of_a_number(text: str) -> None:
 def test_other_texts_are_no_numbers(text: str) -> None:
     with pytest.raises(InvalidTokenError):
         read_expiry(text)
+
+
+# Texts of somebody's own class
+
+
+class Redacted(str):
+    """A text that hides itself."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def strip(self, *_: Any) -> str:
+        return "***"
+
+
+class Named(str, Enum):  # noqa: UP042 - that one shows its name, and a StrEnum its value
+    TOKEN = "opaque-token"
+
+
+@pytest.mark.parametrize("text", [Redacted("opaque-token"), Named.TOKEN], ids=["redacted", "enum"])
+async def test_a_text_of_another_class_is_what_it_holds(text: str) -> None:
+    """In a header stands the token, and not what its class shows."""
+    token = AccessToken(text, 4_000_000_000)
+    assert type(token.token) is str
+    assert f"Bearer {token.token}" == "Bearer opaque-token"
+
+    async def source() -> AccessToken:
+        return AccessToken(text, 4_000_000_000)
+
+    async with CommunicationTokenCredential(token_refresher=source) as credential:
+        assert type((await credential.get_token()).token) is str

@@ -138,7 +138,7 @@ def check_secret(name: str, value: str | None, what: str) -> Secret | None:
     if value is None:
         return None
     check_text(name, value, what)
-    return Secret(value)
+    return Secret(str.__str__(value))
 
 
 def _check_verify(verify: object) -> None:

@@ -71,7 +71,7 @@ class AccessKeyCredential(Secret):
 
     def __init__(self, key: str) -> None:
         decode_key(key)
-        self._key = key
+        self._key = str.__str__(key)  # a text of somebody's own class may show something else than it holds
 
     @property
     def key(self) -> str:

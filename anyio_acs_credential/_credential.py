@@ -111,7 +111,11 @@ class CommunicationTokenCredential(Lifecycle):
         observer: Callable[[CredentialEvent], object] | None = None,
         clock: Clock = time,
     ) -> None:
-        others = {"token": token, "token_refresher": token_refresher}
+        initial, token = Secret(token), None  # no frame that an error passes shows it
+        others = {
+            "token": None if initial.value is None else initial,
+            "token_refresher": token_refresher,
+        }
         self._entra = entra_source(resource_endpoint, token_credential, scopes, http_client, clock, **others)
         self._refresher = token_refresher if self._entra is None else self._entra
         check_options(self._refresher, proactive_refresh, policy, observer, clock)
@@ -119,8 +123,8 @@ class CommunicationTokenCredential(Lifecycle):
         self._observer = observer
         self._reads = 0
         state = RefreshState(clock, policy, proactive_refresh)
-        if token is not None:
-            state.hold(initial_token(token))
+        if initial.value is not None:
+            state.hold(initial_token(initial.value))
         super().__init__(state)
 
     async def get_token(
@@ -289,10 +293,9 @@ class CommunicationTokenCredential(Lifecycle):
             raise TokenUnavailableError(
                 explained("static-expired", "a static credential cannot refresh its token: give it a token_refresher")
             )
-        hidden = (
-            None if rejected is None else Secret(str.__str__(rejected) if isinstance(rejected, str) else rejected.token)
-        )
-        rejected = None  # no frame of ours that an exception passes shows its text
+        text = rejected.token if isinstance(rejected, AccessToken) else rejected
+        hidden = None if text is None else Secret(str.__str__(text))
+        rejected = text = None  # no frame of ours that an exception passes shows it
         return await _waiting.wait_for_refresh(self._entered(), hidden)
 
     def updates(self) -> TokenUpdates:

@@ -24,19 +24,28 @@ def check_text(token: object) -> str:
         raise InvalidTokenError(
             explained("invalid-token", f"an access token is text (str), not {type(token).__name__}")
         )
-    token = str.__str__(token)  # a text of somebody's own class may show something else than it holds
+    plain = str.__str__(token)  # a text of somebody's own class may show something else than it holds
+    if (fault := _fault_of(plain)) is not None:
+        token = plain = ""  # no frame that an error passes shows it
+        raise fault
+    return plain
+
+
+def _fault_of(token: str) -> InvalidTokenError | None:
     if not token.strip():
-        raise InvalidTokenError(explained("invalid-token", "the access token is blank: give its text"))
+        return InvalidTokenError(explained("invalid-token", "the access token is blank: give its text"))
     if token[:7].lower() == "bearer ":
-        raise InvalidTokenError(explained("bearer-prefix", 'leave out the "Bearer " prefix: the token alone is wanted'))
+        return InvalidTokenError(
+            explained("bearer-prefix", 'leave out the "Bearer " prefix: the token alone is wanted')
+        )
     if not re.fullmatch(_HEADER_TEXT, token):
-        raise InvalidTokenError(
+        return InvalidTokenError(
             explained(
                 "invalid-token",
                 "the access token contains white space or a character that no HTTP header can carry: copy it again",
             )
         )
-    return token
+    return None
 
 
 def read_claims(token: str) -> dict[str, Any]:
@@ -45,14 +54,22 @@ def read_claims(token: str) -> dict[str, Any]:
     Raises:
         InvalidTokenError: when the text is no JWT.
     """
+    claims = _read(token)
+    if isinstance(claims, InvalidTokenError):
+        token = ""  # no frame that an error passes shows it
+        raise claims
+    return claims
+
+
+def _read(token: str) -> dict[str, Any] | InvalidTokenError:
     if token.count(".") == 4:
-        raise InvalidTokenError(
+        return InvalidTokenError(
             explained(
                 "encrypted-token", "the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)"
             )
         )
     if not re.fullmatch(_SEGMENTS, token):
-        raise InvalidTokenError(
+        return InvalidTokenError(
             explained(
                 "invalid-token",
                 "the token is not a JWT: three base64url segments with dots between them are wanted. "
@@ -61,7 +78,7 @@ def read_claims(token: str) -> dict[str, Any]:
         )
     claims = _decode(token)
     if not isinstance(claims, dict):
-        raise InvalidTokenError(
+        return InvalidTokenError(
             explained(
                 "invalid-token", "the token's payload is not a JSON object in UTF-8; it was cut or changed on its way"
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._callables import is_async
 from ._errors import InvalidTokenError, explained
+from ._redaction import Secret
 from ._schedule import RefreshPolicy
 from ._scopes import DEFAULT_SCOPE
 from ._source import check_refresher
@@ -35,7 +36,8 @@ def initial_token(token: object) -> AccessToken:
     if isinstance(token, AccessToken):
         return token
     if isinstance(token, str):
-        return AccessToken.from_jwt(token)
+        hidden, token = Secret(token), None  # no frame that an error passes shows it
+        return AccessToken.from_jwt(hidden.value)
     raise InvalidTokenError(
         explained("invalid-token", f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
     )

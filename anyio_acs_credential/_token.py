@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
 from ._errors import InvalidTokenError, explained
 from ._jwt import check_text, read_claims
 from ._public import public
+from ._redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ("AccessToken", "AccessTokenInfo", "SupportsExpiry", "accept", "identity_of", "read_expiry")
 
 # 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
+_MISSING = object()
 _NUMBER = r"[0-9]{1,18}(?:\.[0-9]*)?"
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 
@@ -49,7 +51,8 @@ class AccessToken:
     expires_on: int
 
     def __init__(self, token: str, expires_on: float) -> None:
-        object.__setattr__(self, "token", check_text(token))
+        hidden, token = Secret(token), ""  # no frame that an error passes shows it
+        object.__setattr__(self, "token", check_text(hidden.value))
         object.__setattr__(self, "expires_on", math.floor(_check_seconds(expires_on)))
 
     @classmethod
@@ -65,12 +68,13 @@ class AccessToken:
         Raises:
             InvalidTokenError: when it is no JWT, or its `exp` is not a number. The message never shows the token.
         """
-        claims = read_claims(check_text(token))
-        if "exp" not in claims:
+        hidden, token = Secret(token), ""  # no frame that an error passes shows it
+        expires_on = read_claims(check_text(hidden.value)).get("exp", _MISSING)
+        if expires_on is _MISSING:
             raise InvalidTokenError(
                 explained("no-expiry", "the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)")
             )
-        return cls(token, claims["exp"])
+        return cls(hidden.value, expires_on)
 
     @property
     def claims(self) -> Mapping[str, Any]:
@@ -95,7 +99,8 @@ class AccessToken:
         return hash((self.token, self.expires_on))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(<hidden>, expires_on={self.expires_on})"
+        expires_on = getattr(self, "expires_on", None)  # there is none in the traceback of its own making
+        return f"{type(self).__name__}(<hidden>, expires_on={expires_on})"
 
     def __format__(self, spec: str) -> str:
         return format(repr(self), spec)
@@ -155,7 +160,8 @@ def accept(result: object) -> AccessToken:
     if isinstance(result, AccessToken):
         return result
     if isinstance(result, str):
-        return AccessToken.from_jwt(result)
+        hidden, result = Secret(result), None  # no frame that an error passes shows it
+        return AccessToken.from_jwt(hidden.value)
     if hasattr(result, "token") and hasattr(result, "expires_on"):
         return AccessToken(result.token, read_expiry(result.expires_on))
     raise InvalidTokenError(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from ._endpoint import is_secure, one_form
 from ._errors import CredentialError, explained
 from ._extras import missing_extra
+from ._redaction import Secret
 
 try:
     from azure.core import credentials
@@ -105,7 +106,7 @@ class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
             stack.callback(_discard, response.http_response)
             token = None
             with suppress(CredentialError):
-                token = await self._credential.refresh(rejected=rejected)
+                token = await self._credential.refresh(rejected=rejected.value)
             if token is None or not _can_be_sent_again(response.http_request):
                 stack.pop_all()
                 return response
@@ -184,7 +185,9 @@ def _check(credential: CommunicationTokenCredential) -> CommunicationTokenCreden
     return credential
 
 
-def _rejected_token(response: PipelineResponse[HttpRequest, AsyncHttpResponse], origin: tuple[Any, ...]) -> str | None:
+def _rejected_token(
+    response: PipelineResponse[HttpRequest, AsyncHttpResponse], origin: tuple[Any, ...]
+) -> Secret | None:
     """The text of the token that a 401 turned down, where another one may help."""
     request, answer = response.http_request, response.http_response
     sent = request.headers.get("Authorization", "")
@@ -195,7 +198,7 @@ def _rejected_token(response: PipelineResponse[HttpRequest, AsyncHttpResponse], 
     scheme, host, _ = origin
     if origin != _origin_of(request) or not is_secure(scheme, host):
         return None
-    return sent.removeprefix(_BEARER)
+    return Secret(sent.removeprefix(_BEARER))
 
 
 def _origin_of(request: HttpRequest) -> tuple[str, str, int | None]:

@@ -84,22 +84,24 @@ class AuthorizationCodeCredential(EntraCredential):
 
     async def _acquire(self, scopes: list[str], claims: str | None) -> Grant:
         if (code := self._code) is not None:
-            grant = await self._redeem(code.value, scopes)
+            grant = await self._redeem(code, scopes)
             if claims is None:
                 return grant
         return await super()._acquire(scopes, claims)
 
-    async def _redeem(self, code: str, scopes: list[str]) -> Grant:
-        verifier = self._verifier.value if self._verifier is not None else None
-        flow = {"state": _STATE, "redirect_uri": self._redirect_uri, "code_verifier": verifier}
-        flow["scope"] = [*scopes, *_OPENID]
-
+    async def _redeem(self, code: Secret, scopes: list[str]) -> Grant:
         def redeem(app: Any) -> Grant:
             from msal.oauth2cli.oauth2 import Client
 
+            flow = {
+                "state": _STATE,
+                "redirect_uri": self._redirect_uri,
+                "code_verifier": self._verifier.value if self._verifier is not None else None,
+                "scope": [*scopes, *_OPENID],
+            }
             # The method of the base class: OpenID's compares a nonce that only the web application knows.
             result: dict[str, Any] = Client.obtain_token_by_auth_code_flow(
-                app.client, flow, {"state": _STATE, "code": code}, data={"claims": _CAPABILITIES}
+                app.client, flow, {"state": _STATE, "code": code.value}, data={"claims": _CAPABILITIES}
             )
             if "refresh_in" in result:
                 result["refresh_on"] = int(time.time() + result["refresh_in"])

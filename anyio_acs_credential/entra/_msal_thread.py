@@ -17,7 +17,7 @@ from anyio.lowlevel import current_token
 
 from .._errors import TokenSourceError, explained
 from .._per_loop import PerLoop
-from ._secrets import KNOWN, guard_loggers, hide
+from ._secrets import KNOWN, Texts, guard_loggers, hide
 from ._transport import CURRENT, Transport
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ class MsalThread:
         Raises:
             TokenSourceError: when MSAL fails.
         """
+        known, secrets = Texts(secrets), ()  # no frame that an error passes shows them
         async with self._turn.get():
-            return await self._run(call, set(secrets))
+            return await self._run(call, known)
 
     async def _run(self, call: Callable[[Any], T], secrets: set[str]) -> T:
         transport = self._transport()

@@ -77,14 +77,14 @@ class OnBehalfOfCredential(EntraCredential):
         if self._account is not None:
             with suppress(SignInRequiredError):
                 return await super()._acquire(scopes, claims)
-        assertion = await self._assertion()
+        assertion = Secret(await self._assertion())
         grant = await self._msal.run(
             lambda app: take(
                 app,
-                app.acquire_token_on_behalf_of(assertion, scopes, claims_challenge=claims),
+                app.acquire_token_on_behalf_of(assertion.value, scopes, claims_challenge=claims),
                 self._advice,
             ),
-            assertion,
+            assertion.value,
         )
         if self._account is not None and grant.account != self._account:
             raise TokenSourceError(
@@ -106,9 +106,9 @@ class OnBehalfOfCredential(EntraCredential):
                     f"user_assertion returned {type(answer).__name__}: give an async function, or the text",
                 )
             )
-        assertion = await answer
-        check_text("what user_assertion returns", assertion, _WHAT)
-        return str(assertion)
+        assertion = Secret(await answer)
+        check_text("what user_assertion returns", assertion.value, _WHAT)
+        return str.__str__(assertion.value)
 
 
 def _read_certificate(given: str | bytes | Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -40,6 +40,13 @@ _LIMIT = 4096
 _SHORTEST = 8  # what is shorter is no secret, and cutting it out would spoil the text
 
 
+class Texts(set[str]):
+    """Secrets, which are not shown where they are kept."""
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+
 def secrets_in(content: Mapping[str, Any]) -> set[str]:
     """The secrets among the fields of a form, an answer, or what MSAL remembers of a sign-in."""
     found = (content.get(name) for name in _FIELDS)

@@ -19,7 +19,7 @@ from .._attempt import Call
 from .._errors import TokenExchangeError, explained
 from .._http import Limits, send
 from .._own_client import close_quietly
-from ._secrets import KNOWN, note
+from ._secrets import KNOWN, Secret, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ class Transport:
         self._requests: set[CancelScope] = set()
         self.closed = False
 
-    def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:
+    def request(self, method: str, url: str, headers: Mapping[str, str], body: Secret | None) -> Response:
         """Send a request from MSAL's thread.
 
         Raises:
@@ -78,7 +78,8 @@ class Transport:
         """
         if self._client is None and self._make_client is not None and not self.closed:
             self._client = self._make_client()
-        return from_thread.run(self._send, Call(method, url, body, repeatable=False), headers)
+        call = Call(method, url, None if body is None else body.value, repeatable=False)
+        return from_thread.run(self._send, call, headers)
 
     async def _send(self, call: Call, headers: Mapping[str, str]) -> Response:
         async def authorize(request: Any) -> None:
@@ -120,7 +121,8 @@ class Relay:
         """Send a form."""
         form = dict(data or {})
         note(form)
-        body = urlencode(form).encode()
+        body = Secret(urlencode(form).encode())
+        data = form = {}  # no frame of ours that an error passes shows them
         return CURRENT.get().request("POST", _with(url, params), {**(headers or {}), **_FORM}, body)
 
     def get(

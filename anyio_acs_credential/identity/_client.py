@@ -13,6 +13,7 @@ from .._errors import CredentialUsageError, explained
 from .._home import Home
 from .._http import Limits
 from .._own_client import client_factory
+from .._redaction import Secret
 from ._authorization import authorization_of
 from ._connection import parse_connection_string
 from ._keys import AccessKeyCredential
@@ -93,7 +94,8 @@ class CommunicationIdentityClient:
             TypeError: when it is not text.
             ValueError: when it is no connection string. The text is not repeated.
         """
-        said = parse_connection_string(text)
+        hidden, text = Secret(text), ""  # no frame that an error passes shows it
+        said = parse_connection_string(hidden.value)
         key = AccessKeyCredential(said.access_key)
         return cls(said.endpoint, key, http_client=http_client, api_version=api_version)
 
@@ -245,7 +247,8 @@ class CommunicationIdentityClient:
             CredentialUsageError: outside the `async with` block, or in another event loop.
         """
         ids = {"appId": check_id("client_id", client_id), "userId": check_id("user_object_id", user_object_id)}
-        token = await text_of(aad_token)
+        given, aad_token = Secret(aad_token), ""  # no frame that an error passes shows it
+        token = Secret(await text_of(given.value))
         answer = await self._send("POST", "/teamsUser/:exchangeAccessToken", {"token": token, **ids}, secret=token)
         return read_token(answer, read_object(_check(answer)))
 
@@ -256,7 +259,7 @@ class CommunicationIdentityClient:
         content: Mapping[str, Any] | None = None,
         *,
         repeatable: bool = True,
-        secret: str = "",
+        secret: Secret | None = None,
     ) -> Answer:
         if self._open is None or self._home is None:
             raise CredentialUsageError(
@@ -265,9 +268,13 @@ class CommunicationIdentityClient:
                 )
             )
         self._home.check()
-        body = None if content is None else json.dumps(content).encode()
-        call = Call(method, f"{self._endpoint}{path}{self._query}", body, repeatable, (secret,))
+        url = f"{self._endpoint}{path}{self._query}"
+        call = Call(method, url, _body_of(content), repeatable, () if secret is None else (secret.value,))
         return await self._authorization.send(self._open, call, self._limits)
+
+
+def _body_of(content: Mapping[str, Any] | None) -> bytes | None:
+    return None if content is None else json.dumps(content, default=lambda secret: secret.value).encode()
 
 
 def _check(answer: Answer) -> Answer:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from .._endpoint import check_endpoint
 from .._errors import explained
-from ._keys import Secret
+from .._redaction import Secret
+from ._keys import Unpicklable
 
 __all__ = ("ConnectionString", "parse_connection_string")
 
@@ -15,7 +16,7 @@ _HELP = f'copy it from the "Keys" page of the resource in the Azure portal; it l
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionString(Secret):
+class ConnectionString(Unpicklable):
     """What a connection string says. Its `repr` never shows the key, and it refuses to be pickled.
 
     Attributes:
@@ -47,21 +48,26 @@ def parse_connection_string(text: str) -> ConnectionString:
         raise TypeError(
             explained("connection-string", f"a connection string is text (str), not {type(text).__name__}: {_HELP}")
         )
-    values: dict[str, str] = {}
-    for name, value in _split(text):
-        if name in {"endpoint", "accesskey"} and name in values:
-            raise ValueError(explained("connection-string", f"the connection string has {name!r} twice: {_HELP}"))
-        values[name] = value
+    hidden, text = Secret(text), ""  # no frame that an error passes shows it
+    problem = _find_problem(hidden.value)
+    if problem:
+        raise ValueError(explained("connection-string", f"the connection string has {problem}: {_HELP}"))
+    endpoint = dict(_split(hidden.value))["endpoint"]
+    return ConnectionString(check_endpoint(endpoint), dict(_split(hidden.value))["accesskey"])
+
+
+def _find_problem(text: str) -> str:
+    if any("=" not in part for part in text.split(";") if part.strip()):
+        return 'a part without "="'
+    names = [name for name, _ in _split(text)]
     for name in ("endpoint", "accesskey"):
-        if not values.get(name):
-            raise ValueError(
-                explained("connection-string", f"the connection string has no {name!r}, or an empty one: {_HELP}")
-            )
-    return ConnectionString(check_endpoint(values["endpoint"]), values["accesskey"])
+        if names.count(name) > 1:
+            return f"{name!r} twice"
+        if not dict(_split(text)).get(name):
+            return f"no {name!r}, or an empty one"
+    return ""
 
 
 def _split(text: str) -> list[tuple[str, str]]:
     parts = [part.partition("=") for part in text.split(";") if part.strip()]
-    if not all(separator for _, separator, _ in parts):
-        raise ValueError(explained("connection-string", f'the connection string has a part without "=": {_HELP}'))
     return [(name.strip().lower(), value.strip()) for name, _, value in parts]

@@ -13,6 +13,7 @@ from hmac import digest
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from .._errors import explained
+from .._redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ class Clock(Protocol):
         ...
 
 
-class Secret:
+class Unpicklable:
     """An immutable value that is not pickled; a copy of it is itself."""
 
     __slots__ = ()
@@ -56,7 +57,7 @@ class Secret:
         )
 
 
-class AccessKeyCredential(Secret):
+class AccessKeyCredential(Unpicklable):
     """An access key of a Communication Services resource. Its `repr` never shows it, and it refuses to be pickled.
 
     Args:
@@ -70,8 +71,9 @@ class AccessKeyCredential(Secret):
     __slots__ = ("_key",)
 
     def __init__(self, key: str) -> None:
-        decode_key(key)
-        self._key = str.__str__(key)  # a text of somebody's own class may show something else than it holds
+        hidden, key = Secret(key), ""  # no frame that an error passes shows it
+        decode_key(hidden.value)
+        self._key = str.__str__(hidden.value)  # a text of somebody's own class may show something else than it holds
 
     @property
     def key(self) -> str:
@@ -105,9 +107,9 @@ class Signer:
         Args:
             request: An `httpx.Request` or `httpx2.Request` whose body has been read.
         """
-        text = self._credential.key
-        if self._decoded[0] != text:
-            self._decoded = (text, decode_key(text))
+        text = Secret(self._credential.key)
+        if self._decoded[0] != text.value:
+            self._decoded = (text.value, decode_key(text.value))
         target = request.url.raw_path.decode("ascii")
         date = formatdate(self._clock.time(), usegmt=True)  # English names, whatever the locale
         host = request.headers["host"]
@@ -152,7 +154,7 @@ def decode_key(key: str) -> bytes:
     """
     if not isinstance(key, str):
         raise TypeError(explained("access-key", f"an access key is text (str), not {type(key).__name__}"))
-    decoded = _decode(key)
+    decoded, key = _decode(key), ""  # no frame that an error passes shows it
     if not decoded:
         raise ValueError(
             explained(

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from .._answer import malformed, read_object
 from .._errors import InvalidTokenError, explained
 from .._jwt import check_text
+from .._redaction import Secret
 from .._token import AccessToken, read_expiry
 from ..identifiers import CommunicationUserIdentifier
 
@@ -137,7 +138,8 @@ async def text_of(given: str | SupportsToken | Callable[[], Awaitable[str | Supp
                 )
             )
         given = await made
-    return check_text(given if isinstance(given, str) else getattr(given, "token", None))
+    hidden, given = Secret(given if isinstance(given, str) else getattr(given, "token", None)), ""
+    return check_text(hidden.value)
 
 
 def read_user(answer: Answer) -> CommunicationUserIdentifier:

@@ -1,0 +1,213 @@
+"""No frame of ours shows a secret while an error passes it: error collectors record the locals of each."""
+
+from __future__ import annotations
+
+import base64
+import socket
+from contextlib import asynccontextmanager
+from functools import partial
+from traceback import TracebackException
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+
+from anyio_acs_credential import (
+    AccessKeyCredential,
+    AccessToken,
+    CommunicationIdentityClient,
+    CommunicationTokenCredential,
+    CredentialPool,
+    parse_connection_string,
+)
+from anyio_acs_credential.entra import AuthorizationCodeCredential, OnBehalfOfCredential
+from anyio_acs_credential.testing import make_jwt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+
+pytestmark = pytest.mark.promise("R52")
+
+ENDPOINT = "https://x.communication.azure.com"
+KEY = base64.b64encode(b"canary-of-a-key-0123456789abcdef").decode()
+BAD_KEY = "canary/not*base64*at-all"
+JWT = make_jwt(3600, canary="canary")
+OPAQUE = "canary-opaque-0123456789"
+ASSERTION = make_jwt(3600, canary="assertion")
+CLIENT_SECRET = "canary-client-secret-0123456789"
+SECRETS = (KEY, BAD_KEY, JWT, OPAQUE, ASSERTION, CLIENT_SECRET, "canary-code-0123456789", "canary-verifier-0123456789")
+
+
+def errors_in(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
+    """An error, and all that it came from."""
+    if error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        for other in (error.__cause__, error.__context__, *getattr(error, "exceptions", ())):
+            yield from errors_in(other, seen)
+
+
+def shown(error: BaseException) -> list[str]:
+    """Where a frame of ours holds a secret."""
+    found = []
+    for each in errors_in(error, set()):
+        for frame in TracebackException.from_exception(each, capture_locals=True).stack:
+            if "anyio_acs_credential" in frame.filename:
+                for name, value in (frame.locals or {}).items():
+                    if any(secret in value for secret in SECRETS):
+                        found.append(f"{frame.filename.rpartition('/')[2]}:{frame.name}.{name}")
+    return found
+
+
+def hidden(function: Callable[..., object], *args: Any, **kwargs: Any) -> Callable[[], object]:
+    """A call whose arguments stand in no frame of the test."""
+    return partial(function, *args, **kwargs)
+
+
+REFUSED: dict[str, Callable[[], object]] = {
+    "a token with a prefix": hidden(CommunicationTokenCredential, f"Bearer {JWT}"),
+    "an opaque token": hidden(CommunicationTokenCredential, OPAQUE),
+    "a token in two lines": hidden(AccessToken, f"{OPAQUE}\n", 5),
+    "an expiry that is none": hidden(AccessToken, OPAQUE, "soon"),
+    "a token that is cut": hidden(AccessToken.from_jwt, JWT[: len(JWT) // 2] + "." + OPAQUE),
+    "an encrypted token": hidden(AccessToken.from_jwt, f"{OPAQUE}.a.b.c.d"),
+    "a token without an expiry": hidden(AccessToken.from_jwt, make_jwt(exp=None, canary=OPAQUE)),
+    "a token beside a credential": hidden(CommunicationTokenCredential, JWT, token_credential=object()),
+    "a token beside what is static": hidden(CommunicationTokenCredential, JWT, observer=print),
+    "a key that is none": hidden(AccessKeyCredential, BAD_KEY),
+    "a connection string by http": hidden(
+        CommunicationIdentityClient.from_connection_string, f"endpoint=http://x.example/;accesskey={KEY}"
+    ),
+    "a connection string with more": hidden(parse_connection_string, f"endpoint={ENDPOINT};accesskey={KEY};more"),
+    "a connection string with two keys": hidden(
+        parse_connection_string, f"endpoint={ENDPOINT};accesskey={KEY};AccessKey={KEY}"
+    ),
+    "a connection string without an address": hidden(parse_connection_string, f"accesskey={KEY}"),
+    "a connection string with a bad key": hidden(
+        CommunicationIdentityClient.from_connection_string, f"endpoint={ENDPOINT};accesskey={BAD_KEY}"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_refused_is_in_no_frame(what: str) -> None:
+    with pytest.raises((ValueError, TypeError)) as caught:
+        REFUSED[what]()
+    assert shown(caught.value) == []
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """A service that hangs, refuses, or cannot be reached."""
+
+    def __init__(self, fault: str) -> None:
+        self._fault = fault
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._fault == "hangs":
+            await anyio.sleep_forever()
+        if self._fault == "fails":
+            raise httpx.ConnectError("no way", request=request)
+        return httpx.Response(403, json={"error": {"code": "No", "message": "no"}})
+
+
+class Entra:
+    async def get_token(self, *_scopes: str) -> AccessToken:
+        return AccessToken.from_jwt(JWT)
+
+
+async def down() -> str:
+    raise OSError("down")
+
+
+async def opaque() -> str:
+    return OPAQUE
+
+
+async def rejected() -> None:
+    async with CommunicationTokenCredential(AccessToken.from_jwt(JWT), token_refresher=down) as credential:
+        await credential.refresh(rejected=await credential.get_token())
+
+
+async def from_a_refresher() -> None:
+    async with CommunicationTokenCredential(token_refresher=opaque) as credential:
+        await credential.get_token()
+
+
+async def from_a_pool() -> None:
+    pool = CredentialPool[str](lambda _: CommunicationTokenCredential(token_refresher=opaque))
+    async with pool, pool.use("alice") as credential:
+        await credential.get_token()
+
+
+async def at_the_service(fault: str, call: str) -> None:
+    async with httpx.AsyncClient(transport=Transport(fault)) as client:
+        for credential in (AccessKeyCredential(KEY), Entra()):
+            async with CommunicationIdentityClient(ENDPOINT, credential, http_client=client) as identity:
+                if call == "create_user":
+                    await identity.create_user()
+                else:
+                    await identity.get_token_for_teams_user(AccessToken.from_jwt(JWT), "app", "user")
+
+
+async def exchanged(fault: str) -> None:
+    async with (
+        httpx.AsyncClient(transport=Transport(fault)) as client,
+        CommunicationTokenCredential(
+            resource_endpoint=ENDPOINT, token_credential=Entra(), http_client=client
+        ) as credential,
+    ):
+        await credential.get_token()
+
+
+@asynccontextmanager
+async def silence() -> AsyncGenerator[str]:
+    """An authority that answers nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}/tenant"
+
+
+async def on_behalf_of() -> None:
+    async with silence() as authority:
+        credential = OnBehalfOfCredential(
+            "app", user_assertion=ASSERTION, client_secret=CLIENT_SECRET, authority=authority
+        )
+        await credential.get_token("scope")
+
+
+async def with_a_code() -> None:
+    async with silence() as authority:
+        credential = AuthorizationCodeCredential(
+            "app",
+            authorization_code="canary-code-0123456789",
+            redirect_uri="http://localhost",
+            code_verifier="canary-verifier-0123456789",
+            client_secret=CLIENT_SECRET,
+            authority=authority,
+        )
+        await credential.get_token("scope")
+
+
+FAILING: dict[str, Callable[[], Awaitable[None]]] = {
+    "a rejected token": rejected,
+    "a refresher's text": from_a_refresher,
+    "a text in a pool": from_a_pool,
+    "an assertion": on_behalf_of,
+    "a code": with_a_code,
+    **{f"an exchange that {fault}": partial(exchanged, fault) for fault in ("hangs", "fails", "refuses")},
+    **{
+        f"{call} that {fault}": partial(at_the_service, fault, call)
+        for call in ("create_user", "get_token_for_teams_user")
+        for fault in ("hangs", "fails", "refuses")
+    },
+}
+
+
+@pytest.mark.parametrize("what", FAILING)
+@pytest.mark.usefixtures("anyio_backend")
+async def test_what_fails_or_takes_too_long_is_in_no_frame(what: str) -> None:
+    """Where the caller has a time limit, its cancellation passes the frames as well."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is not the point
+        with anyio.fail_after(0.3):
+            await FAILING[what]()
+    assert shown(caught.value) == []

@@ -10,7 +10,7 @@ from .._errors import SignInRequiredError
 from ._application import msal_thread
 from ._credential import EntraCredential
 from ._grant import Grant, take
-from ._secrets import Secret
+from ._secrets import Fields, Secret
 from ._settings import check_secret, check_settings, check_text
 
 if TYPE_CHECKING:
@@ -93,12 +93,12 @@ class AuthorizationCodeCredential(EntraCredential):
         def redeem(app: Any) -> Grant:
             from msal.oauth2cli.oauth2 import Client
 
-            flow = {
-                "state": _STATE,
-                "redirect_uri": self._redirect_uri,
-                "code_verifier": self._verifier.value if self._verifier is not None else None,
-                "scope": [*scopes, *_OPENID],
-            }
+            flow = Fields(
+                state=_STATE,
+                redirect_uri=self._redirect_uri,
+                code_verifier=self._verifier.value if self._verifier is not None else None,
+                scope=[*scopes, *_OPENID],
+            )
             # The method of the base class: OpenID's compares a nonce that only the web application knows.
             result: dict[str, Any] = Client.obtain_token_by_auth_code_flow(
                 app.client, flow, {"state": _STATE, "code": code.value}, data={"claims": _CAPABILITIES}

@@ -16,7 +16,7 @@ from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, take
 from ._loopback import listen, wait_for_redirect
 from ._redirect import RedirectAddress
-from ._secrets import secrets_in
+from ._secrets import Fields, secrets_in
 from ._settings import check_settings, check_text
 
 if TYPE_CHECKING:
@@ -129,9 +129,11 @@ class InteractiveBrowserCredential(EntraCredential):
                 )
             ) from error
         async with listener:
-            flow: dict[str, Any] = await self._msal.run(
-                lambda app: app.initiate_auth_code_flow(
-                    list(wanted), redirect_uri=redirect_uri, response_mode="form_post", **self._hints
+            flow = await self._msal.run(
+                lambda app: Fields(
+                    app.initiate_auth_code_flow(
+                        list(wanted), redirect_uri=redirect_uri, response_mode="form_post", **self._hints
+                    )
                 )
             )
             redirect = await self._await_person(listener, flow)
@@ -185,9 +187,8 @@ class InteractiveBrowserCredential(EntraCredential):
         def redeem(app: Any) -> Grant:
             return take(app, app.acquire_token_by_auth_code_flow(flow, redirect.params), self._advice)
 
-        secrets = secrets_in(flow) | secrets_in(redirect.params)
         try:
-            self._signed_in(scopes, await self._msal.run(redeem, *secrets))
+            self._signed_in(scopes, await self._msal.run(redeem, *secrets_in(flow), *secrets_in(redirect.params)))
         except TokenSourceError as error:
             failure = error
         else:

@@ -13,6 +13,7 @@ from .._errors import SignInRequiredError, TokenSourceError, explained
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, refusal, take
+from ._secrets import Fields
 from ._settings import check_settings
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class DeviceCodeCredential(EntraCredential):
         )
 
     def _begin(self, app: Any, scopes: list[str]) -> dict[str, Any]:
-        flow: dict[str, Any] = app.initiate_device_flow(scopes)
+        flow: dict[str, Any] = Fields(app.initiate_device_flow(scopes))
         if "error" in flow:
             raise refusal(flow, self._advice)
         if not all(isinstance(flow.get(name), str) for name in ("user_code", "device_code", "verification_uri")):

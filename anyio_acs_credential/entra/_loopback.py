@@ -16,6 +16,7 @@ from anyio.abc import SocketAttribute, SocketListener, SocketStream
 
 from ._page import page
 from ._redirect import BadRequestError, read_answer
+from ._secrets import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -82,7 +83,7 @@ async def wait_for_redirect(
             await stack.enter_async_context(stream)
             params = await _serve(stream, address.path or "/", state)
             if params is not None and not back:
-                back.append(Redirect(params, stream))
+                back.append(Redirect(Fields(params), stream))
                 kept.push_async_exit(stack.pop_all())  # the page is still to be sent
                 group.cancel_scope.cancel("the browser is back")
 

@@ -47,6 +47,13 @@ class Texts(set[str]):
         return "<hidden>"
 
 
+class Fields(dict[str, Any]):
+    """What MSAL remembers of a sign-in, or an authority says of it: secrets among other things."""
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+
 def secrets_in(content: Mapping[str, Any]) -> set[str]:
     """The secrets among the fields of a form, an answer, or what MSAL remembers of a sign-in."""
     found = (content.get(name) for name in _FIELDS)

@@ -12,6 +12,7 @@ from ._block import block_of
 from ._errors import CredentialError
 from ._home import Nowhere
 from ._refresh import RefreshTask
+from ._token import ended
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -113,4 +114,10 @@ class Lifecycle:
 
     def _unavailable(self) -> CredentialError:
         entered = self._task is not None
-        return _waiting.unavailable_error(closed=self._closed, refreshes=self._refresher is not None, entered=entered)
+        held = self._state.held
+        return _waiting.unavailable_error(
+            closed=self._closed,
+            refreshes=self._refresher is not None,
+            entered=entered,
+            hint="" if held is None else ended(held.token.expires_on),
+        )

@@ -31,7 +31,7 @@ from ._schedule import (
     stale_at,
     usable_retry_after,
 )
-from ._token import AccessToken  # noqa: TC001 - a NamedTuple's annotations are looked at
+from ._token import AccessToken, ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -182,8 +182,11 @@ class RefreshState:
         """
         life = token.expires_on - self.clock.time()
         if life < NO_REMAINDER:
+            hint = ended(token.expires_on)
             return TokenSourceError(
-                explained("source-stale", "the token source returned a token that has expired: let it fetch a new one")
+                explained(
+                    "source-stale", f"the token source returned a token that has expired{hint}: let it fetch a new one"
+                )
             )
         if any(token.token == each.value for each in rejected):
             return TokenSourceError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
 
@@ -25,6 +25,8 @@ __all__ = ("AccessToken", "AccessTokenInfo", "SupportsExpiry", "accept", "identi
 
 # 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
 _MISSING = object()
+_SHORTEST_LIFE, _LONGEST_LIFE = 60, 86_400  # of an access token, in seconds, as the service issues them
+_PLAUSIBLE = 946_684_800  # 2000-01-01, before which no access token ended
 _NUMBER = r"[0-9]{1,18}(?:\.[0-9]*)?"
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 
@@ -214,8 +216,20 @@ def _check_seconds(value: object) -> float:
             explained("expiry", f"an expiry is a number of Unix seconds, not {type(value).__name__}")
         )
     if not _EARLIEST <= value <= _LATEST:  # false for NaN as well
-        raise InvalidTokenError(explained("expiry", "an expiry is a time in Unix seconds between the years 1 and 9999"))
+        milliseconds = _PLAUSIBLE <= value / 1000 <= _LATEST
+        hint = ": milliseconds were given, it seems, so divide by 1000" if milliseconds else ""
+        raise InvalidTokenError(
+            explained("expiry", f"an expiry is a time in Unix seconds between the years 1 and 9999{hint}")
+        )
     return value
+
+
+def ended(expires_on: int) -> str:
+    """What to say of a token that has ended, where its expiry is as long as tokens live: when, and what was meant."""
+    if not _SHORTEST_LIFE <= expires_on <= _LONGEST_LIFE:
+        return ""
+    when = (datetime.fromtimestamp(0, UTC) + timedelta(seconds=expires_on)).isoformat()
+    return f" (it ended at {when}: if {expires_on} seconds from now were meant, give time.time() + {expires_on})"
 
 
 def _read_iso(text: str) -> datetime:

@@ -208,7 +208,7 @@ def closed_error() -> CredentialClosedError:
     )
 
 
-def unavailable_error(*, closed: bool, refreshes: bool, entered: bool) -> CredentialError:
+def unavailable_error(*, closed: bool, refreshes: bool, entered: bool, hint: str) -> CredentialError:
     """What callers get of a credential that has no valid token for them."""
     if closed:
         return closed_error()
@@ -216,7 +216,8 @@ def unavailable_error(*, closed: bool, refreshes: bool, entered: bool) -> Creden
         return TokenUnavailableError(
             explained(
                 "static-expired",
-                "the static access token has expired: make a credential with a newer one, or with a token_refresher",
+                f"the static access token has expired{hint}: make a credential with a newer one, or with a "
+                "token_refresher",
             )
         )
     if not entered:

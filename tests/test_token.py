@@ -18,7 +18,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyio_acs_credential import AccessToken, AccessTokenInfo, CommunicationTokenCredential, InvalidTokenError
+from anyio_acs_credential import (
+    AccessToken,
+    AccessTokenInfo,
+    CommunicationTokenCredential,
+    InvalidTokenError,
+    TokenRefreshError,
+    TokenUnavailableError,
+)
 from anyio_acs_credential._errors import unexplained
 from anyio_acs_credential._exchange import ExchangedToken
 from anyio_acs_credential._token import accept, identity_of, read_expiry
@@ -427,3 +434,31 @@ async def test_a_text_of_another_class_is_what_it_holds(text: str) -> None:
 
     async with CommunicationTokenCredential(token_refresher=source) as credential:
         assert type((await credential.get_token()).token) is str
+
+
+# Times that were not meant
+
+
+async def test_seconds_from_now_are_asked_about() -> None:
+    """Where a token has ended before there were any."""
+    meant = "it ended at 1970-01-01T01:00:00+00:00: if 3600 seconds from now were meant, give time.time() + 3600"
+    with pytest.raises(TokenUnavailableError) as static:
+        CommunicationTokenCredential(AccessToken("opaque-token", 3600)).get_token_nowait()
+    assert meant in str(static.value)
+
+    async def source() -> AccessToken:
+        return AccessToken("opaque-token", 3600)
+
+    async with CommunicationTokenCredential(token_refresher=source) as credential:
+        with pytest.raises(TokenRefreshError) as fetched:
+            await credential.get_token()
+    assert meant in str(fetched.value.__cause__)
+    with pytest.raises(TokenUnavailableError) as recent:
+        CommunicationTokenCredential(AccessToken("opaque-token", 1_700_000_000)).get_token_nowait()
+    assert "it ended" not in str(recent.value)
+
+
+@pytest.mark.parametrize("value", [1_800_000_000_000, "1800000000000", 1_800_000_000_000.5])
+def test_milliseconds_are_asked_about(value: Any) -> None:
+    with pytest.raises(InvalidTokenError, match="milliseconds were given, it seems, so divide by 1000"):
+        read_expiry(value)

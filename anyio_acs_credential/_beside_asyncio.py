@@ -53,7 +53,7 @@ class OnAsyncio(Beside):
             await self._service.run()
         except BaseException:  # noqa: ASYNC103 - see below
             # Thrown away with its closed loop, it is told GeneratorExit, and cannot even ask what cancellation is.
-            if not self._loop.is_closed():
+            if not self._loop.is_closed():  # pragma: no branch - what is thrown away may be so unmeasured
                 raise
 
     def _ended(self, task: asyncio.Task[None]) -> None:

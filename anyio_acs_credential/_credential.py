@@ -171,7 +171,7 @@ class CommunicationTokenCredential(Lifecycle):
                 await (self._check_cancelled() if reads else self._yield())
             except RuntimeError:  # trio's, which does not run this task
                 self._entered().home.check()
-                raise
+                raise  # pragma: no cover - trio's own trouble
             return held.token
         if self._refresher is None:
             await checkpoint_if_cancelled()

@@ -55,8 +55,7 @@ async def give_token(request: Request[Any, Any, Any]) -> Any:
 async def signed_in(request: Request[Any, Any, Any]) -> Redirect:
     """Redeem the code, if it has come to the browser in which the sign-in began."""
     form, begun = await request.form(), request.session.get("begun", {})
-    state, code = form.get("state", ""), form.get("code")
-    if not code or state != begun.get("state"):
+    if not (code := form.get("code")) or (state := form.get("state", "")) != begun.get("state"):
         raise HTTPException("You have not signed in.", status_code=403)
     people[state] = AuthorizationCodeCredential(
         CLIENT_ID,

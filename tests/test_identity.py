@@ -541,3 +541,11 @@ def test_a_connection_string_never_shows_its_key() -> None:
     assert copy.copy(parsed) is copy.deepcopy(parsed) is parsed
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(parsed)
+
+
+@pytest.mark.parametrize("scopes", [None, 5, object()])
+async def test_scopes_that_are_no_list_name_the_fix(scopes: Any) -> None:
+    async with serve(answer(200, TOKEN)) as server, client_of(server) as client:
+        with pytest.raises(TypeError, match=r'scopes are a list of texts, such as \["chat"\], not'):
+            await client.get_token(USER, scopes)
+    assert server.requests == []

@@ -462,3 +462,9 @@ async def test_seconds_from_now_are_asked_about() -> None:
 def test_milliseconds_are_asked_about(value: Any) -> None:
     with pytest.raises(InvalidTokenError, match="milliseconds were given, it seems, so divide by 1000"):
         read_expiry(value)
+
+
+@pytest.mark.parametrize("header", [b"[]", b"null", b"5", b"{", b"\xff"])
+def test_a_header_that_is_no_object_makes_no_jwt(header: bytes) -> None:
+    with pytest.raises(InvalidTokenError, match="cut or changed on its way"):
+        AccessToken.from_jwt(jwt_of(b'{"exp":4000000000}', header))

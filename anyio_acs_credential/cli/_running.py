@@ -61,7 +61,8 @@ async def _until_signalled(work: Callable[[], Awaitable[int | None]]) -> int:
 
 def _ending() -> list[signal.Signals]:
     ending = [signal.SIGINT, signal.SIGTERM]
-    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    # Ignored under nohup, and so in a process of its own, which is not measured.
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # pragma: no branch
         ending.append(signal.SIGHUP)
     return ending
 

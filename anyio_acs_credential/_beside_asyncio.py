@@ -67,7 +67,7 @@ class OnAsyncio(Beside):
     ) -> None:
         self._leaving = True
         self._service.close()
-        struck = await self._end(shielded=exc is not None)
+        struck = await self._end(shielded=exc is not None)  # noqa: ASYNC102 - its task has been told to end
         if self._told and self._host is not None and asyncio.current_task() is self._host:
             self._host.uncancel()
         raised = exc if struck is None or not (exc is None or isinstance(exc, asyncio.CancelledError)) else struck

@@ -42,7 +42,7 @@ class Home:
         self._in_another_loop = in_another_loop
         self.loop: EventLoopToken = current_token()
         self.thread: int | None = get_ident()
-        self.runner = _runner_of(self.loop.native_token)
+        self.runner: Any = _runner_of(self.loop.native_token)
         _homes.add(self)
 
     def check(self) -> None:

@@ -64,7 +64,7 @@ class RefreshTask:
         self.state = state
         self._reporter = reporter
         self._publish = publish
-        self.home = Home(
+        self.home: Final[Home] = Home(
             "credential",
             "the credential was entered in another event loop; from other threads use get_token_from_thread(), "
             "and in a second event loop enter a credential of its own",

@@ -44,7 +44,7 @@ def in_child(check: Callable[[], None]) -> None:
         try:
             check()
             os.write(writing, b"done")
-        except BaseException as error:  # noqa: BLE001 - told to the parent, which fails
+        except BaseException as error:  # noqa: BLE001, ASYNC103 - told to the parent, which fails
             os.write(writing, repr(error).encode()[:4000])
         finally:
             os._exit(0)

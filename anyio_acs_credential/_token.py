@@ -216,7 +216,7 @@ def _check_seconds(value: object) -> float:
             explained("expiry", f"an expiry is a number of Unix seconds, not {type(value).__name__}")
         )
     if not _EARLIEST <= value <= _LATEST:  # false for NaN as well
-        milliseconds = _PLAUSIBLE <= value / 1000 <= _LATEST
+        milliseconds = 1000 * _PLAUSIBLE <= value <= 1000 * _LATEST
         hint = ": milliseconds were given, it seems, so divide by 1000" if milliseconds else ""
         raise InvalidTokenError(
             explained("expiry", f"an expiry is a time in Unix seconds between the years 1 and 9999{hint}")

@@ -32,7 +32,7 @@ from anyio_acs_credential.entra import (
     MsalCredential,
     OnBehalfOfCredential,
 )
-from anyio_acs_credential.entra._secrets import KNOWN, guard_loggers, hide, note
+from anyio_acs_credential.entra._secrets import KNOWN, Fields, Texts, guard_loggers, hide, note
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
@@ -207,3 +207,8 @@ def test_the_traceback_of_an_exception_that_is_logged_is_left_out(caplog: pytest
         KNOWN.reset(token)
     assert caplog.messages == ["unreadable: [redacted]"]
     assert CANARY not in caplog.text
+
+
+def test_what_is_kept_of_a_sign_in_shows_nothing() -> None:
+    """In the locals of a frame, too."""
+    assert repr(Fields(code="canary")) == repr(Texts({"canary"})) == "<hidden>"

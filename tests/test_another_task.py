@@ -134,9 +134,10 @@ async def test_what_leaves_in_another_task_may_be_cancelled() -> None:
 @asyncio_only
 async def test_a_cancellation_while_leaving_does_not_replace_the_bodys_error() -> None:
     """As with a task group: what the body raised goes before."""
-    left = anyio.Event()
+    asked, leaving, left = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def slow_to_end() -> AccessToken:
+        asked.set()
         try:
             return await hanging()
         finally:
@@ -145,10 +146,12 @@ async def test_a_cancellation_while_leaving_does_not_replace_the_bodys_error() -
 
     async def body() -> None:
         async with credential_of(slow_to_end):
-            await anyio.wait_all_tasks_blocked()
+            await asked.wait()
+            leaving.set()
             raise ValueError("body")
 
     host = asyncio.create_task(body())
+    await leaving.wait()
     await anyio.wait_all_tasks_blocked()
     host.cancel()
     await anyio.wait_all_tasks_blocked()

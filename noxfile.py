@@ -50,6 +50,7 @@ FOUND = [LOWEST, *filter(runs, LATER)]
 MIDDLE = FOUND[1] if len(FOUND) > 2 else None  # the one whose tests run with the oldest packages
 if missing := [version for version in LATER if version not in FOUND]:
     print(f"Skipped, because this machine does not have them: Python {', '.join(missing)}.", file=sys.stderr)
+nox.options.sessions = ["lint", "types", "docs", "lowest", *(f"tests-{each}" for each in FOUND if each != MIDDLE)]
 
 
 def install(session: nox.Session, *groups: str, extras: str = "[all]") -> None:
@@ -94,7 +95,7 @@ def without(*names: str) -> list[str]:
     return [f"--ignore=tests/test_{name}.py" for name in names]
 
 
-@nox.session(python=[version for version in FOUND if version != MIDDLE])
+@nox.session(python=FOUND)
 def tests(session: nox.Session) -> None:
     """Every test, on every event loop; with the oldest Python, every line, and what is the same everywhere."""
     install(session, "test")
@@ -111,7 +112,7 @@ def lowest(session: nox.Session) -> None:
     session.run("pytest", *EACH_CORE, *left_out, "-k", "not uvloop", *session.posargs)
 
 
-@nox.session(python=False, default=False)
+@nox.session(python=False)
 def promises(session: nox.Session) -> None:
     """Write the proofs into docs/promises.md; the tests say when that is wanted."""
     session.run(sys.executable, "tests/promises.py")
@@ -130,7 +131,7 @@ def docs(session: nox.Session) -> None:
     session.run("python", "docs/check_site.py", site)
 
 
-@nox.session(python=LOWEST, default=False)
+@nox.session(python=LOWEST)
 def pictures(session: nox.Session) -> None:
     """Draw the pictures of the documentation anew, each from a real run."""
     install(session, "bench")
@@ -138,21 +139,21 @@ def pictures(session: nox.Session) -> None:
         session.run("python", str(script))
 
 
-@nox.session(python=LOWEST, default=False)
+@nox.session(python=LOWEST)
 def campaign(session: nox.Session) -> None:
     """The properties and the model of the credential, with 10,000 examples each."""
     install(session, "test")
     session.run("pytest", "-m", "hypothesis", "--hypothesis-profile=campaign", "--timeout=0", *session.posargs)
 
 
-@nox.session(python=LOWEST, default=False)
+@nox.session(python=LOWEST)
 def fuzz(session: nox.Session) -> None:
     """A million broken answers for each parser, or for those that are named: `nox -s fuzz -- exchange`."""
     install(session, "test")
     session.run("python", "tests/fuzz.py", *session.posargs)
 
 
-@nox.session(python=LOWEST, default=False)
+@nox.session(python=LOWEST)
 def mutation(session: nox.Session) -> None:
     """Change the code a little at a time: each change must fail a test, or tests/mutants.txt says why it does not."""
     install(session, "test", "mutation")
@@ -161,7 +162,7 @@ def mutation(session: nox.Session) -> None:
     session.run("python", "tests/mutants.py")
 
 
-@nox.session(python=LOWEST, default=False)
+@nox.session(python=LOWEST)
 def wire(session: nox.Session) -> None:
     """The published packages: identifiers, both ways; JavaScript's identity client; what the README compares."""
     install(session, "test", "wire")
@@ -173,14 +174,14 @@ def wire(session: nox.Session) -> None:
     session.run("pytest", "tests/test_identifiers.py", "tests/test_official.py", *session.posargs)
 
 
-@nox.session(python=LOWEST, default=False)
+@nox.session(python=LOWEST)
 def bench(session: nox.Session) -> None:
     """Each benchmark, or those that are named: `nox -s bench -- reading`."""
     install(session, "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
-@nox.session(python=LOWEST, default=False)
+@nox.session(python=LOWEST)
 def package(session: nox.Session) -> None:
     """Build what is published, and check it: `nox -s package -- v1.2.3` also that the tag is that of the version."""
     version = PROJECT["project"]["version"]
@@ -209,7 +210,7 @@ def package(session: nox.Session) -> None:
     session.run("pytest", *EACH_CORE, "--ignore=tests/test_fuzz.py")
 
 
-@nox.session(python=LOWEST, default=False)
+@nox.session(python=LOWEST)
 def audit(session: nox.Session) -> None:
     """Ask the network for known weaknesses of what the package and its extras need, in their newest releases."""
     session.install("--editable", ".[all]", *dependency_groups(PROJECT, "audit"))

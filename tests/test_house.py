@@ -86,14 +86,30 @@ def names(module: str) -> tuple[str, ...]:
     return exported
 
 
-def test_ci_runs_the_readmes_test_command() -> None:
-    """What runs on every change is, to the letter, what the README tells a stranger to run."""
+def command_of_readme() -> str:
+    """What the README tells a stranger to run."""
     found = re.search(r"^## Test it$.*?^```\w*\n(.*?)^```$", read("README.md"), re.MULTILINE | re.DOTALL)
     assert found
-    command = found[1]
-    assert len(command.splitlines()) <= 2
-    assert read(".ci/run").endswith("\n\n" + command)
+    return found[1]
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    """To the letter."""
+    assert len(command_of_readme().splitlines()) <= 2
+    assert read(".ci/run").endswith("\n\n" + command_of_readme())
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_the_workflow_runs_the_sessions_of_the_test_command() -> None:
+    """Each that `nox` runs where every Python is there, on a machine of its own, and no other."""
+    workflow = read(".github/workflows/ci.yml")
+    (listed,) = re.findall(r"^ +session: \[(.*)\]$", workflow, re.MULTILINE)
+    (named,) = re.findall(r"^nox\.options\.sessions = \[(.*), \*\(f\"tests-", read("noxfile.py"), re.MULTILINE)
+    oldest, _, newest = versions = re.findall(r"Python :: (3\.\d+)", read("pyproject.toml"))
+    assert {*listed.split(", ")} == {*ast.literal_eval(f"[{named}]"), f"tests-{oldest}", f"tests-{newest}"}
+    assert re.findall(r"^ +(3\.\d+)$", workflow, re.MULTILINE) == versions[::-1]
+    install, run = command_of_readme().splitlines()
+    assert re.findall(r"^ +- run: (.*)$", workflow, re.MULTILINE) == [install, f'{run} -s "$SESSION"']
 
 
 def test_the_changelog_has_this_version() -> None:

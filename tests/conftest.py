@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import sys
 from asyncio import constants
 from importlib.util import find_spec
@@ -83,10 +82,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> object:
 def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One trusted authority, of nobody here, in place of a bundle of 150: to read that takes 20 ms a client."""
     with pytest.MonkeyPatch.context() as patch:
-        if "SSL_CERT_FILE" not in os.environ:
-            file = tmp_path_factory.mktemp("authority") / "ca.pem"
-            trustme.CA().cert_pem.write_to_path(file)
-            patch.setenv("SSL_CERT_FILE", str(file))
+        file = tmp_path_factory.mktemp("authority") / "ca.pem"
+        trustme.CA().cert_pem.write_to_path(file)
+        patch.setenv("SSL_CERT_FILE", str(file))  # also where the machine has one of its own: as a rule it is as long
         yield
 
 

@@ -12,6 +12,7 @@ A module or class that has to block on purpose overrides `no_blocking_calls` wit
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import sys
 from asyncio import constants
@@ -98,3 +99,11 @@ def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
 
     with blockbuster_ctx("anyio_acs_credential"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_to_other_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test leaves that kills its event loop is thrown away where its warnings are expected, and not later."""
+    yield
+    if any("Unraisable" in filtered for mark in request.node.iter_markers("filterwarnings") for filtered in mark.args):
+        gc.collect()

@@ -10,7 +10,7 @@ import anyio
 
 from ._answer import Answer
 from ._errors import TokenExchangeError, explained
-from ._reading import READING, Reading, read_before_hooks
+from ._reading import READING, Reading, surround_hooks
 from ._redaction import Secret, redact
 from ._request import build
 
@@ -92,9 +92,9 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
     """
     request = build(client, call)
     request.extensions["trace"] = connecting = _Connecting()
-    request.extensions[READING] = reading = Reading()
-    read_before_hooks(client)
     await authorize(request)
+    request.extensions[READING] = reading = Reading(request)
+    surround_hooks(client)
     secrets = Secret((*_secrets_of(request), *call.secrets))
     try:
         try:
@@ -105,6 +105,7 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
     except Exception as error:  # noqa: BLE001 - httpx lets some of ssl's and anyio's through, other transports theirs
         # What a hook raises for an answer that has been read, such as for its status, takes nothing from the answer.
         # Nothing is raised from here: the errors of HTTP libraries quote header values, and would be the context.
+        await reading.find(error)
         if not reading.is_done:
             return _read_failure(error, request.url.host, secrets.value)
     return Answer(reading.status, reading.headers, reading.body, reading.problem, secrets.value)

@@ -1,16 +1,19 @@
-"""Reading an answer, within the limits, before the hooks of a client that is somebody else's see it.
+"""Our own requests among the hooks of a client that is somebody else's.
 
-A hook may read the answer, as HTTP libraries show it, or raise for its status, upon which the client closes it unread.
-So a hook of ours comes first: it reads the answers to our own requests, and leaves them to the others as if unread.
+A hook may read an answer, as HTTP libraries show it, or raise for its status, upon which the client closes it unread.
+So a hook of ours comes first: it reads the answers to our own requests, within the limits, and leaves them to the
+others as if unread. And a hook may put into a request what its program sends elsewhere. So another of ours comes last,
+and sends what was signed.
 """
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from typing import Any
 
 import anyio
+
+from ._request import library_of
 
 READING = "anyio_acs_credential.reading"
 """The extension of a request of ours that holds its `Reading`."""
@@ -19,11 +22,15 @@ MAX_BODY = 64 * 1024
 """Bytes of an answer that are read at most. Tokens take 2 to 4 KiB."""
 
 _TOO_LARGE = f"it is larger than {MAX_BODY} bytes"
+_UNREADABLE = "http_client has closed it, or has no way to read it here"
 _CLOSE_TIMEOUT = 1.0
 
 
 class Reading:
-    """What was read of one answer.
+    """What was read of the answer to one request.
+
+    Args:
+        request: The request, as it is to be sent.
 
     Attributes:
         is_done: Whether the rest is there.
@@ -33,35 +40,52 @@ class Reading:
         problem: Why it was not, or "".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, request: Any) -> None:
+        headers = type(request.headers)(request.headers)
+        self._sent = {"method": request.method, "url": request.url, "headers": headers, "stream": request.stream}
         self.is_done = False
         self.status = 0
         self.headers: tuple[tuple[str, str], ...] = ()
         self.body = b""
         self.problem = ""
 
+    def after_hooks(self, request: Any) -> None:
+        """Make it again what is to be sent."""
+        for name, value in self._sent.items():
+            setattr(request, name, value)
+
     async def before_hooks(self, response: Any) -> None:
         """Read it, and let the hooks that come next read it as well."""
         if not _is_compressed(response):  # else it is theirs to read: what is unpacked may be a thousand times as large
             await self._read(response.stream)
-            module = sys.modules[type(response).__module__.partition(".")[0]]
-            response.stream = module.ByteStream(self.body)
+            response.stream = library_of(response).ByteStream(self.body)  # type: ignore[union-attr]  # it has one
         self._done(response)
 
     async def finish(self, response: Any) -> None:
         """Read it where no hook of ours has, and close it."""
         try:
             if not self.is_done:
-                if _is_compressed(response):
-                    pass
-                elif (content := _content_of(response)) is not None:
-                    self._keep(content)
-                else:
-                    await self._read(response.aiter_raw())
+                if not _is_compressed(response):
+                    await self._read_late(response)
                 self._done(response)
         finally:
             with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
                 await response.aclose()
+
+    async def find(self, error: Exception) -> None:
+        """Take the answer from what was raised for its status, where no hook of ours has read it."""
+        with suppress(Exception):
+            if not self.is_done and (response := getattr(error, "response", None)) is not None:
+                await self.finish(response)
+
+    async def _read_late(self, response: Any) -> None:
+        if (content := _content_of(response)) is not None:
+            self._keep(content)
+            return
+        try:
+            await self._read(response.aiter_raw())
+        except RuntimeError:  # closed, taken, or of the other kind of stream; what the network does is none
+            self.problem = _UNREADABLE
 
     async def _read(self, chunks: Any) -> None:
         body = bytearray()
@@ -88,17 +112,29 @@ class Reading:
         self.is_done = True
 
 
-def read_before_hooks(client: Any) -> None:
-    """Have the client call our hook before its own. It stays there, and does nothing for requests that are not ours."""
+def surround_hooks(client: Any) -> None:
+    """Put our hooks around those of the client. They stay there, and do nothing for requests that are not ours."""
     hooks = getattr(client, "event_hooks", None)
-    if isinstance(hooks, dict) and hooks.get("response", [])[:1] != [_read_ours]:
-        others = [hook for hook in hooks.get("response", []) if hook is not _read_ours]
-        client.event_hooks = {**hooks, "response": [_read_ours, *others]}  # a new list: the old one may be in use
+    if not isinstance(hooks, dict):
+        return
+    before, after = list(hooks.get("request", ())), list(hooks.get("response", ()))
+    if before[-1:] != [_send_ours] or after[:1] != [_read_ours]:
+        # New lists: the old ones may be in use.
+        before = [*(hook for hook in before if hook is not _send_ours), _send_ours]
+        after = [_read_ours, *(hook for hook in after if hook is not _read_ours)]
+        with suppress(AttributeError):  # what is a client by its shape alone may show its hooks, and take none
+            client.event_hooks = {**hooks, "request": before, "response": after}
+
+
+async def _send_ours(request: Any) -> None:
+    reading = request.extensions.get(READING)
+    if reading is not None:
+        reading.after_hooks(request)
 
 
 async def _read_ours(response: Any) -> None:
     reading = response.request.extensions.get(READING)
-    if reading is not None:
+    if reading is not None and library_of(response) is not None:
         await reading.before_hooks(response)
 
 

@@ -14,7 +14,11 @@ from ._endpoint import is_secure
 from ._errors import TokenExchangeError, explained
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from ._attempt import Call, HttpClient
+
+_LIBRARIES = ("httpx", "httpx2")
 
 VERSION = "0.1.0"
 """As pyproject.toml has it: to ask what is installed would read files, on an event loop."""
@@ -33,7 +37,7 @@ def build(client: HttpClient, call: Call) -> Any:
         "Accept": "application/json",
         # Identity: a hundred kilobytes of gzip can hold a hundred megabytes.
         "Accept-Encoding": "identity",
-        "User-Agent": user_agent(client),
+        "User-Agent": user_agent(library_of(request)),
     }
     if call.body is not None:
         headers["Content-Type"] = "application/json"
@@ -47,9 +51,17 @@ def build(client: HttpClient, call: Call) -> Any:
     return request
 
 
-def user_agent(client: HttpClient) -> str:
+def library_of(thing: object) -> ModuleType | None:
+    """The HTTP library that a class of something comes from; None where it is what it is by its shape alone.
+
+    Looked for among the bases: a program's own subclass is in a module of the program.
+    """
+    roots = {cls.__module__.partition(".")[0] for cls in type(thing).__mro__}
+    return next((sys.modules.get(name) for name in _LIBRARIES if name in roots), None)
+
+
+def user_agent(library: ModuleType | None) -> str:
     """What requests say of who sends them (RFC 9110, section 10.1.5)."""
-    package = type(client).__module__.partition(".")[0]
-    version = getattr(sys.modules.get(package), "__version__", None)
     python = f"Python/{sys.version_info.major}.{sys.version_info.minor}"
-    return f"anyio-acs-credential/{VERSION} {python}" + (f" {package}/{version}" if version else "")
+    sender = f"anyio-acs-credential/{VERSION} {python}"
+    return sender if library is None else f"{sender} {library.__name__}/{library.__version__}"

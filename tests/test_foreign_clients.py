@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,7 +20,8 @@ from anyio_acs_credential import (
     CommunicationIdentityClient,
     TokenExchangeError,
 )
-from anyio_acs_credential._reading import MAX_BODY, _read_ours
+from anyio_acs_credential._reading import MAX_BODY, _read_ours, _send_ours
+from anyio_acs_credential._request import library_of, user_agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,8 +132,10 @@ class Duck:
 
     is_closed = False
 
-    def __init__(self, package: Any, **content: Any) -> None:
-        self._client = package.AsyncClient(transport=package.MockTransport(lambda _: package.Response(200, **content)))
+    def __init__(self, package: Any, status: int = 200, **content: Any) -> None:
+        self._package = package
+        transport = package.MockTransport(lambda _: package.Response(status, **content))
+        self._client = package.AsyncClient(transport=transport)
         self.build_request = self._client.build_request
 
     async def send(self, request: Any, **options: Any) -> Any:
@@ -228,12 +233,141 @@ async def test_who_asks(package: Any) -> None:
     assert library == f"{package.__name__}/{package.__version__}"
 
 
-async def test_a_client_of_no_package() -> None:
-    """It sends our name alone."""
-    from anyio_acs_credential._request import user_agent
+@PACKAGES
+async def test_a_subclass_of_the_programs_own_says_nothing_of_the_program(
+    package: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its name nor its version, which may be text that no header can carry."""
+    theirs = type("Client", (package.AsyncClient,), {"__module__": "their_program.http"})
+    monkeypatch.setitem(sys.modules, "their_program", SimpleNamespace(__version__="2 beta\n"))
+    async with serve(answer(201, USER)) as server, theirs() as client, identity_of(client, server.url) as identity:
+        await identity.create_user()
+    (request,) = server.requests
+    assert request.headers["user-agent"].split()[2:] == [f"{package.__name__}/{package.__version__}"]
 
-    class Client:
-        pass
 
-    Client.__module__ = "nowhere"
-    assert len(user_agent(Client()).split()) == 2  # type: ignore[arg-type]  # of its class alone something is asked
+def test_a_request_of_no_library_names_none() -> None:
+    assert library_of(object()) is None
+    assert len(user_agent(None).split()) == 2
+
+
+@PACKAGES
+async def test_an_answer_of_the_programs_own_class(package: Any) -> None:
+    """A transport may give a subclass of the library's answer, as mocks and caches do: no user is made and lost."""
+    theirs = type("Response", (package.Response,), {"__module__": "their_program"})
+    transport = package.MockTransport(lambda _: theirs(201, json=USER))
+    async with package.AsyncClient(transport=transport) as client, identity_of(client) as identity:
+        assert (await identity.create_user()).raw_id == "8:acs:a_b"
+
+
+@PACKAGES
+async def test_what_a_request_hook_changes_is_made_good(package: Any) -> None:
+    """A hook that puts its program's token, parameters or address into each request changes none of ours."""
+    seen = []
+
+    async def put_theirs(request: Any) -> None:
+        seen.append(str(request.url))
+        request.headers["Authorization"] = "Bearer theirs"
+        request.headers["X-Mine"] = "1"
+        request.method = "PUT"
+        request.url = request.url.copy_with(host="elsewhere.example", params={"tenant": "1"})
+        request.stream = package.ByteStream(b"theirs")
+
+    client = package.AsyncClient(event_hooks={"request": [put_theirs]})
+    async with serve(answer(201, USER)) as server, client, identity_of(client, server.url) as identity:
+        await identity.create_user()
+        client.event_hooks = {"request": [put_theirs, put_theirs]}  # changed by the program in between
+        await identity.create_user()
+    for request in server.requests:
+        assert (request.method, request.target, request.body) == ("POST", "/identities?api-version=2023-10-01", b"{}")
+        assert request.headers["authorization"].startswith("HMAC-SHA256 ")
+        assert "x-mine" not in request.headers
+    assert [url.startswith(server.url) for url in seen] == [True, True, False]
+    assert client.event_hooks == {"request": [put_theirs, put_theirs, _send_ours], "response": [_read_ours]}
+
+
+@PACKAGES
+async def test_requests_of_the_programs_own_are_left_to_its_hooks(package: Any) -> None:
+    async def put_theirs(request: Any) -> None:
+        request.headers["Authorization"] = "Bearer theirs"
+
+    client = package.AsyncClient(event_hooks={"request": [put_theirs]})
+    async with serve(answer(201, USER)) as server, client, identity_of(client, server.url) as identity:
+        await identity.create_user()
+        await client.get(server.url)
+    assert server.requests[1].headers["authorization"] == "Bearer theirs"
+
+
+class Raising(Duck):
+    """One that raises for a status, as wrappers do."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        response = await super().send(request, **options)
+        response.raise_for_status()
+        return response
+
+
+class Reading(Raising):
+    """One that has read the answer before it raises."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        return await super().send(request, **{**options, "stream": False})
+
+
+class Closing(Duck):
+    """One that has closed the answer."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        response = await super().send(request, **options)
+        await response.aclose()
+        return response
+
+
+class Synchronous(Duck):
+    """One whose answers can be read in no event loop."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        response = await super().send(request, **options)
+        response.stream = self._package.SyncByteStream()
+        del response._content
+        response.is_stream_consumed = response.is_closed = False
+        return response
+
+
+class Showing(Duck):
+    """One that shows its hooks, and takes none."""
+
+    @property
+    def event_hooks(self) -> dict[str, list[Any]]:
+        return {"response": []}
+
+
+@PACKAGES
+@pytest.mark.promise("R31")
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [(Raising, "Denied"), (Reading, "Denied"), (Closing, None), (Synchronous, None), (Showing, "Denied")],
+)
+async def test_a_refusal_by_way_of_a_wrapper_is_a_refusal(package: Any, kind: type[Duck], code: str | None) -> None:
+    """Status and headers count, also where the body is out of reach; so does what is in the exception."""
+
+    async def chunks() -> Any:
+        yield json.dumps(REFUSED).encode()
+
+    content: Any = {"json": REFUSED} if kind in {Reading, Synchronous} else {"content": chunks()}
+    async with identity_of(kind(package, 403, headers={"Retry-After": "7"}, **content)) as identity:
+        with pytest.raises(TokenExchangeError) as caught:
+            await identity.create_user()
+    error = caught.value
+    assert (error.status, error.permanent, error.retry_after, error.code) == (403, True, 7.0, code)
+
+
+@PACKAGES
+async def test_a_success_that_a_wrapper_has_closed_is_no_answer(package: Any) -> None:
+    async def chunks() -> Any:
+        yield json.dumps(USER).encode()
+
+    async with identity_of(Closing(package, 201, content=chunks())) as identity:
+        with pytest.raises(TokenExchangeError, match="http_client has closed it") as caught:
+            await identity.create_user()
+    assert (caught.value.status, caught.value.permanent) == (201, False)

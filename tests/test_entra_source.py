@@ -43,6 +43,8 @@ from anyio_acs_credential import (
     CommunicationTokenCredential,
     CredentialClosedError,
     CredentialUsageError,
+    RefreshFailed,
+    RefreshPolicy,
     TokenExchangeError,
     TokenRefreshError,
     TokenSourceError,
@@ -485,7 +487,7 @@ async def test_a_client_of_our_own_honours_the_certificates_of_the_environment(
 @pytest.mark.promise("R34")
 @pytest.mark.parametrize("fault", ["expired", "wrong host", "foreign", "plain text"])
 async def test_without_tls_nothing_is_sent(fault: str, authority: trustme.CA) -> None:
-    """The error is permanent, so that nothing storms; the token stays here."""
+    """One attempt, and none at once after it; the token stays here."""
     past: dict[str, Any] = {
         "not_before": datetime(2020, 1, 1, tzinfo=UTC),
         "not_after": datetime(2020, 1, 2, tzinfo=UTC),
@@ -508,6 +510,40 @@ async def test_without_tls_nothing_is_sent(fault: str, authority: trustme.CA) ->
         await exchange_error(credential.get_token())
     # A certificate may be a portal's, to which a person has yet to log in: one attempt, and the usual back-off.
     assert (error.permanent, server.requests, server.connections) == (context is None, [], 1)
+
+
+@pytest.mark.promise("R34")
+async def test_once_a_person_has_logged_in_to_a_portal_refreshing_goes_on(authority: trustme.CA) -> None:
+    """A portal that opens TLS shows a certificate of its own until then. Nobody has to call `refresh()` afterwards."""
+    context = server_context(trustme.CA())
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+    failures: list[RefreshFailed] = []
+    failed = anyio.Event()
+
+    def observe(event: object) -> None:
+        if isinstance(event, RefreshFailed):
+            failures.append(event)
+            failed.set()
+
+    async with (
+        served(exchanged(), tls=context) as server,
+        httpx.AsyncClient(verify=trusted) as client,
+        credential_for(
+            server,
+            http_client=client,
+            proactive_refresh=True,
+            observer=observe,
+            policy=RefreshPolicy(retry_initial=0.01),
+        ) as credential,
+    ):
+        with anyio.fail_after(30):
+            await failed.wait()
+            authority.issue_cert("127.0.0.1").configure_cert(context)
+            async for _ in credential.updates():
+                break
+    assert not any(failure.permanent for failure in failures)
+    assert authorizations(server) == ["entra-token"]
 
 
 # Clients

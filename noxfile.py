@@ -25,8 +25,8 @@ JAVASCRIPT = ("@azure/communication-common@2", "@azure/communication-identity@1"
 EACH_CORE = ("--numprocesses", str((os.cpu_count() or 1) + 1), "--durations=10")  # one more: many tests wait
 DOCUMENTS = ("design", "docs", "error_page", "fuzz", "house", "pictures", "readme", "reports")  # and pure functions
 PROGRAMS = (  # whole ones, in processes of their own: one Python shows what they do, and the newest what it breaks
-    "cli", "cli_emulator", "cli_inspect", "cli_token", "cli_watch", "entra_chromium", "example_threads",
-    "example_usage", "example_web", "examples", "hang_up", "interrupt", "official", "signals",
+    "cli", "cli_emulator", "cli_watch", "entra_chromium", "example_threads", "example_usage",
+    "example_web", "examples", "hang_up", "interrupt", "official", "signals",
 )  # fmt: skip
 NOT_OURS = (
     "ASYNC114",  # it wants a list of the names of startable functions, which would be one more thing to keep right

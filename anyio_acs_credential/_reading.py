@@ -56,7 +56,11 @@ class Reading:
 
     async def before_hooks(self, response: Any) -> None:
         """Read it, and let the hooks that come next read it as well."""
-        if not _is_compressed(response):  # else it is theirs to read: what is unpacked may be a thousand times as large
+        if _is_compressed(response):
+            pass  # it is theirs to read: what is unpacked may be a thousand times as large
+        elif (content := _content_of(response)) is not None:
+            self._keep(content)  # its stream has perhaps been read to its end
+        else:
             await self._read(response.stream)
             response.stream = library_of(response).ByteStream(self.body)  # type: ignore[union-attr]  # it has one
         self._done(response)

@@ -371,3 +371,18 @@ async def test_a_success_that_a_wrapper_has_closed_is_no_answer(package: Any) ->
         with pytest.raises(TokenExchangeError, match="http_client has closed it") as caught:
             await identity.create_user()
     assert (caught.value.status, caught.value.permanent) == (201, False)
+
+
+@PACKAGES
+@pytest.mark.promise("R31")
+async def test_a_transport_that_hands_on_what_it_has_read(package: Any) -> None:
+    """The stream of its answer has been read to the end, and the content is there, which is all that httpx asks for."""
+    async with serve(answer(201, USER)) as server, package.AsyncClient() as inner:
+
+        async def hand_on(request: Any) -> Any:
+            return await inner.request(request.method, request.url, headers=request.headers, content=request.content)
+
+        client = package.AsyncClient(transport=package.MockTransport(hand_on), event_hooks={"response": [read]})
+        async with client, identity_of(client, server.url) as identity:
+            assert (await identity.create_user()).raw_id == "8:acs:a_b"
+    assert len(server.requests) == 1

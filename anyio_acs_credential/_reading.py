@@ -21,6 +21,9 @@ READING = "anyio_acs_credential.reading"
 MAX_BODY = 64 * 1024
 """Bytes of an answer that are read at most. Tokens take 2 to 4 KiB."""
 
+_HELD = 1024 * 1024
+"""More bytes than a connection still hands out, once its body is cut off, without waiting for the network."""
+
 _TOO_LARGE = f"it is larger than {MAX_BODY} bytes"
 _UNREADABLE = "http_client has closed it, or has no way to read it here"
 _CLOSE_TIMEOUT = 1.0
@@ -92,14 +95,19 @@ class Reading:
             self.problem = _UNREADABLE
 
     async def _read(self, chunks: Any) -> None:
-        body = bytearray()
+        body, dropped = bytearray(), 0
         try:
             # Cancelled from within, not left by `break`: that would leave generators to the garbage collector.
             with anyio.CancelScope() as scope:
                 async for chunk in chunks:
-                    body += chunk
+                    if len(body) <= MAX_BODY:
+                        body += chunk
+                    else:
+                        dropped += len(chunk)
                     if len(body) > MAX_BODY:
                         scope.cancel()
+                    if dropped > _HELD:
+                        break  # it waits for nothing, and no cancellation ends it
         finally:
             with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
                 await chunks.aclose()

@@ -386,3 +386,35 @@ async def test_a_transport_that_hands_on_what_it_has_read(package: Any) -> None:
         async with client, identity_of(client, server.url) as identity:
             assert (await identity.create_user()).raw_id == "8:acs:a_b"
     assert len(server.requests) == 1
+
+
+@PACKAGES
+@pytest.mark.promise("R29")
+async def test_a_body_that_waits_for_nothing_is_cut_off(package: Any) -> None:
+    """As that of a mock: no cancellation ends it."""
+
+    class Long(package.AsyncByteStream):  # type: ignore[misc]  # one of two packages
+        """No generator: what is left of one would be the garbage collector's."""
+
+        chunks = 0
+
+        def __aiter__(self) -> Any:
+            return self
+
+        async def __anext__(self) -> bytes:
+            if self.chunks == 10_000:
+                raise StopAsyncIteration
+            self.chunks += 1
+            return b" " * 1024
+
+    class Direct(Duck):
+        """One whose answers are not wrapped in generators of the library's client."""
+
+        async def send(self, request: Any, **_: Any) -> Any:
+            return package.Response(201, stream=body, request=request)
+
+    body = Long()
+    async with identity_of(Direct(package)) as identity:
+        with pytest.raises(TokenExchangeError, match="larger than"):
+            await identity.create_user()
+    assert body.chunks * 1024 <= 2 * 1024 * 1024

@@ -53,8 +53,8 @@ class CommunicationUserIdentifier:
 
     def __init__(self, id: str, *, raw_id: str | None = None) -> None:  # noqa: A002 - as the official package has it
         attributes = vars(self)
-        attributes["id"] = check_text("id", id)
-        attributes["raw_id"] = _chosen(raw_id, id)
+        attributes["id"] = text = check_text("id", id)
+        attributes["raw_id"] = _chosen(raw_id, text)
 
     def to_wire(self) -> dict[str, object]:
         """The wire model, to be sent as JSON."""
@@ -90,9 +90,9 @@ class PhoneNumberIdentifier:
         raw_id: str | None = None,
     ) -> None:
         attributes = vars(self)
-        attributes["value"] = check_text("value", value)
-        attributes["raw_id"] = raw_id = _chosen(raw_id, PHONE_NUMBER + value)
-        hidden, asserted = number_says(raw_id.removeprefix(PHONE_NUMBER))
+        attributes["value"] = number = check_text("value", value)
+        attributes["raw_id"] = chosen = _chosen(raw_id, PHONE_NUMBER + number)
+        hidden, asserted = number_says(chosen.removeprefix(PHONE_NUMBER))
         attributes["is_anonymous"] = hidden if is_anonymous is None else check_flag("is_anonymous", is_anonymous)
         attributes["asserted_id"] = asserted if asserted_id is None else check_text("asserted_id", asserted_id)
 
@@ -129,11 +129,11 @@ class MicrosoftTeamsUserIdentifier:
         self, user_id: str, *, is_anonymous: bool = False, cloud: str | None = "public", raw_id: str | None = None
     ) -> None:
         attributes = vars(self)
-        attributes["user_id"] = check_text("user_id", user_id)
+        attributes["user_id"] = user = check_text("user_id", user_id)
         attributes["is_anonymous"] = check_flag("is_anonymous", is_anonymous)
         attributes["cloud"] = cloud = check_cloud(cloud)
         prefix = TEAMS_VISITOR if is_anonymous else TEAMS_USER.get(cloud, TEAMS_USER["public"])
-        attributes["raw_id"] = _chosen(raw_id, prefix + user_id)
+        attributes["raw_id"] = _chosen(raw_id, prefix + user)
 
     def to_wire(self) -> dict[str, object]:
         """The wire model, to be sent as JSON."""
@@ -162,9 +162,9 @@ class MicrosoftTeamsAppIdentifier:
 
     def __init__(self, app_id: str, *, cloud: str | None = "public", raw_id: str | None = None) -> None:
         attributes = vars(self)
-        attributes["app_id"] = check_text("app_id", app_id)
+        attributes["app_id"] = app = check_text("app_id", app_id)
         attributes["cloud"] = cloud = check_cloud(cloud)
-        attributes["raw_id"] = _chosen(raw_id, TEAMS_APP.get(cloud, TEAMS_APP["public"]) + app_id)
+        attributes["raw_id"] = _chosen(raw_id, TEAMS_APP.get(cloud, TEAMS_APP["public"]) + app)
 
     def to_wire(self) -> dict[str, object]:
         """The wire model, to be sent as JSON."""
@@ -198,12 +198,12 @@ class TeamsExtensionUserIdentifier:
         self, user_id: str, tenant_id: str, resource_id: str, *, cloud: str | None = "public", raw_id: str | None = None
     ) -> None:
         attributes = vars(self)
-        attributes["user_id"] = check_text("user_id", user_id)
-        attributes["tenant_id"] = check_text("tenant_id", tenant_id)
-        attributes["resource_id"] = check_text("resource_id", resource_id)
+        attributes["user_id"] = user = check_text("user_id", user_id)
+        attributes["tenant_id"] = tenant = check_text("tenant_id", tenant_id)
+        attributes["resource_id"] = resource = check_text("resource_id", resource_id)
         attributes["cloud"] = cloud = check_cloud(cloud)
         prefix = ACS_USER.get(cloud, ACS_USER["public"])
-        attributes["raw_id"] = _chosen(raw_id, f"{prefix}{resource_id}_{tenant_id}_{user_id}")
+        attributes["raw_id"] = _chosen(raw_id, f"{prefix}{resource}_{tenant}_{user}")
 
     def to_wire(self) -> dict[str, object]:
         """The wire model, to be sent as JSON."""
@@ -231,8 +231,8 @@ class UnknownIdentifier:
 
     def __init__(self, id: str, *, raw_id: str | None = None) -> None:  # noqa: A002 - as its sibling has it
         attributes = vars(self)
-        attributes["id"] = check_text("id", id)
-        attributes["raw_id"] = _chosen(raw_id, id)
+        attributes["id"] = text = check_text("id", id)
+        attributes["raw_id"] = _chosen(raw_id, text)
 
     def to_wire(self) -> dict[str, object]:
         """The wire model, to be sent as JSON: the raw id alone."""

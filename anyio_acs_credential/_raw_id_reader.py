@@ -44,6 +44,7 @@ def identifier_from_raw_id(text: str) -> CommunicationIdentifier:
                 "invalid-identifier", f"a raw id is text (str), not {type(text).__name__}: give the raw_id of one"
             )
         )
+    text = str.__str__(text)  # a subclass may show another text than it holds
     if text.startswith(PHONE_NUMBER):
         return _phone_number(text)
     prefix, _, rest = text.rpartition(":")  # the known prefixes hold no further colon: with more of them it is unknown

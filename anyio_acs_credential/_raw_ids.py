@@ -28,7 +28,7 @@ _HELP = "give it as the service wrote it"
 
 
 def check_text(name: str, value: object) -> str:
-    """The value, if it is text."""
+    """The value, if it is text: a plain one, since a subclass may show another than it holds."""
     if not isinstance(value, str):
         raise InvalidIdentifierError(
             explained("invalid-identifier", f"{name} is text (str), not {type(value).__name__}: {_HELP}")
@@ -48,9 +48,10 @@ def check_flag(name: str, value: object) -> bool:
 def check_cloud(cloud: object) -> str:
     """The name of a cloud as the service writes it; None is the public one, and one that is not known stays as it is.
 
-    The official Python package writes "DOD" where the service and all others write "dod".
+    The official Python package writes "DOD" where the service and all others write "dod", and reads an empty one as the
+    public one.
     """
-    name = "public" if cloud is None else check_text("cloud", cloud)
+    name = "public" if cloud is None else check_text("cloud", cloud) or "public"
     lower = name.lower()
     return lower if lower in TEAMS_USER else name
 

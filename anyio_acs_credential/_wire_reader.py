@@ -48,7 +48,9 @@ def identifier_from_wire(mapping: Mapping[str, object]) -> CommunicationIdentifi
     raw_id = model.text_or_none("rawId") or None  # an empty one is none
     match kind:
         case "communicationUser":
-            return CommunicationUserIdentifier(nested.text("id"), raw_id=raw_id)
+            # The raw id of such a user is its id, and the official Python package reads no other.
+            known = raw_id if nested.get("id") is None else None
+            return CommunicationUserIdentifier(known or nested.text("id"), raw_id=raw_id)
         case "phoneNumber":
             return PhoneNumberIdentifier(
                 nested.text("value"),
@@ -85,11 +87,12 @@ class _Model:
     Args:
         members: What was sent.
         name: The member of the identifier that holds the object, for errors; empty for the identifier itself.
+        identified: Whether a raw id says what the members that identify say: then they may be empty.
     """
 
-    __slots__ = ("_members", "_path")
+    __slots__ = ("_identified", "_members", "_path")
 
-    def __init__(self, members: object, name: str = "") -> None:
+    def __init__(self, members: object, name: str = "", *, identified: bool = True) -> None:
         if not isinstance(members, Mapping):
             what = name or "an identifier"
             raise InvalidIdentifierError(
@@ -98,6 +101,7 @@ class _Model:
                 )
             )
         self._members = members
+        self._identified = identified
         self._path = f"{name}." if name else ""
 
     def get(self, name: str) -> object:
@@ -106,24 +110,22 @@ class _Model:
 
     def text(self, name: str) -> str:
         """The text of a member that must be there."""
-        return check_text(self._path + name, self._required(name))
+        found = self.text_or_none(name)
+        if found is None or not (found or self._identified):
+            raise InvalidIdentifierError(
+                explained("invalid-identifier", f"the identifier has no {self._path}{name}: {_HELP}")
+            )
+        return found
 
     def text_or_none(self, name: str) -> str | None:
         """The text of a member, or None where it is missing."""
-        return None if self.get(name) is None else self.text(name)
+        value = self.get(name)
+        return None if value is None else check_text(self._path + name, value)
 
     def flag_or_none(self, name: str) -> bool | None:
         """The truth of a member, or None where it is missing."""
         value = self.get(name)
         return None if value is None else check_flag(self._path + name, value)
-
-    def _required(self, name: str) -> object:
-        value = self.get(name)
-        if value is None:
-            raise InvalidIdentifierError(
-                explained("invalid-identifier", f"the identifier has no {self._path}{name}: {_HELP}")
-            )
-        return value
 
 
 def _read(mapping: object) -> tuple[str, _Model, _Model]:
@@ -151,7 +153,7 @@ def _read(mapping: object) -> tuple[str, _Model, _Model]:
         raise InvalidIdentifierError(
             explained("invalid-identifier", f"the identifier says that it is a {said}, and has {kind}: {_HELP}")
         )
-    return kind, model, _Model(model.get(kind), kind) if present else model
+    return kind, model, _Model(model.get(kind), kind, identified=bool(model.get("rawId"))) if present else model
 
 
 def _letters(kind: str) -> str:

@@ -7,10 +7,12 @@ import json
 import pickle
 import re
 from dataclasses import asdict
+from enum import StrEnum
+from importlib import import_module
 from typing import Any, assert_never, get_args
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from published_identifiers import FIXTURES, HERE, ours
 
@@ -142,6 +144,62 @@ def test_clouds_in_any_case(name: str) -> None:
     assert TeamsExtensionUserIdentifier("u", "t", "r", cloud=name).raw_id == "8:dod-acs:r_t_u"
 
 
+@pytest.mark.parametrize("none", [None, ""])
+def test_no_cloud_is_the_public_one(none: str | None) -> None:
+    """As in the official Python package."""
+    for kind in (MicrosoftTeamsUserIdentifier, MicrosoftTeamsAppIdentifier):
+        assert asdict(kind("u", cloud=none)) == asdict(kind("u"))
+    assert asdict(TeamsExtensionUserIdentifier("u", "t", "r", cloud=none)) == asdict(
+        TeamsExtensionUserIdentifier("u", "t", "r")
+    )
+
+
+class Told(str):
+    """Text that shows another than it holds."""
+
+    def __str__(self) -> str:
+        return "[hidden]"
+
+    __repr__ = __str__
+
+    def __format__(self, spec: str) -> str:
+        return str(self)
+
+    def __add__(self, other: str) -> str:
+        return str(self)
+
+    __radd__ = __add__
+
+
+class Numbered(StrEnum):
+    """A text with a name."""
+
+    USER = "8:dod:u"
+    CLOUD = "dod"
+
+
+@pytest.mark.parametrize("identifier", EACH_KIND, ids=lambda identifier: identifier.kind)
+def test_what_is_kept_is_plain_text(identifier: CommunicationIdentifier) -> None:
+    """Of a subclass what it holds is taken, and not what it shows."""
+
+    def told(value: Any) -> Any:
+        return Told(value) if isinstance(value, str) else value
+
+    case = {"kind": identifier.kind, **attributes(identifier)}
+    for raw_id in (None, told("8:other")):
+        found = made({**{name: told(value) for name, value in case.items()}, "kind": identifier.kind, "raw_id": raw_id})
+        assert asdict(found) == asdict(made({**case, "raw_id": raw_id}))
+        assert {type(value) for value in asdict(found).values()} <= {str, bool, type(None)}
+    read = identifier_from_raw_id(Told(identifier.raw_id))
+    assert {type(value) for value in asdict(read).values()} <= {str, bool, type(None)}
+    assert asdict(read) == asdict(identifier_from_raw_id(identifier.raw_id))
+
+
+def test_names_of_an_enumeration_are_texts() -> None:
+    assert type(identifier_from_raw_id(Numbered.USER).raw_id) is str
+    assert MicrosoftTeamsUserIdentifier("u", cloud=Numbered.CLOUD).raw_id == "8:dod:u"
+
+
 def test_a_cloud_that_is_not_known_is_kept() -> None:
     """Its raw ids are those of the public one."""
     user = MicrosoftTeamsUserIdentifier("u", cloud="Sovereign")
@@ -214,7 +272,8 @@ IDENTIFIERS: st.SearchStrategy[CommunicationIdentifier] = st.one_of(
 @example(PhoneNumberIdentifier("anonymous", is_anonymous=False))
 @example(CommunicationUserIdentifier("a", raw_id="b"))
 def test_the_wire_loses_nothing(identifier: CommunicationIdentifier) -> None:
-    """Identifier to wire to identifier is the way home, with every attribute."""
+    """Identifier to wire to identifier is the way home, with every attribute, if anything identifies it."""
+    assume(identifier.raw_id)
     again = identifier_from_wire(json.loads(json.dumps(identifier.to_wire())))
     assert again == identifier
     assert asdict(again) == asdict(identifier)
@@ -266,6 +325,16 @@ def test_vectors_of_wire_models(case: dict[str, Any]) -> None:
         (
             {"teamsExtensionUser": {"userId": "u", "tenantId": "t", "resourceId": "r"}},
             TeamsExtensionUserIdentifier("u", "t", "r"),
+        ),
+        # The raw id of a user of the resource is its id, and the official Python package reads no other.
+        ({"rawId": "8:acs:x", "communicationUser": {}}, CommunicationUserIdentifier("8:acs:x")),
+        ({"rawId": "8:acs:x", "communicationUser": {"id": None}}, CommunicationUserIdentifier("8:acs:x")),
+        ({"microsoftTeamsUser": {"userId": "u", "cloud": ""}}, MicrosoftTeamsUserIdentifier("u")),
+        # What is missing does not say otherwise than the raw id.
+        ({"rawId": "4:anonymous", "phoneNumber": {"value": "anonymous"}}, PhoneNumberIdentifier("anonymous")),
+        (
+            {"rawId": "8:dod:u", "microsoftTeamsUser": {"userId": "u"}},
+            MicrosoftTeamsUserIdentifier("u", raw_id="8:dod:u"),
         ),
         # The raw id wins over the id.
         (
@@ -416,20 +485,77 @@ MEMBERS = [(kind, member) for kind, nested in COMPLETE.items() for member in nes
 OPTIONAL = {"isAnonymous", "cloud"}
 
 
-@pytest.mark.parametrize(("kind", "member"), MEMBERS)
+SPELLINGS = [
+    (kind, spelling)
+    for kind in COMPLETE
+    for snake in [re.sub("([A-Z])", r"_\1", kind).lower()]
+    for spelling in (kind, kind.upper(), kind.lower(), kind[0].upper() + kind[1:], snake, snake.upper(), f" {snake}-")
+]
+
+
+@pytest.mark.parametrize(("kind", "member"), [each for each in MEMBERS if each[1] not in OPTIONAL])
 def test_a_member_that_is_missing_is_named(kind: str, member: str) -> None:
-    """Missing, or null; and one of a wrong type."""
+    """Missing, null, or empty: what identifies must be there."""
     nested = {name: value for name, value in COMPLETE[kind].items() if name != member}
-    for broken in (nested, {**nested, member: None}):
-        if member in OPTIONAL:
-            assert identifier_from_wire({"rawId": "x", kind: broken}) == identifier_from_wire(
-                {"rawId": "x", kind: COMPLETE[kind]}
-            )
-            continue
+    known: dict[str, object] = {} if kind == "communicationUser" else {"rawId": "x"}
+    for broken in ({**known, kind: nested}, {**known, kind: {**nested, member: None}}, {kind: {**nested, member: ""}}):
         with pytest.raises(InvalidIdentifierError, match=f"has no {kind}.{member}: pass the model as the service"):
-            identifier_from_wire({"rawId": "x", kind: broken})
+            identifier_from_wire(broken)
+
+
+@pytest.mark.parametrize(("kind", "member"), MEMBERS)
+def test_a_member_of_a_wrong_type_is_named(kind: str, member: str) -> None:
     with pytest.raises(InvalidIdentifierError, match=rf"{kind}\.{member} is .*, not list: give it as the service"):
-        identifier_from_wire({"rawId": "x", kind: {**nested, member: []}})
+        identifier_from_wire({"rawId": "x", kind: {**COMPLETE[kind], member: []}})
+
+
+@pytest.mark.parametrize("kind", COMPLETE)
+def test_models_as_the_documentation_shows_them(kind: str) -> None:
+    """Without what is as ever, and without the raw id, which the members make."""
+    complete = identifier_from_wire({kind: COMPLETE[kind]})
+    brief = {name: value for name, value in COMPLETE[kind].items() if name not in OPTIONAL}
+    for raw_id in ({}, {"rawId": None}, {"rawId": ""}, {"rawId": complete.raw_id}):
+        for nested in (brief, {**brief, "isAnonymous": None, "cloud": None}):
+            found = identifier_from_wire({**raw_id, kind: nested})
+            assert (found, asdict(found)) == (complete, asdict(complete))
+    assert complete.kind == re.sub("([A-Z])", r"_\1", kind).lower()
+    assert complete.raw_id == made({"kind": complete.kind, **attributes(complete)}).raw_id
+
+
+@pytest.mark.parametrize(("kind", "spelling"), SPELLINGS)
+def test_a_kind_in_any_spelling(kind: str, spelling: str) -> None:
+    """As each of the official packages spells it. One that another member contradicts is an error."""
+    assert identifier_from_wire({"kind": spelling, kind: COMPLETE[kind]}) == identifier_from_wire(
+        {kind: COMPLETE[kind]}
+    )
+    for other in COMPLETE.keys() - {kind}:
+        with pytest.raises(InvalidIdentifierError, match=f"says that it is a {kind}, and has {other}: pass the model"):
+            identifier_from_wire({"kind": spelling, other: COMPLETE[other]})
+
+
+# What a model of the official package's, made of JSON, holds: it reads no other names.
+FORGIVEN = [
+    {"rawId": raw_id, kind: {name: value for name, value in COMPLETE[kind].items() if name != missing}}
+    for kind, raw_id in zip(COMPLETE, ("8:acs:x", "4:+1", "8:orgid:u", "28:orgid:a", "8:acs:r_t_u"), strict=True)
+    for missing in (*sorted(OPTIONAL & COMPLETE[kind].keys()), *(["id"] if kind == "communicationUser" else []), None)
+]
+
+
+@pytest.mark.parametrize("model", FORGIVEN, ids=str)
+@pytest.mark.parametrize("kind", [None, "unknown", "hologram", "PHONENUMBER"])
+def test_what_the_official_package_reads_is_read(model: dict[str, Any], kind: str | None) -> None:
+    """By its own code, and as the same: it goes by the members, whatever the kind says."""
+    if kind == "PHONENUMBER" and "phoneNumber" not in model:
+        kind = None  # what contradicts itself is an error here
+    utils = pytest.importorskip("azure.communication.callautomation._utils")
+    package = import_module("azure.communication.callautomation._generated.models")
+    theirs = utils.deserialize_identifier(package.CommunicationIdentifierModel.deserialize({**model, "kind": kind}))
+    found = identifier_from_wire({**model, "kind": kind})
+    assert (found.kind, found.raw_id) == (theirs.kind.value, theirs.raw_id)
+    told = official({"kind": theirs.kind.value, "raw_id": theirs.raw_id, "attributes": theirs.properties})
+    if found.kind == "microsoft_teams_user":
+        told.setdefault("is_anonymous", False)  # None there
+    assert told == attributes(found)
 
 
 @pytest.mark.parametrize("kind", COMPLETE)
@@ -461,6 +587,8 @@ def test_vectors_of_wire_errors(case: dict[str, Any]) -> None:
         ([("rawId", "x")], "not list"),
         ({}, "has no rawId"),
         ({"rawId": ""}, "has no rawId"),
+        ({"kind": "phoneNumber"}, "has no rawId"),
+        ({"rawId": "", "communicationUser": {"id": ""}}, "has no communicationUser.id"),
         ({"kind": "phoneNumber", "communicationUser": {"id": "x"}}, "says that it is a phoneNumber, and has comm"),
         ({"rawId": 5}, r"rawId is text \(str\), not int"),
         ({"rawId": "x", "kind": []}, r"kind is text \(str\), not list"),

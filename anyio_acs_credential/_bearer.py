@@ -52,8 +52,7 @@ class BearerFlow(Generic[RequestT, ResponseT]):
     After a 401 the token is reported as rejected, and the request is sent once more with the one that replaces it.
     Where that fails, or the body was a stream that cannot be sent again, the 401 is the answer; the next request has
     the new token all the same. Each request waits for the credential as `get_token()` does, and raises what it raises.
-    Nothing is held between the two requests: a
-    slow or cancelled one never keeps another from its token.
+    Nothing is held between the two requests: a slow or cancelled one never keeps another from its token.
 
     A token is sent over https only, or to loopback.
 

@@ -58,6 +58,8 @@ def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
             raise TypeError(
                 explained("scopes", f"scopes are a collection of texts, and one of them is {type(scope).__name__}")
             )
+    checked = tuple(map(str.__str__, checked))  # a text of somebody's own class may show something else than it holds
+    for scope in checked:
         if _find(scope) is None:
             raise ValueError(
                 explained("scopes", f"the scope {scope!r} is unknown: begin each scope with one of {_KNOWN}")

@@ -9,6 +9,7 @@ import pickle
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -218,6 +219,40 @@ async def test_a_rotated_key_is_used_at_once() -> None:
     assert second.headers["authorization"] == expected(second, OTHER_KEY)
 
 
+class Redacted(str):
+    """A text that hides itself."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def encode(self, *_: object) -> bytes:
+        return b"***"
+
+
+async def test_texts_of_another_class_are_sent_as_what_they_hold() -> None:
+    """Or a user who hides in logs would be another user."""
+    async with (
+        serve(answer(200, TOKEN)) as server,
+        CommunicationIdentityClient(
+            server.url, AccessKeyCredential(Redacted(KEY)), api_version=Redacted("2026-09-23")
+        ) as client,
+    ):
+        await client.get_token(Redacted("8:acs:ada"), [Redacted("chat")])
+        await client.get_token(SimpleNamespace(raw_id=Redacted("8:acs:ada")), ["chat"])
+        await client.get_token_for_teams_user(Redacted("entra"), Redacted("app"), Redacted("grace"))
+    assert "***" not in "".join(f"{request.target}{request.body!r}" for request in server.requests)
+    first, second, teams = server.requests
+    assert first.target == second.target == "/identities/8%3Aacs%3Aada/:issueAccessToken?api-version=2026-09-23"
+    assert json.loads(first.body) == {"scopes": ["chat"]}
+    assert json.loads(teams.body) == {"token": "entra", "appId": "app", "userId": "grace"}
+    assert first.headers["authorization"] == expected(first)
+
+
 async def test_from_connection_string() -> None:
     async with serve(answer(204)) as server:
         text = f"endpoint={server.url}/;accesskey={KEY}"
@@ -395,6 +430,8 @@ async def test_outside_its_block_it_names_the_fix() -> None:
     [
         ({"scopes": "chat"}, TypeError, r"\[scope\]"),
         ({"scopes": [1]}, TypeError, "list of texts"),
+        ({"scopes": None}, TypeError, "list of texts, such as .*, not NoneType"),
+        ({"user": "8:acs:\ud800"}, ValueError, "the raw id of the user holds half of a surrogate pair, .*: give it as"),
         ({"scopes": []}, ValueError, "at least one"),
         ({"scopes": [""]}, ValueError, "no empty one"),
         ({"user": ""}, TypeError, "non-empty"),

@@ -27,6 +27,24 @@ def test_the_reference_vectors(case: dict[str, Any]) -> None:
         assert tuple(route_of(check_scopes(case["scopes"]))) == (expected["path"], expected["api_version"])
 
 
+class Redacted(str):
+    """A text that hides itself."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "***"
+
+    def startswith(self, *_: Any) -> bool:
+        return False
+
+
+def test_a_text_of_another_class_is_what_it_holds() -> None:
+    """In the request stands the scope, and not what its class shows."""
+    (scope,) = check_scopes([Redacted(DEFAULT_SCOPE)])
+    assert (type(scope), scope) == (str, DEFAULT_SCOPE)
+
+
 def test_the_default_scope_is_the_services() -> None:
     assert VECTORS["default_scopes"] == [DEFAULT_SCOPE]
     assert check_scopes([DEFAULT_SCOPE]) == (DEFAULT_SCOPE,)

@@ -67,7 +67,7 @@ def query_of(api_version: str) -> str:
         raise ValueError(
             explained("identity-arguments", 'api_version is empty: name one, such as "2023-10-01", or leave it out')
         )
-    return f"?api-version={quote(api_version, safe='')}"
+    return f"?api-version={_quoted('api_version', api_version)}"
 
 
 def path_of(user: SupportsRawId | str) -> str:
@@ -79,7 +79,20 @@ def path_of(user: SupportsRawId | str) -> str:
                 f"user is an identifier or its raw id, a non-empty text, not {type(user).__name__}",
             )
         )
-    return f"/identities/{quote(raw_id, safe='')}"
+    return f"/identities/{_quoted('the raw id of the user', raw_id)}"
+
+
+def _quoted(name: str, text: str) -> str:
+    # Plain, also in what follows: a text of somebody's own class may show something else than it holds.
+    try:
+        return quote(str.__str__(text), safe="")
+    except UnicodeEncodeError:
+        raise ValueError(
+            explained(
+                "identity-arguments",
+                f"{name} holds half of a surrogate pair, which UTF-8 cannot say: give it as the service wrote it",
+            )
+        ) from None
 
 
 def check_scopes(scopes: Iterable[str]) -> list[str]:
@@ -94,7 +107,7 @@ def check_scopes(scopes: Iterable[str]) -> list[str]:
         raise TypeError(explained("scopes", 'scopes are a list of texts, such as ["chat"]'))
     if not checked or not all(checked):
         raise ValueError(explained("scopes", 'name at least one scope, such as ["chat"], and no empty one'))
-    return checked
+    return list(map(str.__str__, checked))
 
 
 def expiry(lifetime: timedelta | None) -> dict[str, int]:
@@ -122,7 +135,7 @@ def check_id(name: str, value: str) -> str:
         raise TypeError(explained("identity-arguments", f"{name} is text (str), not {type(value).__name__}"))
     if not value:
         raise ValueError(explained("identity-arguments", f"{name} is empty: give the id that Entra shows"))
-    return value
+    return str.__str__(value)
 
 
 async def text_of(given: str | SupportsToken | Callable[[], Awaitable[str | SupportsToken]]) -> str:

@@ -83,7 +83,11 @@ async def ask(refresher: TokenSource, timeout: float, ours: CancelScope, asked: 
                 scopes = (limit, ours, group.cancel_scope)
                 group.start_soon(answer, refresher, asked, answers, ended, scopes, name="token source")
                 await ended.wait()
+    except get_cancelled_exc_class():
+        _let_the_program_end(answers)  # Ctrl-C may have struck the source of a closing credential as it tidied up
+        raise
     except BaseExceptionGroup as left_behind:
+        _let_the_program_end(answers)
         if (interrupt := struck(left_behind)) is not None:
             raise interrupt from None  # pragma: no cover - Ctrl-C that strikes between two lines of anyio's
         if _native_cancellations() > cancellations:
@@ -97,9 +101,8 @@ async def ask(refresher: TokenSource, timeout: float, ours: CancelScope, asked: 
                 "what it waits for",
             )
         )
+    _let_the_program_end(answers)
     (found,) = answers
-    if isinstance(found, BaseException) and ends_program(found):
-        raise found
     return found
 
 
@@ -141,6 +144,12 @@ async def call(refresher: TokenSource, claims: str | None) -> object:
             )
         )
     return await answer
+
+
+def _let_the_program_end(answers: list[AccessToken | BaseException]) -> None:
+    for found in answers:
+        if isinstance(found, BaseException) and ends_program(found):
+            raise found from None
 
 
 def ends_program(error: BaseException) -> bool:

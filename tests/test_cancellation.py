@@ -358,6 +358,37 @@ def test_what_ends_a_program_passes_through(backend: str, waits: bool, error: Ba
     assert caught is error
 
 
+@pytest.mark.promise("R45")
+@pytest.mark.parametrize("backend", anyio.get_available_backends())
+@pytest.mark.parametrize("leaves", [True, False], ids=["leaving a scope open", "leaving nothing"])
+@pytest.mark.parametrize("error", DEADLY, ids=lambda error: type(error).__name__)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_ends_a_program_passes_through_closing(backend: str, leaves: bool, error: BaseException) -> None:
+    """It leaves the block as well where it strikes the source as that tidies up, when the credential closes."""
+
+    async def source() -> AccessToken:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if leaves:
+                anyio.CancelScope().__enter__()
+            raise error
+
+    async def main() -> None:
+        async with CommunicationTokenCredential(token_refresher=source):
+            await anyio.wait_all_tasks_blocked()
+
+    caught: BaseException | None = None
+    try:
+        anyio.run(main, backend=backend)
+    except BaseException as raised:  # noqa: BLE001, ASYNC103 - whatever it is, it is compared
+        caught = raised
+    if isinstance(error, BaseExceptionGroup) and isinstance(caught, BaseExceptionGroup):
+        assert caught.exceptions == error.exceptions  # trio makes a group anew that passes a cancelled scope
+    else:
+        assert caught is error
+
+
 @pytest.mark.promise("R46")
 async def test_entered_twice() -> None:
     """Entering an open credential is refused at once, and harms nothing."""

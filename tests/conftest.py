@@ -37,10 +37,15 @@ def _patient_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-# The debug mode of asyncio doubles the time of its tests: one Python is enough to see what it finds.
-DEBUG = sys.version_info >= (3, 13)
 # Most of its time goes into tracebacks that nobody reads.
 constants.DEBUG_STACK_DEPTH = 1  # type: ignore[misc]  # it is final, and read at each call
+
+DEBUG = sys.version_info >= (3, 13)  # one Python is enough to see what it finds: it doubles the time of a test
+
+ABOUT_LOOPS = {
+    f"test_{name}" for name in ("cancellation", "credential", "home", "http", "network", "refresh", "source")
+}
+"""The modules that show what an event loop may do to us: these alone meet asyncio's debug mode, and uvloop."""
 
 
 async def _wait_all_tasks_blocked() -> None:
@@ -57,7 +62,7 @@ def _may_go_on(task: asyncio.Task[Any]) -> bool:
 
 AsyncIOBackend.wait_all_tasks_blocked = staticmethod(_wait_all_tasks_blocked)  # type: ignore[method-assign]
 
-BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {"debug": DEBUG, "loop_factory": _patient_loop})}
+BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {"loop_factory": _patient_loop})}
 
 if sys.version_info >= (3, 12):
 
@@ -75,8 +80,22 @@ if find_spec("trio"):
 
 @pytest.fixture(scope="module", params=[pytest.param(backend, id=name) for name, backend in BACKENDS.items()])
 def anyio_backend(request: pytest.FixtureRequest) -> object:
-    """Each event loop in turn."""
-    return request.param
+    """Each event loop in turn; asyncio's in its debug mode where tests are about loops."""
+    if request.param is not BACKENDS["asyncio"]:
+        return request.param
+    name, options = request.param
+    return name, {**options, "debug": DEBUG and request.module.__name__ in ABOUT_LOOPS}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave uvloop to the modules that are about event loops: elsewhere it only takes the time of asyncio again."""
+    items[:] = [item for item in items if "+uvloop" not in item.name or item.path.stem in ABOUT_LOOPS]
+
+
+def pytest_collection_finish() -> None:
+    """Keep what the imports made out of each later collection of garbage: it is most of what there is to look at."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -44,7 +44,7 @@ def test_under_nohup_a_hang_up_changes_nothing(tmp_path: Path) -> None:
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    process = start("demo", "--json", env=environment(tmp_path), preexec_fn=ignore)
+    process = start("demo", "--json", "--seconds", "10", env=environment(tmp_path), preexec_fn=ignore)
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["event"] == "started"
     process.send_signal(signal.SIGHUP)

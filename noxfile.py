@@ -120,6 +120,12 @@ def promises(session: nox.Session) -> None:
     session.run(sys.executable, "tests/promises.py")
 
 
+@nox.session(python=False)
+def sizes(session: nox.Session) -> None:
+    """Name the modules that hold the most code."""
+    session.run(sys.executable, "tests/sizes.py")
+
+
 @nox.session(python=LOWEST)
 def docs(session: nox.Session) -> None:
     """Build the site and check it; `nox -s docs -- serve` serves it until Ctrl-C, and builds it anew at each change."""

@@ -11,20 +11,18 @@ from ._errors import (
     CredentialUsageError,
     InvalidIdentifierError,
     InvalidTokenError,
+    ServiceError,
     SignInRequiredError,
-    TokenExchangeError,
     TokenRefreshError,
     TokenSourceError,
     TokenUnavailableError,
 )
 from ._schedule import RefreshPolicy, TokenState
-from ._scopes import DEFAULT_SCOPE
-from ._token import AccessToken, AccessTokenInfo
-from ._updates import TokenUpdates
+from ._scopes import DEFAULT_SCOPE, TEAMS_PHONE_SCOPE
+from ._token import AccessToken
 
 if TYPE_CHECKING:
     from ._access_key_auth import AccessKeyAuth
-    from ._clock import Clock
     from ._events import (
         CredentialClosed,
         CredentialEvent,
@@ -34,9 +32,9 @@ if TYPE_CHECKING:
         RefreshSucceeded,
         TokenExpired,
     )
-    from ._health import CredentialHealth, HealthStatus, check_health
+    from ._health import CredentialHealth, HealthStatus
     from ._httpx_auth import BearerAuth
-    from ._pool import CredentialPool
+    from ._pool import CredentialPool, PoolStatistics
     from .identifiers import (
         CommunicationIdentifier,
         CommunicationUserIdentifier,
@@ -54,9 +52,7 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "AccessKeyAuth",
     "AccessKeyCredential",
     "AccessToken",
-    "AccessTokenInfo",
     "BearerAuth",
-    "Clock",
     "CommunicationIdentifier",
     "CommunicationIdentityClient",
     "CommunicationTokenCredential",
@@ -78,21 +74,21 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "MicrosoftTeamsAppIdentifier",
     "MicrosoftTeamsUserIdentifier",
     "PhoneNumberIdentifier",
+    "PoolStatistics",
     "RefreshFailed",
     "RefreshPolicy",
     "RefreshStarted",
     "RefreshSucceeded",
+    "ServiceError",
     "SignInRequiredError",
+    "TEAMS_PHONE_SCOPE",
     "TeamsExtensionUserIdentifier",
-    "TokenExchangeError",
     "TokenExpired",
     "TokenRefreshError",
     "TokenSourceError",
     "TokenState",
     "TokenUnavailableError",
-    "TokenUpdates",
     "UnknownIdentifier",
-    "check_health",
     "identifier_from_raw_id",
     "identifier_from_wire",
     "parse_connection_string",
@@ -103,7 +99,6 @@ _LAZY = {
     "AccessKeyAuth": "._access_key_auth",
     "AccessKeyCredential": ".identity",
     "BearerAuth": "._httpx_auth",
-    "Clock": "._clock",
     "CommunicationIdentifier": ".identifiers",
     "CommunicationIdentityClient": ".identity",
     "CommunicationUserIdentifier": ".identifiers",
@@ -117,13 +112,13 @@ _LAZY = {
     "MicrosoftTeamsAppIdentifier": ".identifiers",
     "MicrosoftTeamsUserIdentifier": ".identifiers",
     "PhoneNumberIdentifier": ".identifiers",
+    "PoolStatistics": "._pool",
     "RefreshFailed": "._events",
     "RefreshStarted": "._events",
     "RefreshSucceeded": "._events",
     "TeamsExtensionUserIdentifier": ".identifiers",
     "TokenExpired": "._events",
     "UnknownIdentifier": ".identifiers",
-    "check_health": "._health",
     "identifier_from_raw_id": ".identifiers",
     "identifier_from_wire": ".identifiers",
     "parse_connection_string": ".identity",

@@ -53,8 +53,9 @@ class AccessKeyAuth(httpx.Auth):
             CredentialUsageError: when it is to go to another machine by plain http.
         """
         if not is_secure(request.url.scheme, request.url.host):
-            raise CredentialUsageError(
-                explained("https-only", f"a signature is sent over https only: use https://{request.url.host}")
+            raise explained(
+                "https-only",
+                CredentialUsageError(f"a signature is sent over https only: use https://{request.url.host}"),
             )
         self._sign(request)
         yield request

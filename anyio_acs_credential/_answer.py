@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from ._errors import TokenExchangeError, explained
+from ._errors import ServiceError, explained
 from ._redaction import redact
 from ._retry_after import read_retry_after
 
@@ -68,7 +68,7 @@ def read_object(answer: Answer) -> dict[str, Any]:
     """The JSON object in an answer, in UTF-8 (RFC 8259, section 8.1).
 
     Raises:
-        TokenExchangeError: when there is none. It is transient: something between here and the service wrote it.
+        ServiceError: when there is none. It is transient: something between here and the service wrote it.
     """
     if answer.problem:
         malformed(answer, answer.problem)
@@ -80,34 +80,34 @@ def read_object(answer: Answer) -> dict[str, Any]:
 
 def malformed(answer: Answer, reason: str) -> NoReturn:
     """Raise the error for an answer that says success and cannot be used."""
-    raise TokenExchangeError(
-        explained(
-            "malformed-answer",
+    raise explained(
+        "malformed-answer",
+        ServiceError(
             f"the service answered {answer.status}, and its answer is malformed: {reason}. "
             "Check that the endpoint is the service's own and that no proxy changes what it says",
+            status_code=answer.status,
+            request_id=request_id(answer),
         ),
-        status=answer.status,
-        request_id=request_id(answer),
     )
 
 
-def error_from(answer: Answer) -> TokenExchangeError:
+def error_from(answer: Answer) -> ServiceError:
     """The error that an answer without success stands for."""
     code, text = _read_error(answer)
     advice = _advise(answer)
     said = f". It said: {text}" if text else ""
-    return TokenExchangeError(
-        explained(
-            "refused",
+    return explained(
+        "refused",
+        ServiceError(
             redact(
                 f"the service answered {_name(answer.status)}{f' ({code})' if code else ''}: {advice}{said}", limit=900
             ),
+            permanent=not is_transient(answer.status),
+            retry_after=answer.retry_after,
+            status_code=answer.status,
+            code=code,
+            request_id=request_id(answer),
         ),
-        permanent=not is_transient(answer.status),
-        retry_after=answer.retry_after,
-        status=answer.status,
-        code=code,
-        request_id=request_id(answer),
     )
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 
 from ._answer import Answer
-from ._errors import TokenExchangeError, explained
+from ._errors import ServiceError, explained
+from ._public import public
 from ._reading import READING, Reading, surround_hooks
 from ._redaction import Secret, redact
 from ._request import build
@@ -79,7 +80,7 @@ class Failure:
         at_once: Whether another try may succeed in a moment.
     """
 
-    error: TokenExchangeError
+    error: ServiceError
     sent: bool
     at_once: bool
 
@@ -88,7 +89,7 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
     """Send a request once and read its answer. However it ends, the connection is closed or free again.
 
     Raises:
-        TokenExchangeError: when the address is not one that secrets are sent to. What `authorize` raises passes.
+        ServiceError: when the address is not one that secrets are sent to. What `authorize` raises passes.
     """
     request = build(client, call)
     request.extensions["trace"] = connecting = _Connecting()
@@ -157,7 +158,7 @@ def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Fail
         permanent = not isinstance(tls, ssl.SSLCertVerificationError)
         advice = f"no secure connection: check the address and the trusted certificates ({error})"
     return Failure(
-        TokenExchangeError(explained("unreachable", redact(f"{host}: {advice}", *secrets)), permanent),
+        explained("unreachable", ServiceError(redact(f"{host}: {advice}", *secrets), permanent=permanent)),
         sent=not connecting,
         at_once=not permanent and tls is None,
     )
@@ -170,3 +171,6 @@ def _tls_failure(error: BaseException | None) -> ssl.SSLError | None:
             return error
         error = error.__cause__ or error.__context__  # httpcore raises "from None", which keeps the context alone
     return None
+
+
+public(HttpClient, module="typing")

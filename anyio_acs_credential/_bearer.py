@@ -71,13 +71,12 @@ class BearerFlow(Generic[RequestT, ResponseT]):
 
     def __init__(self, credential: CommunicationTokenCredential, *, hosts: Iterable[str] | None = None) -> None:
         if not hasattr(credential, "get_token") or not hasattr(credential, "refresh"):
-            raise TypeError(
-                explained(
-                    "not-a-credential", f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"
-                )
+            raise explained(
+                "not-a-credential",
+                TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"),
             )
         if isinstance(hosts, str):
-            raise TypeError(explained("hosts", "hosts is a collection of host names: put the one name into a list"))
+            raise explained("hosts", TypeError("hosts is a collection of host names: put the one name into a list"))
         self._credential = credential
         self._hosts = None if hosts is None else tuple(_check_host(host) for host in hosts)
 
@@ -107,11 +106,11 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         Raises:
             CredentialUsageError: always.
         """
-        raise CredentialUsageError(
-            explained(
-                "async-client",
-                "BearerAuth is for AsyncClient; in a synchronous client set the header from get_token_from_thread()",
-            )
+        raise explained(
+            "async-client",
+            CredentialUsageError(
+                "BearerAuth is for AsyncClient; in a synchronous client set the header from get_token_from_thread()"
+            ),
         )
 
     def _may_have_token(self, url: _URL) -> bool:
@@ -119,20 +118,20 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         if self._hosts is not None and not any(_matches(host, pattern) for pattern in self._hosts):
             return False
         if not is_secure(url.scheme, host):
-            raise CredentialUsageError(
-                explained("https-only", f"an access token is sent over https only: use https://{host}")
+            raise explained(
+                "https-only", CredentialUsageError(f"an access token is sent over https only: use https://{host}")
             )
         return True
 
 
 def _check_host(host: object) -> str:
     if not isinstance(host, str) or not _HOST.fullmatch(host):
-        raise TypeError(
-            explained(
-                "hosts",
+        raise explained(
+            "hosts",
+            TypeError(
                 'hosts holds names such as "contoso.communication.azure.com" or "*.communication.azure.com", '
-                "without scheme, port or path",
-            )
+                "without scheme, port or path"
+            ),
         )
     star = "*." if host.startswith("*.") else ""
     return star + one_form(host.removeprefix(star))

@@ -63,8 +63,9 @@ def check_entering(block: AbstractAsyncContextManager[None] | None, what: str) -
         CredentialUsageError: when it is open.
     """
     if block is not None and not _has_ended(block):
-        raise CredentialUsageError(
-            explained("open-already", f"{what} is open already: enter it once, where the program starts, and inject it")
+        raise explained(
+            "open-already",
+            CredentialUsageError(f"{what} is open already: enter it once, where the program starts, and inject it"),
         )
 
 
@@ -81,7 +82,7 @@ def leaving(
             task than it was entered in.
     """
     if block is None:
-        raise CredentialUsageError(explained("open-already", "left, and never entered: `async with` does both"))
+        raise explained("open-already", CredentialUsageError("left, and never entered: `async with` does both"))
     if _has_ended(block):
         return None
     if isinstance(block, Beside):
@@ -164,12 +165,12 @@ async def _grouped(service: Service, name: str) -> AsyncIterator[None]:
 
 def refused() -> CredentialUsageError:
     """What gets who cannot leave."""
-    return CredentialUsageError(
-        explained(
-            "another-task",
+    return explained(
+        "another-task",
+        CredentialUsageError(
             "left where it cannot be (by its own source, or on trio by another task than entered it): "
-            "use one `async with` around all that needs it",
-        )
+            "use one `async with` around all that needs it"
+        ),
     )
 
 

@@ -21,4 +21,4 @@ class Clock(Protocol):
         ...
 
 
-public(Clock)
+public(Clock, module="typing")

@@ -16,7 +16,7 @@ from ._public import public
 from ._redaction import Secret
 from ._scopes import DEFAULT_SCOPE
 from ._state import RefreshState
-from ._token import AccessToken, AccessTokenInfo, identity_of
+from ._token import AccessToken, AccessTokenInfo, raw_id_of
 from ._updates import TokenUpdates
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._clock import Clock
     from ._entra_token import SupportsGetToken
     from ._events import CredentialEvent, CredentialStatistics
+    from ._health import CredentialHealth
     from ._schedule import RefreshPolicy
     from ._source import TokenRefresher
 
@@ -223,15 +224,16 @@ class CommunicationTokenCredential(Lifecycle):
                 of `RefreshPolicy.refresh_timeout` at most; the others get the last error, or the held token, at once.
         """
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
-            raise TypeError(
-                explained("policy", f"timeout is a number of seconds, or None, not {type(timeout).__name__}")
+            raise explained(
+                "policy", TypeError(f"timeout is a number of seconds, or None, not {type(timeout).__name__}")
             )
         if self._refresher is None:
             return self.get_token_nowait()
         task = self._entered()
         if get_ident() == self._home.thread:
-            raise CredentialUsageError(
-                explained("loop-thread", "the event loop's own thread would wait for itself here: await get_token()")
+            raise explained(
+                "loop-thread",
+                CredentialUsageError("the event loop's own thread would wait for itself here: await get_token()"),
             )
         held = self._held  # read once: the next may be another, or none
         if (
@@ -285,13 +287,14 @@ class CommunicationTokenCredential(Lifecycle):
             TypeError: when `rejected` is neither a token nor a text.
         """
         if rejected is not None and not isinstance(rejected, str | AccessToken):
-            raise TypeError(explained("rejected", f"rejected is a token or its text, not {type(rejected).__name__}"))
+            raise explained("rejected", TypeError(f"rejected is a token or its text, not {type(rejected).__name__}"))
         if self._refresher is None:
             await checkpoint_if_cancelled()
             if self._closed:
                 raise _waiting.closed_error()
-            raise TokenUnavailableError(
-                explained("static-expired", "a static credential cannot refresh its token: give it a token_refresher")
+            raise explained(
+                "static-expired",
+                TokenUnavailableError("a static credential cannot refresh its token: give it a token_refresher"),
             )
         text = rejected.token if isinstance(rejected, AccessToken) else rejected
         hidden = None if text is None else Secret(str.__str__(text))
@@ -320,10 +323,35 @@ class CommunicationTokenCredential(Lifecycle):
             waiting=task.round.waiting if task is not None else 0,
         )
 
+    def health(self, margin: float = 0.0) -> CredentialHealth:
+        """Whether the credential can give a token now, for readiness probes.
+
+        It never waits, never fails, and may be called in any thread. An expired token is never ready, however busily it
+        is renewed; nor is a credential that was not entered, or whose refresh task has ended.
+
+        Args:
+            margin: Seconds of life that a token must have left to count as valid.
+
+        Returns:
+            A frozen snapshot.
+        """
+        from ._health import CredentialHealth, HealthStatus, health_of
+
+        if (misuse := self._misuse()) is not None:
+            return CredentialHealth(HealthStatus.UNAVAILABLE, str(misuse), 0.0)
+        state = self._state
+        return health_of(
+            self.statistics(),
+            state.remaining(),
+            margin,
+            proactive=state.proactive,
+            static=self._refresher is None,
+        )
+
     @property
-    def identity(self) -> str | None:
+    def raw_id(self) -> str | None:
         """The raw id of the user whose token is held, as the exchange or its `skypeid` claim names it, or None."""
-        return None if self._state.held is None else identity_of(self._state.held.token)
+        return None if self._state.held is None else raw_id_of(self._state.held.token)
 
     def __repr__(self) -> str:
         if not hasattr(self, "_block"):  # in the traceback of its own making
@@ -332,7 +360,7 @@ class CommunicationTokenCredential(Lifecycle):
         if self._closed or (self._refresher is not None and self._task is None):
             how = "closed" if self._closed else "not entered"
         else:
-            how = f"{statistics.state.name}, expires_on={statistics.expires_on}"
+            how = f"{statistics.state}, expires_on={statistics.expires_on}"
         return f"<{type(self).__name__} {how}>"
 
     def __copy__(self) -> Self:
@@ -342,8 +370,8 @@ class CommunicationTokenCredential(Lifecycle):
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            explained("pickling", "a credential holds secrets and a task, and is not pickled: make one in each process")
+        raise explained(
+            "pickling", TypeError("a credential holds secrets and a task, and is not pickled: make one in each process")
         )
 
     async def _yield(self) -> None:

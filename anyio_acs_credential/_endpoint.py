@@ -66,15 +66,15 @@ def check_endpoint(text: str) -> str:
             not repeated.
     """
     if not isinstance(text, str):
-        raise TypeError(explained("endpoint", f'an endpoint is text such as "{_EXAMPLE}", not {type(text).__name__}'))
+        raise explained("endpoint", TypeError(f'an endpoint is text such as "{_EXAMPLE}", not {type(text).__name__}'))
     parts = _split(text)
     if parts is None or not parts.netloc:
-        raise ValueError(
-            explained("endpoint", f'the endpoint is not a URL with a scheme and a host: write it as "{_EXAMPLE}"')
+        raise explained(
+            "endpoint", ValueError(f'the endpoint is not a URL with a scheme and a host: write it as "{_EXAMPLE}"')
         )
     problem = _find_problem(text, parts)
     if problem:
-        raise ValueError(explained("endpoint", f"the endpoint {problem}; it looks like {_EXAMPLE}"))
+        raise explained("endpoint", ValueError(f"the endpoint {problem}; it looks like {_EXAMPLE}"))
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 

@@ -13,7 +13,7 @@ from ._attempt import Call
 from ._challenge import claims_wanted
 from ._endpoint import check_endpoint
 from ._entra_token import EntraTokenSource
-from ._errors import TokenExchangeError
+from ._errors import ServiceError
 from ._exchange import EXCHANGE_BODY, exchange_url, read_exchange
 from ._http import Limits, send
 from ._own_client import client_factory
@@ -86,7 +86,7 @@ class EntraSource:
             The access token, with the identity that it is for.
 
         Raises:
-            TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
+            ServiceError: when the service refuses, cannot be reached or answers nonsense.
             Exception: what the credential raises, unless its last token is still valid and no claims are asked for.
         """
         entra = await self._entra_token(claims)
@@ -94,8 +94,8 @@ class EntraSource:
             answer = await self._meet(client, entra)
         try:
             return read_exchange(answer, self._clock.time())
-        except TokenExchangeError as error:
-            if error.status == 401 and self._is_ending():
+        except ServiceError as error:
+            if error.status_code == 401 and self._is_ending():
                 error.permanent = False  # that token may have ended: the next one is as good as ever
             raise
 

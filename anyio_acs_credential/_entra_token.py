@@ -24,7 +24,8 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 
 from ._entra_codes import Cure, cure_for, cure_in
-from ._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained, unexplained
+from ._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained
+from ._public import public
 from ._redaction import redact
 from ._token import AccessToken, accept
 
@@ -66,12 +67,12 @@ class EntraTokenSource:
     def __init__(self, credential: SupportsGetToken) -> None:
         get_token = getattr(credential, "get_token", None)
         if isinstance(credential, type) or not callable(get_token):
-            raise TypeError(
-                explained(
-                    "token-credential",
+            raise explained(
+                "token-credential",
+                TypeError(
                     f"token_credential is {_name(credential)}: give an object with get_token(*scopes), such as a "
-                    "credential of anyio_acs_credential.entra or of azure-identity",
-                )
+                    "credential of anyio_acs_credential.entra or of azure-identity"
+                ),
             )
         self._credential = credential
         self._name = _name(credential)
@@ -136,12 +137,10 @@ class EntraTokenSource:
         try:
             return accept(answer)
         except InvalidTokenError as error:
-            fault = unexplained(str(error))
-        raise TokenSourceError(
-            explained(
-                "token-credential-failed",
-                f"the token credential ({self._name}) gave no token that can be exchanged: {fault}",
-            )
+            fault = str(error)
+        raise explained(
+            "token-credential-failed",
+            TokenSourceError(f"the token credential ({self._name}) gave no token that can be exchanged: {fault}"),
         )
 
     def _meaning(self, error: Exception) -> TokenSourceError | None:
@@ -149,14 +148,14 @@ class EntraTokenSource:
         names = {cls.__name__ for cls in type(error).__mro__}
         text = str(error)
         if any(sign in text for sign in _NEEDS_ASYNCIO):
-            return TokenSourceError(
-                explained(
-                    "token-credential-failed",
+            return explained(
+                "token-credential-failed",
+                TokenSourceError(
                     f"the token credential ({self._name}) needs asyncio's event loop: on trio, use a plain credential "
                     "of azure-identity (from azure.identity, not azure.identity.aio) or one of "
                     "anyio_acs_credential.entra",
+                    permanent=True,
                 ),
-                permanent=True,
             )
         if "ClientAuthenticationError" not in names and "AuthenticationRequiredError" not in names:
             return None
@@ -166,20 +165,18 @@ class EntraTokenSource:
                 self._passing_until = time.monotonic() + _MEMORY
             if time.monotonic() < self._passing_until and cure in (Cure.TIME, None):
                 return None
-            return SignInRequiredError(
-                explained(
-                    "sign-in-required",
-                    f"only a person can sign in: call authenticate(), then refresh(). {redact(text)}",
-                )
+            return explained(
+                "sign-in-required",
+                SignInRequiredError(f"only a person can sign in: call authenticate(), then refresh(). {redact(text)}"),
             )
         if cure is Cure.SETUP or cure is Cure.PERSON:
-            return TokenSourceError(
-                explained(
-                    "token-credential-failed",
+            return explained(
+                "token-credential-failed",
+                TokenSourceError(
                     f"Entra refused the token credential ({self._name}): correct it, then call refresh(). "
                     f"{redact(text)}",
+                    permanent=True,
                 ),
-                permanent=True,
             )
         return None
 
@@ -207,3 +204,6 @@ def _takes_claims(get_token: Callable[..., Any]) -> bool:
 
 def _name(credential: object) -> str:
     return f"the class {credential.__name__}" if isinstance(credential, type) else type(credential).__name__
+
+
+public(SupportsGetToken, module="typing")

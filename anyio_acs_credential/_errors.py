@@ -5,6 +5,8 @@ Every message says what to do next, and none contains a token, a key or another 
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from ._public import public
 
 __all__ = (
@@ -14,28 +16,25 @@ __all__ = (
     "CredentialUsageError",
     "InvalidIdentifierError",
     "InvalidTokenError",
+    "ServiceError",
     "SignInRequiredError",
-    "TokenExchangeError",
     "TokenRefreshError",
     "TokenSourceError",
     "TokenUnavailableError",
     "cut_repeats",
     "explained",
-    "unexplained",
 )
 
 # Read the Docs sends /page/... on to the version that is shown by default.
 _PAGE = "https://anyio-acs-credential.readthedocs.io/page/errors/"
 
-
-def explained(anchor: str, message: str) -> str:
-    """The message, and the address of the entry in docs/errors.md that has its cause, its fix and an example."""
-    return f"{message} ({_PAGE}#{anchor})"
+_Error = TypeVar("_Error", bound=BaseException)
 
 
-def unexplained(message: str) -> str:
-    """The message without its address, to be quoted in another that has one."""
-    return message.partition(f" ({_PAGE}")[0]
+def explained(anchor: str, error: _Error) -> _Error:
+    """The error, with the address of its entry in docs/errors.md as a note: a traceback shows it, `str(error)` not."""
+    error.add_note(f"See {_PAGE}#{anchor}")
+    return error
 
 
 def cut_repeats(error: BaseException) -> None:
@@ -116,18 +115,18 @@ class TokenSourceError(CredentialError):
     permanent: bool = False
     retry_after: float | None = None
 
-    def __init__(self, message: str = "", permanent: bool = False, retry_after: float | None = None) -> None:
+    def __init__(self, message: str = "", *, permanent: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.permanent = permanent
         self.retry_after = retry_after
 
 
-class TokenExchangeError(TokenSourceError):
-    """A request to the service failed: it refused, could not be reached, or answered nonsense.
+class ServiceError(TokenSourceError):
+    """A request failed: the exchange, the Identity API or Entra refused, could not be reached, or answered nonsense.
 
     Attributes:
-        status: The HTTP status, or None where there was no answer.
+        status_code: The HTTP status, or None where there was no answer.
         code: The service's error code, such as "TooManyRequests", if it gave one.
         message: What failed and what to do next.
         request_id: The service's id of the request, to quote to its support, if it gave one.
@@ -138,15 +137,15 @@ class TokenExchangeError(TokenSourceError):
     def __init__(
         self,
         message: str = "",
+        *,
         permanent: bool = False,
         retry_after: float | None = None,
-        *,
-        status: int | None = None,
+        status_code: int | None = None,
         code: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        super().__init__(message, permanent, retry_after)
-        self.status = status
+        super().__init__(message, permanent=permanent, retry_after=retry_after)
+        self.status_code = status_code
         self.code = code
         self.request_id = request_id
 
@@ -154,8 +153,8 @@ class TokenExchangeError(TokenSourceError):
 class SignInRequiredError(TokenSourceError):
     """Only a person who signs in can help: call the Entra credential's `sign_in()`, then `refresh()`."""
 
-    def __init__(self, message: str = "", permanent: bool = True, retry_after: float | None = None) -> None:
-        super().__init__(message, permanent, retry_after)
+    def __init__(self, message: str = "", *, permanent: bool = True, retry_after: float | None = None) -> None:
+        super().__init__(message, permanent=permanent, retry_after=retry_after)
 
 
 public(
@@ -166,7 +165,7 @@ public(
     InvalidIdentifierError,
     InvalidTokenError,
     SignInRequiredError,
-    TokenExchangeError,
+    ServiceError,
     TokenRefreshError,
     TokenSourceError,
     TokenUnavailableError,

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from ._answer import error_from, malformed, read_object, request_id
-from ._errors import InvalidTokenError, TokenExchangeError, explained
+from ._errors import InvalidTokenError, ServiceError, explained
 from ._scopes import route_of
 from ._token import AccessToken, read_expiry
 
@@ -25,16 +25,16 @@ class ExchangedToken(AccessToken):
     """An access token, and whose it is.
 
     Attributes:
-        identity: The raw id of the user, as the exchange named it; None if it did not.
+        raw_id: The raw id of the user, as the exchange named it; None if it did not.
     """
 
-    __slots__ = ("identity",)
+    __slots__ = ("raw_id",)
 
-    identity: str | None
+    raw_id: str | None
 
-    def __init__(self, token: str, expires_on: float, identity: str | None = None) -> None:
+    def __init__(self, token: str, expires_on: float, raw_id: str | None = None) -> None:
         super().__init__(token, expires_on)
-        object.__setattr__(self, "identity", identity)
+        object.__setattr__(self, "raw_id", raw_id)
 
     def __repr__(self) -> str:
         return f"AccessToken(<hidden>, expires_on={self.expires_on})"  # the name under which users know it
@@ -61,25 +61,25 @@ def read_exchange(answer: Answer, now: float = -inf) -> ExchangedToken:
         now: Unix seconds, by the clock that the token has to last by.
 
     Raises:
-        TokenExchangeError: when the service refused, or the answer is malformed or holds a token that has ended, which
+        ServiceError: when the service refused, or the answer is malformed or holds a token that has ended, which
             is transient.
     """
     if not answer.is_success:
         raise error_from(answer)
     content = read_object(answer)
-    token = _read_token(content.get("accessToken"), _read_identity(content.get("identity")))
+    token = _read_token(content.get("accessToken"), _read_raw_id(content.get("identity")))
     if token is None:
         malformed(answer, "it holds no access token with an expiry")
     if token.expires_on <= now:
-        raise TokenExchangeError(
-            explained(
-                "malformed-answer",
+        raise explained(
+            "malformed-answer",
+            ServiceError(
                 f"the service answered {answer.status} with an expired access token: it ended at "
                 f"{_iso(token.expires_on)}, and it is {_iso(now)} here. Set this machine's clock, or see whether a "
                 "proxy repeats an old answer",
+                status_code=answer.status,
+                request_id=request_id(answer),
             ),
-            status=answer.status,
-            request_id=request_id(answer),
         )
     return token
 
@@ -88,12 +88,12 @@ def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
-def _read_token(content: object, identity: str | None) -> ExchangedToken | None:
+def _read_token(content: object, raw_id: str | None) -> ExchangedToken | None:
     if not isinstance(content, dict) or not isinstance(text := content.get("token"), str):
         return None
     with suppress(InvalidTokenError):
         expires_on = read_expiry(content.get("expiresOn"))
-        return ExchangedToken(text, min(expires_on, _own_expiry(text, expires_on)), identity)
+        return ExchangedToken(text, min(expires_on, _own_expiry(text, expires_on)), raw_id)
     return None
 
 
@@ -104,6 +104,6 @@ def _own_expiry(text: str, otherwise: float) -> float:
     return otherwise
 
 
-def _read_identity(content: object) -> str | None:
+def _read_raw_id(content: object) -> str | None:
     raw_id = content.get("id") if isinstance(content, dict) else None
     return raw_id if isinstance(raw_id, str) and raw_id else None

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ._errors import unexplained
 from ._public import public
 
 if TYPE_CHECKING:
-    from ._credential import CommunicationTokenCredential
     from ._events import CredentialStatistics
 
-__all__ = ("CredentialHealth", "HealthStatus", "check_health")
+__all__ = ("CredentialHealth", "HealthStatus", "health_of")
 
 
 class HealthStatus(StrEnum):
@@ -32,7 +30,7 @@ class HealthStatus(StrEnum):
 
 @dataclass(frozen=True)
 class CredentialHealth:
-    """What `check_health()` has found.
+    """What `CommunicationTokenCredential.health()` gives.
 
     Attributes:
         status: How the credential stands.
@@ -51,30 +49,25 @@ class CredentialHealth:
         return self.status is not HealthStatus.UNAVAILABLE
 
 
-def check_health(credential: CommunicationTokenCredential, *, margin: float = 0.0) -> CredentialHealth:
-    """Whether a credential can give a token now. It never waits, never fails, and may be called in any thread.
-
-    An expired token is never ready, however busily it is renewed; nor is a credential that was not entered, or whose
-    refresh task has ended.
+def health_of(
+    statistics: CredentialStatistics, left: float, margin: float, *, proactive: bool, static: bool
+) -> CredentialHealth:
+    """The health of a credential that is in use.
 
     Args:
-        credential: The credential, of whatever kind.
+        statistics: How it stands.
+        left: Remaining life of the held token, in seconds.
         margin: Seconds of life that a token must have left to count as valid.
-
-    Returns:
-        A frozen snapshot.
+        proactive: Whether its token is renewed without being asked for.
+        static: Whether it has no source to ask.
     """
-    state = credential._state
-    if (misuse := credential._misuse()) is not None:
-        return CredentialHealth(HealthStatus.UNAVAILABLE, unexplained(str(misuse)), 0.0)
-    left = state.remaining()
-    failures = _failures(credential.statistics())
+    failures = _failures(statistics)
     if left > margin:
         status = HealthStatus.DEGRADED if failures else HealthStatus.READY
         return CredentialHealth(status, "the token is valid" + (failures and f"; {failures}"), left)
-    if failures or state.proactive or credential._refresher is None:
+    if failures or proactive or static:
         kind = "has no valid token" if left == 0 else "has a token that is about to end"
-        fix = failures or ("its source is being asked for the next" if credential._refresher is not None else _FIXED)
+        fix = failures or (_FIXED if static else "its source is being asked for the next")
         return CredentialHealth(HealthStatus.UNAVAILABLE, f"the credential {kind}: {fix}", left)
     return CredentialHealth(HealthStatus.READY, "the source will be asked by whoever needs a token first", left)
 
@@ -91,4 +84,4 @@ def _failures(statistics: CredentialStatistics) -> str:
     )
 
 
-public(CredentialHealth, HealthStatus, check_health)
+public(CredentialHealth, HealthStatus)

@@ -53,7 +53,7 @@ class Home:
         """
         self.check_process()
         if _running() != self.loop:
-            raise CredentialUsageError(explained("another-loop", self._in_another_loop))
+            raise explained("another-loop", CredentialUsageError(self._in_another_loop))
 
     def check_process(self) -> None:
         """Refuse to wait in a forked process.
@@ -62,13 +62,13 @@ class Home:
             CredentialUsageError: when the process was forked since.
         """
         if self.thread is None:
-            raise CredentialUsageError(
-                explained(
-                    "forked",
+            raise explained(
+                "forked",
+                CredentialUsageError(
                     f"the {self._name} was entered before this process was forked from another, where its event "
                     "loop has stayed: enter one in each process, after the fork (with gunicorn, in the application's "
-                    "lifespan or in post_fork; with Celery, at worker_process_init)",
-                )
+                    "lifespan or in post_fork; with Celery, at worker_process_init)"
+                ),
             )
 
     @property

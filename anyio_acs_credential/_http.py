@@ -14,7 +14,7 @@ import anyio
 
 from ._answer import Answer
 from ._attempt import Failure, try_once
-from ._errors import CredentialUsageError, TokenExchangeError, explained
+from ._errors import CredentialUsageError, ServiceError, explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,17 +57,18 @@ async def send(client: HttpClient, call: Call, authorize: Authorize, limits: Lim
 
     Raises:
         CredentialUsageError: when the client is closed.
-        TokenExchangeError: when there is no answer. It is permanent if the trouble is the address, or TLS but for a
+        ServiceError: when there is no answer. It is permanent if the trouble is the address, or TLS but for a
             certificate that is not trusted: that may be a portal's, to which a person has yet to log in.
     """
     if client.is_closed:
-        raise CredentialUsageError(
-            explained("http-client", "http_client is closed: keep it open for as long as it is used here")
+        raise explained(
+            "http-client", CredentialUsageError("http_client is closed: keep it open for as long as it is used here")
         )
     with anyio.move_on_after(limits.timeout) as scope:
         return await _try_repeatedly(client, call, authorize, limits, scope)
-    raise TokenExchangeError(
-        explained("unreachable", f"the service gave no whole answer within {limits.timeout:g} seconds: try again later")
+    raise explained(
+        "unreachable",
+        ServiceError(f"the service gave no whole answer within {limits.timeout:g} seconds: try again later"),
     )
 
 

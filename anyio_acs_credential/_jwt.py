@@ -21,8 +21,8 @@ def check_text(token: object) -> str:
         InvalidTokenError: when it cannot.
     """
     if not isinstance(token, str):
-        raise InvalidTokenError(
-            explained("invalid-token", f"an access token is text (str), not {type(token).__name__}")
+        raise explained(
+            "invalid-token", InvalidTokenError(f"an access token is text (str), not {type(token).__name__}")
         )
     plain = str.__str__(token)  # a text of somebody's own class may show something else than it holds
     if (fault := _fault_of(plain)) is not None:
@@ -33,17 +33,17 @@ def check_text(token: object) -> str:
 
 def _fault_of(token: str) -> InvalidTokenError | None:
     if not token.strip():
-        return InvalidTokenError(explained("invalid-token", "the access token is blank: give its text"))
+        return explained("invalid-token", InvalidTokenError("the access token is blank: give its text"))
     if token[:7].lower() == "bearer ":
-        return InvalidTokenError(
-            explained("bearer-prefix", 'leave out the "Bearer " prefix: the token alone is wanted')
+        return explained(
+            "bearer-prefix", InvalidTokenError('leave out the "Bearer " prefix: the token alone is wanted')
         )
     if not re.fullmatch(_HEADER_TEXT, token):
-        return InvalidTokenError(
-            explained(
-                "invalid-token",
-                "the access token contains white space or a character that no HTTP header can carry: copy it again",
-            )
+        return explained(
+            "invalid-token",
+            InvalidTokenError(
+                "the access token contains white space or a character that no HTTP header can carry: copy it again"
+            ),
         )
     return None
 
@@ -63,25 +63,23 @@ def read_claims(token: str) -> dict[str, Any]:
 
 def _read(token: str) -> dict[str, Any] | InvalidTokenError:
     if token.count(".") == 4:
-        return InvalidTokenError(
-            explained(
-                "encrypted-token", "the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)"
-            )
+        return explained(
+            "encrypted-token",
+            InvalidTokenError("the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)"),
         )
     if not re.fullmatch(_SEGMENTS, token):
-        return InvalidTokenError(
-            explained(
-                "invalid-token",
+        return explained(
+            "invalid-token",
+            InvalidTokenError(
                 "the token is not a JWT: three base64url segments with dots between them are wanted. "
-                "If it is an opaque token, say when it ends: AccessToken(token, expires_on)",
-            )
+                "If it is an opaque token, say when it ends: AccessToken(token, expires_on)"
+            ),
         )
     claims = _decode(token)
     if not isinstance(claims, dict):
-        return InvalidTokenError(
-            explained(
-                "invalid-token", "the token's payload is not a JSON object in UTF-8; it was cut or changed on its way"
-            )
+        return explained(
+            "invalid-token",
+            InvalidTokenError("the token's payload is not a JSON object in UTF-8; it was cut or changed on its way"),
         )
     return claims
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from math import inf
@@ -38,9 +39,32 @@ if TYPE_CHECKING:
 
     from ._credential import CommunicationTokenCredential
 
-__all__ = ("Keepers", "Place", "closed_pool_error")
+__all__ = ("Keepers", "Place", "PoolStatistics", "closed_pool_error")
 
 _logger = logging.getLogger("anyio_acs_credential")
+
+
+@dataclass(frozen=True)
+class PoolStatistics:
+    """A consistent snapshot of a pool.
+
+    Attributes:
+        open: Credentials that are open: those in use and those that are idle.
+        in_use: Those that somebody uses.
+        idle: Those that nobody uses, and that wait for their next use or their end.
+        waiting: Tasks that wait for a credential to be opened, for room included.
+        made: Credentials that were opened since the pool was entered.
+        closed: Those of them that were closed since.
+        max_size: How many may be open at once; None for any number.
+    """
+
+    open: int
+    in_use: int
+    idle: int
+    waiting: int
+    made: int
+    closed: int
+    max_size: int | None
 
 
 class Place:
@@ -119,6 +143,7 @@ class Keepers:
         self._idle: dict[Hashable, float] = {}  # those of them that nobody uses, in order, and until when they may stay
         self._leaving: dict[Hashable, Place] = {}
         self._kept = 0  # keepers at work
+        self._made = self._closed = 0
         self._wake = Event()
         self._sleeps_until = inf
 
@@ -266,6 +291,7 @@ class Keepers:
     def _open(self, place: Place, credential: CommunicationTokenCredential) -> None:
         if self._is_joined(place):
             place.open(credential)
+            self._made += 1
             self._rest(place)
         else:
             close_hosted(credential)
@@ -281,6 +307,7 @@ class Keepers:
 
     def _forget(self, place: Place) -> None:
         self._kept -= 1
+        self._closed += place.is_open
         if self._is_joined(place):
             self._idle.pop(place.key, None)
             del self._places[place.key]
@@ -288,6 +315,21 @@ class Keepers:
             del self._leaving[place.key]
         place.decide()
         self._admit()
+
+    def statistics(self) -> PoolStatistics:
+        """A snapshot."""
+        places = tuple(self._places.values())
+        is_open = sum(place.is_open for place in places)
+        idle = len(self._idle)
+        return PoolStatistics(
+            open=is_open,
+            in_use=is_open - idle,
+            idle=idle,
+            waiting=sum(place.users for place in places if not place.is_open),
+            made=self._made,
+            closed=self._closed,
+            max_size=None if self._max_size == inf else int(self._max_size),
+        )
 
     def check_home(self) -> None:
         """Refuse to work in another process or event loop than the pool was entered in.
@@ -300,12 +342,13 @@ class Keepers:
 
 def closed_pool_error() -> CredentialClosedError:
     """What users of a closed pool get."""
-    return CredentialClosedError(
-        explained("closed", "the pool is closed; use it inside its `async with` block, or enter it again")
+    return explained(
+        "closed", CredentialClosedError("the pool is closed; use it inside its `async with` block, or enter it again")
     )
 
 
 def _cut_short() -> CredentialClosedError:
-    return CredentialClosedError(
-        explained("closed", "the credential was cancelled by its own code while it opened; use the pool again")
+    return explained(
+        "closed",
+        CredentialClosedError("the credential was cancelled by its own code while it opened; use the pool again"),
     )

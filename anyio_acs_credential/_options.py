@@ -38,8 +38,8 @@ def initial_token(token: object) -> AccessToken:
     if isinstance(token, str):
         hidden, token = Secret(token), None  # no frame that an error passes shows it
         return AccessToken.from_jwt(hidden.value)
-    raise InvalidTokenError(
-        explained("invalid-token", f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
+    raise explained(
+        "invalid-token", InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
     )
 
 
@@ -52,36 +52,35 @@ def check_options(
         TypeError: with the fix.
     """
     if not isinstance(proactive_refresh, bool):
-        raise TypeError(
-            explained("policy", f"proactive_refresh is True or False, not {type(proactive_refresh).__name__}")
+        raise explained(
+            "policy", TypeError(f"proactive_refresh is True or False, not {type(proactive_refresh).__name__}")
         )
     if not isinstance(policy, RefreshPolicy):
-        raise TypeError(explained("policy", f"policy is a RefreshPolicy, not {type(policy).__name__}"))
+        raise explained("policy", TypeError(f"policy is a RefreshPolicy, not {type(policy).__name__}"))
     if observer is not None and not callable(observer):
-        raise TypeError(
-            explained("observer", f"observer is a function that takes an event, not {type(observer).__name__}")
+        raise explained(
+            "observer", TypeError(f"observer is a function that takes an event, not {type(observer).__name__}")
         )
     if is_async(observer):
-        raise TypeError(
-            explained(
-                "observer", "observer is a plain function: it is called in the refresh task, which does not await it"
-            )
+        raise explained(
+            "observer",
+            TypeError("observer is a plain function: it is called in the refresh task, which does not await it"),
         )
     if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
-        raise TypeError(
-            explained("clock", f"clock is an object with time() and monotonic(), not {type(clock).__name__}")
+        raise explained(
+            "clock", TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")
         )
     if refresher is not None:
         check_refresher(refresher)
 
         from . import _report, _thread_waiting  # noqa: F401 - what rounds, and threads that wait for them, need
     elif observer is not None or policy is not DEFAULT_POLICY or not proactive_refresh:
-        raise TypeError(
-            explained(
-                "arguments",
+        raise explained(
+            "arguments",
+            TypeError(
                 "a static credential renews nothing: leave out observer, policy and proactive_refresh, or give a "
-                "token_refresher",
-            )
+                "token_refresher"
+            ),
         )
 
 
@@ -110,31 +109,28 @@ def entra_source(
     given = [name for name, value in others.items() if value is not None]
     if endpoint is None and token_credential is None:
         if not given:
-            raise TypeError(
-                explained(
-                    "arguments",
+            raise explained(
+                "arguments",
+                TypeError(
                     "give a token, or a token_refresher that fetches tokens, or a resource_endpoint and a "
-                    "token_credential",
-                )
+                    "token_credential"
+                ),
             )
         if http_client is not None or scopes != (DEFAULT_SCOPE,):
-            raise TypeError(
-                explained(
-                    "arguments",
-                    "scopes and http_client are for a resource_endpoint and a token_credential: leave them out",
-                )
+            raise explained(
+                "arguments",
+                TypeError("scopes and http_client are for a resource_endpoint and a token_credential: leave them out"),
             )
         return None
     if given:
-        raise TypeError(
-            explained(
-                "arguments", f"a token_credential gets all tokens: leave out {' and '.join(given)}, or the credential"
-            )
+        raise explained(
+            "arguments",
+            TypeError(f"a token_credential gets all tokens: leave out {' and '.join(given)}, or the credential"),
         )
     if endpoint is None or token_credential is None:
         missing = "resource_endpoint" if endpoint is None else "token_credential"
-        raise TypeError(
-            explained("arguments", f"{missing} is missing: an Entra token is exchanged at the resource, so give both")
+        raise explained(
+            "arguments", TypeError(f"{missing} is missing: an Entra token is exchanged at the resource, so give both")
         )
     _check_client(http_client)
     import jwt.api_jws  # noqa: F401 - reads the expiry of what is exchanged; here, as what rounds need
@@ -146,8 +142,7 @@ def entra_source(
 
 def _check_client(client: Any) -> None:
     if client is not None and not inspect.iscoroutinefunction(getattr(client, "send", None)):
-        raise TypeError(
-            explained(
-                "http-client", f"http_client is an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__name__}"
-            )
+        raise explained(
+            "http-client",
+            TypeError(f"http_client is an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__name__}"),
         )

@@ -12,7 +12,7 @@ import httpx
 
 from ._endpoint import is_secure
 from ._environment import Exemptions, find_proxy
-from ._errors import TokenExchangeError, explained
+from ._errors import ServiceError, explained
 from ._network import Network
 from ._trust import trusted
 
@@ -42,7 +42,7 @@ def make_client(verify: bool | str | ssl.SSLContext = True) -> httpx.AsyncClient
             path of a bundle of authorities, or a context.
 
     Raises:
-        TokenExchangeError: when the environment names certificates or a proxy that cannot be used. It is permanent.
+        ServiceError: when the environment names certificates or a proxy that cannot be used. It is permanent.
         OSError: when the bundle cannot be read.
         ValueError: when its path is none.
     """
@@ -52,7 +52,7 @@ def make_client(verify: bool | str | ssl.SSLContext = True) -> httpx.AsyncClient
     for scheme in () if exemptions.everything else _PORTS:
         found = _find_proxied(scheme, context)
         if isinstance(found, str):  # what was wrong: no frame that an error passes holds the proxy's password
-            raise TokenExchangeError(explained("environment", found), permanent=True)
+            raise explained("environment", ServiceError(found, permanent=True))
         proxied[scheme] = found
     direct = _Pooled(httpcore.AsyncConnectionPool(ssl_context=context, **_POOL))
     return httpx.AsyncClient(transport=_Routes(direct, proxied, exemptions), timeout=_TIMEOUT, trust_env=False)

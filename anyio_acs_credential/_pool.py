@@ -13,7 +13,7 @@ from ._block import keep_interrupts_out, running
 from ._callables import is_async, misfit
 from ._credential import CommunicationTokenCredential
 from ._errors import CredentialNotEnteredError, CredentialUsageError, explained
-from ._keepers import Keepers, closed_pool_error
+from ._keepers import Keepers, PoolStatistics, closed_pool_error
 from ._public import public
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ._keepers import Place
 
-__all__ = ("CredentialPool",)
+__all__ = ("CredentialPool", "PoolStatistics")
 
 Key = TypeVar("Key")  # hashable
 
@@ -102,6 +102,16 @@ class CredentialPool(Generic[Key]):
         """
         await self._entered().discard(key)
 
+    def statistics(self) -> PoolStatistics:
+        """A consistent snapshot. It never waits, and may be called in any state and any thread of the process.
+
+        A pool that was not entered has opened nothing; one that was left tells how it ended.
+        """
+        if self._keepers is None:
+            size = None if self._max_size == inf else int(self._max_size)
+            return PoolStatistics(open=0, in_use=0, idle=0, waiting=0, made=0, closed=0, max_size=size)
+        return self._keepers.statistics()
+
     async def __aenter__(self) -> Self:
         check_entering(self._block, "the pool")
         keep_interrupts_out(*_PROTECTED, but_not=_made)
@@ -125,10 +135,11 @@ class CredentialPool(Generic[Key]):
 
     def _entered(self) -> Keepers:
         if self._keepers is None:
-            raise CredentialNotEnteredError(
-                explained(
-                    "not-entered", "the pool opens credentials only inside its block: use `async with pool:` first"
-                )
+            raise explained(
+                "not-entered",
+                CredentialNotEnteredError(
+                    "the pool opens credentials only inside its block: use `async with pool:` first"
+                ),
             )
         if self._keepers.closed:
             raise closed_pool_error()
@@ -148,8 +159,9 @@ class _Use(AbstractAsyncContextManager[CommunicationTokenCredential]):
 
     async def __aenter__(self) -> CommunicationTokenCredential:
         if self._place is not None:
-            raise CredentialUsageError(
-                explained("open-already", "this use has begun already: call pool.use(key) anew for each block")
+            raise explained(
+                "open-already",
+                CredentialUsageError("this use has begun already: call pool.use(key) anew for each block"),
             )
         self._keepers = self._entered()
         self._place = await self._keepers.take(self._key)
@@ -159,7 +171,7 @@ class _Use(AbstractAsyncContextManager[CommunicationTokenCredential]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._place is None:
-            raise CredentialUsageError(explained("open-already", "left, and never entered: `async with` does both"))
+            raise explained("open-already", CredentialUsageError("left, and never entered: `async with` does both"))
         self._keepers.release(self._place)
         self._place = None
 
@@ -177,50 +189,45 @@ def _made(make: Callable[[Any], object], key: object) -> CommunicationTokenCrede
         return made
     if inspect.iscoroutine(made):
         made.close()
-    raise TypeError(
-        explained(
-            "pool-make",
+    raise explained(
+        "pool-make",
+        TypeError(
             f"make returned {type(made).__name__}: give a plain function that returns a new "
             "CommunicationTokenCredential, "
-            "not entered; what has to be awaited belongs into its token_refresher",
-        )
+            "not entered; what has to be awaited belongs into its token_refresher"
+        ),
     )
 
 
 def _check_make(make: object) -> None:
     if not callable(make):
-        raise TypeError(
-            explained(
-                "pool-make", f"make is a function that takes a key and returns a credential, not {type(make).__name__}"
-            )
+        raise explained(
+            "pool-make",
+            TypeError(f"make is a function that takes a key and returns a credential, not {type(make).__name__}"),
         )
     if is_async(make):
-        raise TypeError(
-            explained(
-                "pool-make",
-                "make is a plain function: what has to be awaited belongs into its credential's token_refresher",
-            )
+        raise explained(
+            "pool-make",
+            TypeError("make is a plain function: what has to be awaited belongs into its credential's token_refresher"),
         )
     if (reason := misfit(make, None)) is not None:
-        raise TypeError(
-            explained(
-                "pool-make",
-                f"make is called with a key alone, which does not fit ({reason}); bind the rest with functools.partial",
-            )
+        raise explained(
+            "pool-make",
+            TypeError(
+                f"make is called with a key alone, which does not fit ({reason}); bind the rest with functools.partial"
+            ),
         )
 
 
 def _checked_timeout(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(
-            explained("pool-limits", f"idle_timeout is a number of seconds, or math.inf, not {type(value).__name__}")
+        raise explained(
+            "pool-limits", TypeError(f"idle_timeout is a number of seconds, or math.inf, not {type(value).__name__}")
         )
     if not value >= 0:  # false for NaN as well
-        raise ValueError(
-            explained(
-                "pool-limits",
-                f"idle_timeout is a number of seconds from 0, or math.inf to keep all open, not {value!r}",
-            )
+        raise explained(
+            "pool-limits",
+            ValueError(f"idle_timeout is a number of seconds from 0, or math.inf to keep all open, not {value!r}"),
         )
     return float(value)
 
@@ -229,19 +236,16 @@ def _checked_size(value: object) -> float:
     if value is None:
         return inf
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(
-            explained(
-                "pool-limits", f"max_size is a whole number of credentials, or None for any, not {type(value).__name__}"
-            )
+        raise explained(
+            "pool-limits",
+            TypeError(f"max_size is a whole number of credentials, or None for any, not {type(value).__name__}"),
         )
     if value < 1:
-        raise ValueError(
-            explained(
-                "pool-limits",
-                f"max_size is how many credentials may be open: at least 1, or None for any, not {value!r}",
-            )
+        raise explained(
+            "pool-limits",
+            ValueError(f"max_size is how many credentials may be open: at least 1, or None for any, not {value!r}"),
         )
     return value
 
 
-public(CredentialPool)
+public(CredentialPool, PoolStatistics)

@@ -39,10 +39,9 @@ def identifier_from_raw_id(text: str) -> CommunicationIdentifier:
         InvalidIdentifierError: when it is not text.
     """
     if not isinstance(text, str):
-        raise InvalidIdentifierError(
-            explained(
-                "invalid-identifier", f"a raw id is text (str), not {type(text).__name__}: give the raw_id of one"
-            )
+        raise explained(
+            "invalid-identifier",
+            InvalidIdentifierError(f"a raw id is text (str), not {type(text).__name__}: give the raw_id of one"),
         )
     text = str.__str__(text)  # a subclass may show another text than it holds
     if text.startswith(PHONE_NUMBER):

@@ -30,8 +30,8 @@ _HELP = "give it as the service wrote it"
 def check_text(name: str, value: object) -> str:
     """The value, if it is text: a plain one, since a subclass may show another than it holds."""
     if not isinstance(value, str):
-        raise InvalidIdentifierError(
-            explained("invalid-identifier", f"{name} is text (str), not {type(value).__name__}: {_HELP}")
+        raise explained(
+            "invalid-identifier", InvalidIdentifierError(f"{name} is text (str), not {type(value).__name__}: {_HELP}")
         )
     return str.__str__(value)
 
@@ -39,8 +39,9 @@ def check_text(name: str, value: object) -> str:
 def check_flag(name: str, value: object) -> bool:
     """The value, if it is True or False."""
     if not isinstance(value, bool):
-        raise InvalidIdentifierError(
-            explained("invalid-identifier", f"{name} is True or False, not {type(value).__name__}: {_HELP}")
+        raise explained(
+            "invalid-identifier",
+            InvalidIdentifierError(f"{name} is True or False, not {type(value).__name__}: {_HELP}"),
         )
     return value
 

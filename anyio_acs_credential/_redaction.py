@@ -31,7 +31,7 @@ class Secret:
         return "<hidden>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(explained("pickling", "a secret is not pickled"))
+        raise explained("pickling", TypeError("a secret is not pickled"))
 
 
 def redact(text: str, *secrets: str, limit: int = 1024) -> str:

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ._endpoint import is_secure
-from ._errors import TokenExchangeError, explained
+from ._errors import ServiceError, explained
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,7 +28,7 @@ def build(client: HttpClient, call: Call) -> Any:
     """The request, with the client's time limits and nothing else of its own.
 
     Raises:
-        TokenExchangeError: when the address is not one that secrets are sent to.
+        ServiceError: when the address is not one that secrets are sent to.
     """
     request = client.build_request(call.method, call.url, content=call.body)
     request.url = type(request.url)(call.url)  # a client's own parameters have taken the place of the query
@@ -45,8 +45,8 @@ def build(client: HttpClient, call: Call) -> Any:
         headers["Content-Length"] = str(len(call.body or b""))
     request.headers = type(request.headers)(headers)
     if not is_secure(request.url.scheme, request.url.host):
-        raise TokenExchangeError(
-            explained("https-only", "secrets are not sent without TLS: use an https:// address"), permanent=True
+        raise explained(
+            "https-only", ServiceError("secrets are not sent without TLS: use an https:// address", permanent=True)
         )
     return request
 

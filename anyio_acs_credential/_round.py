@@ -55,12 +55,12 @@ class Round:
             CredentialUsageError: when it is the source that asks.
         """
         if self._source_at_work and _asking.get() is self:
-            raise CredentialUsageError(
-                explained(
-                    "own-source",
+            raise explained(
+                "own-source",
+                CredentialUsageError(
                     "the token source asked its own credential for a token, which would wait for itself; "
-                    "give the source a credential of its own, or none",
-                )
+                    "give the source a credential of its own, or none"
+                ),
             )
 
     def force(self, *, rejected: Secret | None = None, claims: str | None = None) -> None:

@@ -52,11 +52,11 @@ _WIDEST = 86_400.0  # the longest that an access token of the service lives
 class TokenState(StrEnum):
     """How the held token stands: it decides whether `get_token()` waits."""
 
-    FRESH = "FRESH"
+    FRESH = "fresh"
     """Handed out at once."""
-    STALE = "STALE"
+    STALE = "stale"
     """Handed out, after a short wait for a newer one at most."""
-    EXPIRED = "EXPIRED"
+    EXPIRED = "expired"
     """Missing or ended: `get_token()` waits for the next round."""
 
 
@@ -93,26 +93,25 @@ class RefreshPolicy:
         for field in fields(self):
             _check_seconds(field.name, getattr(self, field.name))
         if self.jitter > 1:
-            raise ValueError(explained("policy", f"jitter is a part of the window, from 0 to 1, not {self.jitter!r}"))
+            raise explained("policy", ValueError(f"jitter is a part of the window, from 0 to 1, not {self.jitter!r}"))
         if self.refresh_timeout == 0:
-            raise ValueError(
-                explained("policy", "refresh_timeout is how long a token source may take: give it more than 0 seconds")
+            raise explained(
+                "policy", ValueError("refresh_timeout is how long a token source may take: give it more than 0 seconds")
             )
         if self.retry_initial < 0.01:
-            raise ValueError(
-                explained(
-                    "policy", "retry_initial keeps a failing source from being asked in a loop: at least 0.01 seconds"
-                )
+            raise explained(
+                "policy",
+                ValueError("retry_initial keeps a failing source from being asked in a loop: at least 0.01 seconds"),
             )
         if self.retry_max < self.retry_initial:
-            raise ValueError(explained("policy", "retry_max is the longest wait: it cannot be below retry_initial"))
+            raise explained("policy", ValueError("retry_max is the longest wait: it cannot be below retry_initial"))
 
 
 def _check_seconds(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(explained("policy", f"{name} is a number, not {type(value).__name__}"))
+        raise explained("policy", TypeError(f"{name} is a number, not {type(value).__name__}"))
     if not 0 <= value <= _WIDEST:  # false for NaN as well
-        raise ValueError(explained("policy", f"{name} is between 0 and a day (86400 seconds), not {value!r}"))
+        raise explained("policy", ValueError(f"{name} is between 0 and a day (86400 seconds), not {value!r}"))
 
 
 def _window(life: float, policy: RefreshPolicy) -> float:

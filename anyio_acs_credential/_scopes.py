@@ -9,10 +9,13 @@ from ._errors import explained
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("DEFAULT_SCOPE", "Route", "check_scopes", "route_of")
+__all__ = ("DEFAULT_SCOPE", "TEAMS_PHONE_SCOPE", "Route", "check_scopes", "route_of")
 
 DEFAULT_SCOPE = "https://communication.azure.com/clients/.default"
 """The scope that every Communication Services resource accepts from an Entra user; in preview at the service."""
+
+TEAMS_PHONE_SCOPE = "https://auth.msft.communication.azure.com/TeamsExtension.ManageCalls"
+"""The scope of Teams Phone Extensibility: a Teams user's calls, in a program that the resource's owner has allowed."""
 
 
 class Route(NamedTuple):
@@ -48,26 +51,26 @@ def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
         ValueError: when there are none, one is unknown, or they belong to more than one family.
     """
     if isinstance(scopes, str):
-        raise TypeError(explained("scopes", "scopes are a collection of texts: write (scope,) instead of scope"))
+        raise explained("scopes", TypeError("scopes are a collection of texts: write (scope,) instead of scope"))
     try:
         checked = tuple(scopes)
     except TypeError:
-        raise TypeError(explained("scopes", f"scopes are a collection of texts, not {type(scopes).__name__}")) from None
+        raise explained("scopes", TypeError(f"scopes are a collection of texts, not {type(scopes).__name__}")) from None
     for scope in checked:
         if not isinstance(scope, str):
-            raise TypeError(
-                explained("scopes", f"scopes are a collection of texts, and one of them is {type(scope).__name__}")
+            raise explained(
+                "scopes", TypeError(f"scopes are a collection of texts, and one of them is {type(scope).__name__}")
             )
     checked = tuple(map(str.__str__, checked))  # a text of somebody's own class may show something else than it holds
     for scope in checked:
         if _find(scope) is None:
-            raise ValueError(
-                explained("scopes", f"the scope {scope!r} is unknown: begin each scope with one of {_KNOWN}")
+            raise explained(
+                "scopes", ValueError(f"the scope {scope!r} is unknown: begin each scope with one of {_KNOWN}")
             )
     families = {_find(scope) for scope in checked}
     if len(families) != 1:
         fault = "scopes of more than one family are mixed" if families else "there is no scope"
-        raise ValueError(explained("scopes", f"{fault}: give scopes that all begin with one of {_KNOWN}"))
+        raise explained("scopes", ValueError(f"{fault}: give scopes that all begin with one of {_KNOWN}"))
     return checked
 
 

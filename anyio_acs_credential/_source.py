@@ -37,21 +37,21 @@ def check_refresher(refresher: object) -> None:
         TypeError: with the fix, when it is not callable or has required arguments.
     """
     if not callable(refresher):
-        raise TypeError(
-            explained(
-                "refresher",
+        raise explained(
+            "refresher",
+            TypeError(
                 f"token_refresher is {type(refresher).__name__}, which cannot be called; give the async "
                 "function itself, "
-                "not what it returns",
-            )
+                "not what it returns"
+            ),
         )
     if (reason := misfit(refresher)) is not None:
-        raise TypeError(
-            explained(
-                "refresher",
+        raise explained(
+            "refresher",
+            TypeError(
                 f"token_refresher is called without arguments, but needs some ({reason}); bind them with "
-                "functools.partial",
-            )
+                "functools.partial"
+            ),
         )
 
 
@@ -94,12 +94,12 @@ async def ask(refresher: TokenSource, timeout: float, ours: CancelScope, asked: 
             raise get_cancelled_exc_class() from None
         await checkpoint_if_cancelled()
     if not answers:
-        return TokenSourceError(
-            explained(
-                "source-late",
+        return explained(
+            "source-late",
+            TokenSourceError(
                 f"the token source gave no answer within {timeout:g} s (RefreshPolicy.refresh_timeout): see "
-                "what it waits for",
-            )
+                "what it waits for"
+            ),
         )
     _let_the_program_end(answers)
     (found,) = answers
@@ -135,13 +135,13 @@ async def call(refresher: TokenSource, claims: str | None) -> object:
     """Nothing but the source: where Ctrl-C may strike, on trio (see `_block`)."""
     answer = refresher() if claims is None else refresher(claims)
     if not inspect.isawaitable(answer):
-        raise TypeError(
-            explained(
-                "refresher-result",
+        raise explained(
+            "refresher-result",
+            TypeError(
                 f"the token refresher returned {type(answer).__name__}, which cannot be awaited; give an "
                 "async function, "
-                "and call blocking code in it through anyio.to_thread.run_sync",
-            )
+                "and call blocking code in it through anyio.to_thread.run_sync"
+            ),
         )
     return await answer
 

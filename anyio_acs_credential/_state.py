@@ -183,16 +183,14 @@ class RefreshState:
         life = token.expires_on - self.clock.time()
         if life < NO_REMAINDER:
             hint = ended(token.expires_on)
-            return TokenSourceError(
-                explained(
-                    "source-stale", f"the token source returned a token that has expired{hint}: let it fetch a new one"
-                )
+            return explained(
+                "source-stale",
+                TokenSourceError(f"the token source returned a token that has expired{hint}: let it fetch a new one"),
             )
         if any(token.token == each.value for each in rejected):
-            return TokenSourceError(
-                explained(
-                    "source-stale", "the token source returned the token that was turned down: let it fetch a new one"
-                )
+            return explained(
+                "source-stale",
+                TokenSourceError("the token source returned the token that was turned down: let it fetch a new one"),
             )
         remaining, held = self.remaining(), self.valid()
         # Lives are compared, not expiries: after the wall clock was set back, an expiry says less than the monotonic

@@ -21,7 +21,7 @@ from ._redaction import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("AccessToken", "AccessTokenInfo", "SupportsExpiry", "accept", "identity_of", "read_expiry")
+__all__ = ("AccessToken", "AccessTokenInfo", "SupportsExpiry", "accept", "raw_id_of", "read_expiry")
 
 # 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
 _MISSING = object()
@@ -73,8 +73,9 @@ class AccessToken:
         hidden, token = Secret(token), ""  # no frame that an error passes shows it
         expires_on = read_claims(check_text(hidden.value)).get("exp", _MISSING)
         if expires_on is _MISSING:
-            raise InvalidTokenError(
-                explained("no-expiry", "the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)")
+            raise explained(
+                "no-expiry",
+                InvalidTokenError("the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)"),
             )
         return cls(hidden.value, expires_on)
 
@@ -114,8 +115,8 @@ class AccessToken:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            explained("pickling", "an access token is a secret and is not pickled; send its text where you mean to")
+        raise explained(
+            "pickling", TypeError("an access token is a secret and is not pickled; send its text where you mean to")
         )
 
 
@@ -166,18 +167,18 @@ def accept(result: object) -> AccessToken:
         return AccessToken.from_jwt(hidden.value)
     if hasattr(result, "token") and hasattr(result, "expires_on"):
         return AccessToken(result.token, read_expiry(result.expires_on))
-    raise InvalidTokenError(
-        explained(
-            "refresher-result",
+    raise explained(
+        "refresher-result",
+        InvalidTokenError(
             f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on, "
-            f"not {type(result).__name__}",
-        )
+            f"not {type(result).__name__}"
+        ),
     )
 
 
-def identity_of(token: AccessToken) -> str | None:
-    """The raw id of the user of a token: what the token's `identity` says, if it has one, or the `skypeid` claim."""
-    named: str | None = getattr(token, "identity", None)
+def raw_id_of(token: AccessToken) -> str | None:
+    """The raw id of the user of a token: what the token's `raw_id` says, if it has one, or the `skypeid` claim."""
+    named: str | None = getattr(token, "raw_id", None)
     if named is not None:
         return named
     skype_id = token.claims.get("skypeid")
@@ -203,8 +204,9 @@ def read_expiry(value: object) -> float:
         value = float(value) if re.fullmatch(_NUMBER, value) else _read_iso(value)
     if isinstance(value, datetime):
         if value.utcoffset() is None:
-            raise InvalidTokenError(
-                explained("expiry", "expires_on has no time zone; give an aware datetime, such as datetime.now(UTC)")
+            raise explained(
+                "expiry",
+                InvalidTokenError("expires_on has no time zone; give an aware datetime, such as datetime.now(UTC)"),
             )
         value = value.timestamp()
     return _check_seconds(value)
@@ -212,14 +214,14 @@ def read_expiry(value: object) -> float:
 
 def _check_seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidTokenError(
-            explained("expiry", f"an expiry is a number of Unix seconds, not {type(value).__name__}")
+        raise explained(
+            "expiry", InvalidTokenError(f"an expiry is a number of Unix seconds, not {type(value).__name__}")
         )
     if not _EARLIEST <= value <= _LATEST:  # false for NaN as well
         milliseconds = 1000 * _PLAUSIBLE <= value <= 1000 * _LATEST
         hint = ": milliseconds were given, it seems, so divide by 1000" if milliseconds else ""
-        raise InvalidTokenError(
-            explained("expiry", f"an expiry is a time in Unix seconds between the years 1 and 9999{hint}")
+        raise explained(
+            "expiry", InvalidTokenError(f"an expiry is a time in Unix seconds between the years 1 and 9999{hint}")
         )
     return value
 
@@ -235,7 +237,8 @@ def ended(expires_on: int) -> str:
 def _read_iso(text: str) -> datetime:
     with suppress(ValueError):
         return datetime.fromisoformat(text)
-    raise InvalidTokenError(explained("expiry", "expires_on is text that is not an ISO 8601 time; give Unix seconds"))
+    raise explained("expiry", InvalidTokenError("expires_on is text that is not an ISO 8601 time; give Unix seconds"))
 
 
-public(AccessToken, AccessTokenInfo)
+public(AccessToken)
+public(AccessTokenInfo, SupportsExpiry, module="typing")

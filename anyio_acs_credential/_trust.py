@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import certifi
 
-from ._errors import TokenExchangeError, explained
+from ._errors import ServiceError, explained
 from ._redaction import redact
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def trusted(file: str | None = None) -> ssl.SSLContext:
         file: The path of a bundle in PEM, in place of what the environment names.
 
     Raises:
-        TokenExchangeError: when the environment names what cannot be used. It is permanent.
+        ServiceError: when the environment names what cannot be used. It is permanent.
         OSError: when that file cannot be read.
         ValueError: when it is no path.
     """
@@ -88,7 +88,7 @@ def _read(authorities: _Authorities) -> ssl.SSLContext:
             context.set_alpn_protocols = _leave  # type: ignore[assignment, method-assign]
             return context
         problem = f"{named_by} names {folders!r}, where OpenSSL finds no certificate: run `openssl rehash` there"
-    raise TokenExchangeError(explained("environment", redact(f"{problem}, or unset it")), permanent=True)
+    raise explained("environment", ServiceError(redact(f"{problem}, or unset it"), permanent=True))
 
 
 def _files_in(folders: str) -> Iterator[Path]:

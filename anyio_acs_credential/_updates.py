@@ -45,4 +45,4 @@ class TokenUpdates:
         raise StopAsyncIteration
 
 
-public(TokenUpdates)
+public(TokenUpdates, module="typing")

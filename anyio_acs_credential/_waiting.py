@@ -167,12 +167,12 @@ def _check_backoff(state: RefreshState) -> None:
 
 def _check_pace(state: RefreshState) -> None:
     if not state.may_replace_rejected():
-        raise TokenRefreshError(
-            explained(
-                "rejected-at-once",
+        raise explained(
+            "rejected-at-once",
+            TokenRefreshError(
                 "the service turns tokens down as soon as they are fetched, so the next is not fetched at once; "
-                "see why it refuses them (its answer's body, the token's scopes)",
-            )
+                "see why it refuses them (its answer's body, the token's scopes)"
+            ),
         )
 
 
@@ -190,12 +190,13 @@ def refresh_error(cause: BaseException) -> TokenRefreshError:
     """A new exception for one waiter."""
     permanent, retry_after = verdict(cause)
     advice = "mend that and call refresh()" if permanent else "it is tried again at the next request"
-    error = TokenRefreshError(
-        explained(
-            "refresh-failed", f"no access token could be fetched ({type(cause).__name__}, see __cause__); {advice}"
+    error = explained(
+        "refresh-failed",
+        TokenRefreshError(
+            f"no access token could be fetched ({type(cause).__name__}, see __cause__); {advice}",
+            permanent=permanent,
+            retry_after=retry_after,
         ),
-        permanent=permanent,
-        retry_after=retry_after,
     )
     error.__cause__ = cause
     return error
@@ -203,8 +204,9 @@ def refresh_error(cause: BaseException) -> TokenRefreshError:
 
 def closed_error() -> CredentialClosedError:
     """What callers of a closed credential get."""
-    return CredentialClosedError(
-        explained("closed", "the credential is closed; use it inside its `async with` block, or enter it again")
+    return explained(
+        "closed",
+        CredentialClosedError("the credential is closed; use it inside its `async with` block, or enter it again"),
     )
 
 
@@ -213,21 +215,22 @@ def unavailable_error(*, closed: bool, refreshes: bool, entered: bool, hint: str
     if closed:
         return closed_error()
     if not refreshes:
-        return TokenUnavailableError(
-            explained(
-                "static-expired",
+        return explained(
+            "static-expired",
+            TokenUnavailableError(
                 f"the static access token has expired{hint}: make a credential with a newer one, or with a "
-                "token_refresher",
-            )
+                "token_refresher"
+            ),
         )
     if not entered:
-        return CredentialNotEnteredError(
-            explained(
-                "not-entered",
+        return explained(
+            "not-entered",
+            CredentialNotEnteredError(
                 "the credential renews its token only inside its block: use `async with credential:` first, and open "
-                "it once, where the program starts, such as a web framework's lifespan",
-            )
+                "it once, where the program starts, such as a web framework's lifespan"
+            ),
         )
-    return TokenUnavailableError(
-        explained("token-unavailable", "no valid access token is held at this moment: await get_token() for one")
+    return explained(
+        "token-unavailable",
+        TokenUnavailableError("no valid access token is held at this moment: await get_token() for one"),
     )

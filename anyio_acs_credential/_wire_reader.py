@@ -77,7 +77,7 @@ def identifier_from_wire(mapping: Mapping[str, object]) -> CommunicationIdentifi
             )
         case _:
             if raw_id is None:
-                raise InvalidIdentifierError(explained("invalid-identifier", f"the identifier has no rawId: {_HELP}"))
+                raise explained("invalid-identifier", InvalidIdentifierError(f"the identifier has no rawId: {_HELP}"))
             return UnknownIdentifier(raw_id)
 
 
@@ -95,10 +95,9 @@ class _Model:
     def __init__(self, members: object, name: str = "", *, identified: bool = True) -> None:
         if not isinstance(members, Mapping):
             what = name or "an identifier"
-            raise InvalidIdentifierError(
-                explained(
-                    "invalid-identifier", f"{what} is an object (a mapping), not {type(members).__name__}: {_HELP}"
-                )
+            raise explained(
+                "invalid-identifier",
+                InvalidIdentifierError(f"{what} is an object (a mapping), not {type(members).__name__}: {_HELP}"),
             )
         self._members = members
         self._identified = identified
@@ -112,8 +111,8 @@ class _Model:
         """The text of a member that must be there."""
         found = self.text_or_none(name)
         if found is None or not (found or self._identified):
-            raise InvalidIdentifierError(
-                explained("invalid-identifier", f"the identifier has no {self._path}{name}: {_HELP}")
+            raise explained(
+                "invalid-identifier", InvalidIdentifierError(f"the identifier has no {self._path}{name}: {_HELP}")
             )
         return found
 
@@ -144,14 +143,16 @@ def _read(mapping: object) -> tuple[str, _Model, _Model]:
     model = _Model(mapping)
     present = [name for name in _NESTED if model.get(name) is not None]
     if len(present) > 1:
-        raise InvalidIdentifierError(
-            explained("invalid-identifier", f"the identifier has {' and '.join(present)}: leave the one that is meant")
+        raise explained(
+            "invalid-identifier",
+            InvalidIdentifierError(f"the identifier has {' and '.join(present)}: leave the one that is meant"),
         )
     (kind,) = present or ("unknown",)
     said = _KINDS.get(_letters(model.text_or_none("kind") or ""))
     if present and said not in {None, kind}:
-        raise InvalidIdentifierError(
-            explained("invalid-identifier", f"the identifier says that it is a {said}, and has {kind}: {_HELP}")
+        raise explained(
+            "invalid-identifier",
+            InvalidIdentifierError(f"the identifier says that it is a {said}, and has {kind}: {_HELP}"),
         )
     return kind, model, _Model(model.get(kind), kind, identified=bool(model.get("rawId"))) if present else model
 

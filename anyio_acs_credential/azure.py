@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
+
+from anyio.from_thread import run as run_in_loop
 
 from ._endpoint import is_secure, one_form
 from ._errors import CredentialError, explained
 from ._extras import missing_extra
 from ._redaction import Secret
+from ._token import AccessTokenInfo
 
 try:
     from azure.core import credentials
@@ -17,22 +21,23 @@ try:
     from azure.core.pipeline.policies import AsyncHTTPPolicy
     from azure.core.rest import AsyncHttpResponse, HttpRequest
 except ModuleNotFoundError as _missing:
-    raise ImportError(
-        explained(
-            "extra-missing",
-            missing_extra(f"the types of Azure's clients need {_missing.name}, which", "azure"),
+    raise explained(
+        "extra-missing",
+        ImportError(
+            missing_extra(f"the types of Azure's clients need {_missing.name}, which", "azure"), name=_missing.name
         ),
-        name=_missing.name,
     ) from _missing
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from azure.core.credentials import TokenCredential
     from azure.core.pipeline import PipelineRequest, PipelineResponse
 
     from ._credential import CommunicationTokenCredential
+    from ._token import AccessToken
 
-__all__ = ("RejectedTokenPolicy", "as_token_credential")
+__all__ = ("RejectedTokenPolicy", "as_sync_token_credential", "as_token_credential")
 
 _ORIGIN = "anyio_acs_credential.origin"
 _BEARER = "Bearer "
@@ -57,6 +62,25 @@ def as_token_credential(credential: CommunicationTokenCredential) -> AsyncTokenC
         TypeError: when it is given anything else.
     """
     return _TokenCredential(_check(credential))
+
+
+def as_sync_token_credential(credential: CommunicationTokenCredential) -> TokenCredential:
+    """The credential for Azure's synchronous clients, which run in other threads than the event loop's.
+
+    Each call blocks its thread, as `get_token_from_thread()` does and no longer. A fresh token needs no event loop.
+
+    Args:
+        credential: An entered credential (a static one need not be). Closing what is returned, as some clients do with
+            what they are given, does not close it.
+
+    Returns:
+        A token credential for every client that takes a `TokenCredential`; it has `get_token_info()` as well, as a
+        `SupportsTokenInfo` does. In the event loop's own thread it raises `CredentialUsageError`.
+
+    Raises:
+        TypeError: when it is given anything else.
+    """
+    return _SyncTokenCredential(_check(credential))
 
 
 class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
@@ -147,6 +171,46 @@ class _TokenCredential(AsyncTokenCredential):
         pass
 
 
+class _SyncTokenCredential:
+    def __init__(self, credential: CommunicationTokenCredential) -> None:
+        self._credential = credential
+
+    def get_token(
+        self,
+        *scopes: str,  # noqa: ARG002 - azure-core's protocol has it
+        claims: str | None = None,
+        tenant_id: str | None = None,  # noqa: ARG002 - likewise
+        enable_cae: bool = False,  # noqa: ARG002 - likewise
+        **kwargs: Any,  # noqa: ARG002 - likewise
+    ) -> credentials.AccessToken:
+        token = self._ask(claims)
+        return _AccessToken(token.token, token.expires_on)
+
+    def get_token_info(
+        self,
+        *scopes: str,  # noqa: ARG002 - likewise
+        options: credentials.TokenRequestOptions | None = None,
+    ) -> credentials.AccessTokenInfo:
+        token = self._ask((options or {}).get("claims"))
+        return _AccessTokenInfo(token.token, token.expires_on, refresh_on=AccessTokenInfo.refresh_on)
+
+    def _ask(self, claims: str | None) -> AccessToken:
+        token = self._credential.get_token_from_thread()
+        home = self._credential._home
+        if claims is None or isinstance(home, type):  # a static credential has no home
+            return token
+        return run_in_loop(partial(self._credential.get_token, claims=claims), token=home.loop)
+
+    def close(self) -> None:
+        """Leave the credential open, which is its maker's."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_details: object) -> None:
+        pass
+
+
 class _Hidden:
     __slots__ = ()
 
@@ -162,8 +226,8 @@ class _Hidden:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            explained("pickling", "an access token is a secret and is not pickled; send its text where you mean to")
+        raise explained(
+            "pickling", TypeError("an access token is a secret and is not pickled; send its text where you mean to")
         )
 
 
@@ -177,10 +241,9 @@ class _AccessTokenInfo(_Hidden, credentials.AccessTokenInfo):
 
 def _check(credential: CommunicationTokenCredential) -> CommunicationTokenCredential:
     if not hasattr(credential, "get_token_info") or not hasattr(credential, "refresh"):
-        raise TypeError(
-            explained(
-                "not-a-credential", f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"
-            )
+        raise explained(
+            "not-a-credential",
+            TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"),
         )
     return credential
 

@@ -9,8 +9,8 @@ try:
     import httpx2
 except ModuleNotFoundError as _missing:  # pragma: no cover - missing in a process of its own, which is not measured
     # No extra brings it: whoever has a client of httpx2 has httpx2.
-    raise ImportError(
-        explained("extra-missing", f"{_missing.name} is not installed: pip install httpx2"), name=_missing.name
+    raise explained(
+        "extra-missing", ImportError(f"{_missing.name} is not installed: pip install httpx2", name=_missing.name)
     ) from _missing
 
 __all__ = ("BearerAuth",)

@@ -24,9 +24,8 @@ try:
     from opentelemetry.metrics import Observation
     from opentelemetry.trace import SpanKind, Status, StatusCode
 except ModuleNotFoundError as _missing:
-    raise ImportError(
-        explained("extra-missing", missing_extra("OpenTelemetry's API", "otel")),
-        name=_missing.name,
+    raise explained(
+        "extra-missing", ImportError(missing_extra("OpenTelemetry's API", "otel"), name=_missing.name)
     ) from _missing
 
 from ._span_ends import end_elsewhere
@@ -80,6 +79,7 @@ def instrument(
         The credential itself.
 
     Raises:
+        TypeError: when it is given anything but a credential.
         CredentialUsageError: when it has been entered, or instrumented, already.
     """
     meters = _meters_of(meter_provider or metrics.get_meter_provider())
@@ -90,11 +90,20 @@ def instrument(
 
 
 def _attach(watcher: _Watcher, credential: CommunicationTokenCredential) -> None:
+    if not hasattr(credential, "_refresher"):
+        raise explained(
+            "not-a-credential",
+            TypeError(
+                f"credential is a CommunicationTokenCredential, not {type(credential).__name__}: instrument each "
+                "credential, such as in a pool's make"
+            ),
+        )
     if credential._block is not None or credential in _instrumented:
-        raise CredentialUsageError(
-            explained(
-                "instrumented", "the credential is open or instrumented already: instrument it once, before its block"
-            )
+        raise explained(
+            "instrumented",
+            CredentialUsageError(
+                "the credential is open or instrumented already: instrument it once, before its block"
+            ),
         )
     _instrumented.add(credential)
     users = credential._observer

@@ -10,7 +10,7 @@ import anyio
 from anyio import create_task_group
 from anyio.lowlevel import checkpoint
 
-from anyio_acs_credential import CommunicationTokenCredential, TokenExchangeError
+from anyio_acs_credential import CommunicationTokenCredential, ServiceError
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import OnBehalfOfCredential
 
@@ -144,7 +144,7 @@ async def _refuse(emulator: Emulator, user: User) -> None:
     emulator.fail("/token$", status=429, retry_after=300, times=1)
     try:
         await user.entra.get_token(SCOPE, claims=CLAIMS)
-    except TokenExchangeError as error:
+    except ServiceError as error:
         if error.retry_after == 300:
             return
     raise RuntimeError("the user was not throttled")

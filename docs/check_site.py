@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SITE = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
-MODULES = ("", ".azure", ".emulator", ".entra", ".httpx2", ".identifiers", ".identity", ".otel", ".testing")
+MODULES = ("", ".azure", ".emulator", ".entra", ".httpx2", ".identifiers", ".identity", ".otel", ".testing", ".typing")
 SOURCES = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "object": "data"}
 HARMLESS = {"canonical", "next", "prev"}  # links that a browser does not load
 

@@ -22,7 +22,7 @@ async def show_token(person: Any) -> None:
     endpoint = os.environ["ACS_ENDPOINT"]
     async with CommunicationTokenCredential(resource_endpoint=endpoint, token_credential=person) as credential:
         token = await credential.get_token()
-        print(f"{credential.identity} has {token}")
+        print(f"{credential.raw_id} has {token}")
 
 
 async def before(client_id: str, where: Any) -> None:

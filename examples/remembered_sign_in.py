@@ -52,7 +52,7 @@ async def main() -> None:
         endpoint = os.environ["ACS_ENDPOINT"]
         async with CommunicationTokenCredential(resource_endpoint=endpoint, token_credential=person) as credential:
             token = await credential.get_token()
-            print(f"{credential.identity} has {token}")
+            print(f"{credential.raw_id} has {token}")
 
 
 if __name__ == "__main__":

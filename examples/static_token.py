@@ -24,7 +24,7 @@ async def main(topic: str) -> None:
     async with httpx.AsyncClient(base_url=os.environ["ACS_ENDPOINT"], auth=BearerAuth(credential)) as chat:
         answer = await chat.post("/chat/threads", params=API, json={"topic": topic})
         answer.raise_for_status()
-        print(f"{credential.identity} opened {answer.json()['chatThread']['id']}")
+        print(f"{credential.raw_id} opened {answer.json()['chatThread']['id']}")
 
 
 if __name__ == "__main__":

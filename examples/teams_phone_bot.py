@@ -14,10 +14,14 @@ import os
 
 import anyio
 
-from anyio_acs_credential import CommunicationTokenCredential, SignInRequiredError, TokenRefreshError, TokenSourceError
+from anyio_acs_credential import (
+    TEAMS_PHONE_SCOPE,
+    CommunicationTokenCredential,
+    SignInRequiredError,
+    TokenRefreshError,
+    TokenSourceError,
+)
 from anyio_acs_credential.entra import DeviceCodeCredential
-
-SCOPE = "https://auth.msft.communication.azure.com/TeamsExtension.ManageCalls"
 
 
 async def keep_signed_in(person: DeviceCodeCredential, credential: CommunicationTokenCredential) -> None:
@@ -26,7 +30,7 @@ async def keep_signed_in(person: DeviceCodeCredential, credential: Communication
         await anyio.sleep(1)
         if isinstance(credential.statistics().last_error, SignInRequiredError):
             try:
-                await person.sign_in(SCOPE)
+                await person.sign_in(TEAMS_PHONE_SCOPE)
                 await credential.refresh()
             except (TokenSourceError, TokenRefreshError) as error:
                 print(f"not signed in yet: {error}", flush=True)
@@ -34,7 +38,7 @@ async def keep_signed_in(person: DeviceCodeCredential, credential: Communication
 
 async def main(seconds: float) -> None:
     """Sign in, and be a bot for so many seconds."""
-    endpoint, scopes = os.environ["ACS_ENDPOINT"], [SCOPE]
+    endpoint, scopes = os.environ["ACS_ENDPOINT"], [TEAMS_PHONE_SCOPE]
     async with DeviceCodeCredential(os.environ["ENTRA_CLIENT_ID"], authority=os.environ["ENTRA_AUTHORITY"]) as person:
         await person.sign_in(*scopes)
         async with (
@@ -46,7 +50,7 @@ async def main(seconds: float) -> None:
             group.start_soon(keep_signed_in, person, credential)
             with anyio.move_on_after(seconds):
                 async for token in credential.updates():
-                    print(f"{credential.identity} goes on with {token}", flush=True)  # here: hand it to the call
+                    print(f"{credential.raw_id} goes on with {token}", flush=True)  # here: hand it to the call
             group.cancel_scope.cancel()
 
 

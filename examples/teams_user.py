@@ -25,7 +25,7 @@ SCOPES = (f"{API}/Teams.ManageCalls", f"{API}/Teams.ManageChats")
 async def call(credential: CommunicationTokenCredential) -> None:
     """Be in a call. It is given its credential, and neither makes nor closes it."""
     async for token in credential.updates():
-        print(f"{credential.identity} goes on with {token}", flush=True)  # here: hand it to the call
+        print(f"{credential.raw_id} goes on with {token}", flush=True)  # here: hand it to the call
 
 
 async def main(seconds: float) -> None:

@@ -33,7 +33,7 @@ from anyio_acs_credential import (
     CommunicationIdentifier,
     InvalidIdentifierError,
     InvalidTokenError,
-    TokenExchangeError,
+    ServiceError,
     TokenSourceError,
     identifier_from_raw_id,
     identifier_from_wire,
@@ -429,7 +429,7 @@ def wire() -> Parser:
 
 
 def exchange() -> Parser:
-    return Parser(partial(answer_of, EXCHANGES, REFUSALS), read_exchanged, TokenExchangeError, is_token)
+    return Parser(partial(answer_of, EXCHANGES, REFUSALS), read_exchanged, ServiceError, is_token)
 
 
 def jwt() -> Parser:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from io import BytesIO
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import httpx
@@ -22,6 +22,7 @@ from acs_users import a_user
 from azure.core import AsyncPipelineClient
 from azure.core.credentials import AccessToken as AzureAccessToken
 from azure.core.credentials import AccessTokenInfo as AzureAccessTokenInfo
+from azure.core.credentials import SupportsTokenInfo, TokenCredential
 from azure.core.credentials_async import AsyncSupportsTokenInfo, AsyncTokenCredential
 from azure.core.pipeline import PipelineContext, PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import (
@@ -39,13 +40,15 @@ from anyio_acs_credential import (
     AccessToken,
     CommunicationTokenCredential,
     CredentialNotEnteredError,
+    CredentialUsageError,
 )
-from anyio_acs_credential.azure import RejectedTokenPolicy, as_token_credential
+from anyio_acs_credential.azure import RejectedTokenPolicy, as_sync_token_credential, as_token_credential
 from anyio_acs_credential.emulator import Emulator, open_emulator
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from anyio.abc import ByteStream
@@ -522,7 +525,7 @@ async def test_its_tokens_stay_hidden() -> None:
 
 
 @pytest.mark.parametrize("given", [None, "token", AccessToken("t", LATER)], ids=["None", "text", "token"])
-@pytest.mark.parametrize("wrap", [as_token_credential, RejectedTokenPolicy])
+@pytest.mark.parametrize("wrap", [as_token_credential, as_sync_token_credential, RejectedTokenPolicy])
 def test_wrong_arguments(wrap: Any, given: Any) -> None:
     """They are refused where they are given."""
     with pytest.raises(TypeError, match=f"CommunicationTokenCredential, not {type(given).__name__}"):
@@ -534,3 +537,62 @@ def test_without_azure_core_the_error_names_the_extra(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "azure.core", None)
     with pytest.raises(ImportError, match=r'need azure\.core.*pip install "anyio-acs-credential\[azure\]"'):
         __import__("anyio_acs_credential.azure")
+
+
+# Azure's synchronous clients, in other threads
+
+
+async def in_thread(call: Callable[[], Any]) -> Any:
+    return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+
+
+async def test_a_synchronous_chat_client_in_another_thread() -> None:
+    """It sends the token that is held, and after a revocation the next."""
+    chat = pytest.importorskip("azure.communication.chat")
+    async with a_user() as (emulator, credential, identity, user):
+        client = chat.ChatClient(
+            emulator.endpoint, as_sync_token_credential(credential), connection_verify=emulator.ca_file
+        )
+        with client:
+            thread = await in_thread(lambda: client.create_chat_thread("Lunch"))
+            assert thread.chat_thread.topic == "Lunch"
+            await identity.revoke_tokens(user)
+            await credential.refresh()
+            assert (await in_thread(lambda: client.create_chat_thread("Dinner"))).chat_thread.topic == "Dinner"
+        assert credential.get_token_nowait().token  # what the client closes is not the credential
+
+
+async def test_the_synchronous_credentials_types_are_azure_cores() -> None:
+    """Both of its methods; what they give stays hidden."""
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as credential:
+        wrapped = as_sync_token_credential(credential)
+        with cast("AbstractContextManager[object]", wrapped):
+            token = await in_thread(lambda: wrapped.get_token("any", tenant_id="t", enable_cae=True))
+            info = await in_thread(lambda: cast("SupportsTokenInfo", wrapped).get_token_info("any"))
+        assert isinstance(wrapped, TokenCredential)
+        assert isinstance(wrapped, SupportsTokenInfo)
+        assert (type(token).__bases__[-1], type(info).__bases__[-1]) == (AzureAccessToken, AzureAccessTokenInfo)
+        assert token.token == info.token == (await credential.get_token()).token
+        assert info.refresh_on is not None
+        assert 0 < info.refresh_on < LATER
+        assert "hidden" in repr(token) + repr(info)
+        with pytest.raises(CredentialUsageError, match="event loop's own thread"):
+            wrapped.get_token()
+
+
+async def test_claims_from_a_thread_ask_for_another_token() -> None:
+    """As `get_token(claims=...)` does; a static credential has only one."""
+    source = ScriptedSource(3600)
+    async with CommunicationTokenCredential(token_refresher=source) as credential:
+        held = await credential.get_token()
+        wrapped = as_sync_token_credential(credential)
+        other = await in_thread(lambda: wrapped.get_token(claims=CLAIMS))
+        assert other.token != held.token
+        assert (source.calls, (await credential.get_token()).token) == (2, other.token)
+    static = as_sync_token_credential(CommunicationTokenCredential(held))
+    assert (await in_thread(lambda: static.get_token(claims=CLAIMS))).token == held.token
+
+
+async def test_a_synchronous_credential_raises_as_its_credential_does() -> None:
+    with pytest.raises(CredentialNotEnteredError):
+        as_sync_token_credential(CommunicationTokenCredential(token_refresher=ScriptedSource(3600))).get_token()

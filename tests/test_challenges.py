@@ -19,7 +19,6 @@ from anyio_acs_credential import (
     RefreshPolicy,
     SignInRequiredError,
     TokenRefreshError,
-    check_health,
 )
 from anyio_acs_credential.testing import VirtualClock, make_jwt, virtual_time_backends
 
@@ -124,7 +123,7 @@ async def test_plain_tokens_go_on(clock: VirtualClock) -> None:
         assert person.asked.count(MFA) == 1
         assert credential.statistics().last_error is None
         assert credential.statistics().failures == 1
-        assert check_health(credential).status is HealthStatus.READY
+        assert credential.health().status is HealthStatus.READY
 
 
 @pytest.mark.promise("R18")

@@ -138,7 +138,7 @@ async def test_a_person_signs_in_with_the_code_that_is_shown(monkeypatch: pytest
     moments = in_that_moment(monkeypatch, lambda: None)
     async with a_stage() as stage, _users.entra_user(stage) as make_credential, make_credential() as credential:
         token = await credential.get_token()
-        assert credential.identity == f"8:{token.claims['skypeid']}"
+        assert credential.raw_id == f"8:{token.claims['skypeid']}"
     asked, entered, *_ = stage.story.events
     assert stage.story.sign_in
     code, page = stage.story.sign_in.code, stage.story.sign_in.page

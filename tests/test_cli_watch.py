@@ -136,7 +136,7 @@ def test_the_lines_of_a_user_who_exists(
     assert main(["watch", "--user", user]) == 130
     first, failed, closed = reader.getvalue().splitlines()
     assert re.fullmatch(r"\d\d:\d\d:\d\d  asking for a token", first)
-    assert re.fullmatch(r"\d\d:\d\d:\d\d  no token \(TokenExchangeError\): .*401.*; again in .*", failed)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  no token \(ServiceError\): .*401.*; again in .*", failed)
     assert closed.endswith("  closed")
     assert "c2VjcmV0" not in reader.getvalue()
 
@@ -295,7 +295,7 @@ def a_log(held: HeldToken | None = None, entries: int = 0, **changes: Any) -> Lo
         "last_error": None,
         "waiting": 0,
     } | changes
-    credential = SimpleNamespace(identity="8:acs:a_b", statistics=lambda: CredentialStatistics(**stands))
+    credential = SimpleNamespace(raw_id="8:acs:a_b", statistics=lambda: CredentialStatistics(**stands))
     happened = [Entry(NOW + n, "refresh_failed", f"event {n} {'x' * 200}", {}) for n in range(entries)]
     return Log(ENDPOINT, happened, held, cast("CommunicationTokenCredential", credential))
 

@@ -12,7 +12,7 @@ import pytest
 from entra_users import CLAIMS, SCOPE, Clock, discovery, server_context, signing_in_at, token_requests, tokens, trusting
 from servers import answer, serve
 
-from anyio_acs_credential import SignInRequiredError, TokenExchangeError
+from anyio_acs_credential import ServiceError, SignInRequiredError
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import AuthorizationCodeCredential
 
@@ -108,7 +108,7 @@ async def test_a_code_that_was_not_answered_is_sent_again(fault: Behaviour, says
     """What it was sent with is what the web application had."""
     async with serve(discovery(), fault, tokens(), tls=server_context()) as server:
         credential = at(server)
-        with pytest.raises(TokenExchangeError, match=says):
+        with pytest.raises(ServiceError, match=says):
             await credential.get_token(SCOPE)
         await credential.get_token(SCOPE)
         form = parse_qs(server.requests[-1].body.decode())

@@ -34,7 +34,7 @@ from entra_users import (
 )
 from servers import answer, serve, silence
 
-from anyio_acs_credential import CredentialUsageError, SignInRequiredError, TokenExchangeError, TokenSourceError
+from anyio_acs_credential import CredentialUsageError, ServiceError, SignInRequiredError, TokenSourceError
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import InteractiveBrowserCredential, _browser, _loopback, _redirect
 
@@ -297,7 +297,7 @@ async def test_a_silent_authority_is_told_to_the_person_too() -> None:
             credential = InteractiveBrowserCredential(
                 "app", authority=f"{server.url}/tenant", verify=trusting(), open_browser=browser.open
             )
-            with pytest.raises(TokenExchangeError, match="503"):
+            with pytest.raises(ServiceError, match="503"):
                 await credential.sign_in(SCOPE)
     assert "try again later" in pages[0]
 

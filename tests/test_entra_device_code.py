@@ -28,7 +28,7 @@ from entra_users import (
 )
 from servers import announcing, answer, reset, serve, silence
 
-from anyio_acs_credential import SignInRequiredError, TokenExchangeError, TokenSourceError
+from anyio_acs_credential import ServiceError, SignInRequiredError, TokenSourceError
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
 from anyio_acs_credential.entra._device_code import _print
@@ -126,16 +126,16 @@ async def test_an_absurd_interval_is_bounded(interval: Any, pause: int, monkeypa
 @pytest.mark.parametrize(
     ("first", "error", "says"),
     [
-        (answer(400, {"error": "unauthorized_client", "error_description": "no"}), TokenExchangeError, "client_id and"),
-        (answer(401, {"error": "invalid_client"}), TokenExchangeError, "public clients"),
-        (answer(400, {"error": "invalid_scope"}), TokenExchangeError, "correct the scopes"),
+        (answer(400, {"error": "unauthorized_client", "error_description": "no"}), ServiceError, "client_id and"),
+        (answer(401, {"error": "invalid_client"}), ServiceError, "public clients"),
+        (answer(400, {"error": "invalid_scope"}), ServiceError, "correct the scopes"),
         (answer(200, {}), TokenSourceError, "no code for a person"),
         (device_code(user_code=5), TokenSourceError, "no code for a person"),
         (device_code(interval="soon"), TokenSourceError, "MSAL failed"),
-        (answer(200, []), TokenExchangeError, "malformed"),
-        (answer(200, b"{"), TokenExchangeError, "malformed"),
-        (answer(302, None, ("Location", "https://127.0.0.1/")), TokenExchangeError, "redirects are never followed"),
-        (answer(500), TokenExchangeError, "try again later"),
+        (answer(200, []), ServiceError, "malformed"),
+        (answer(200, b"{"), ServiceError, "malformed"),
+        (answer(302, None, ("Location", "https://127.0.0.1/")), ServiceError, "redirects are never followed"),
+        (answer(500), ServiceError, "try again later"),
     ],
 )
 async def test_without_a_code_nothing_is_shown(first: Behaviour, error: type[Exception], says: str) -> None:
@@ -199,7 +199,7 @@ async def test_an_answer_that_will_not_change_ends_the_wait(monkeypatch: pytest.
     skip_pauses(monkeypatch)
     refusal = answer(400, {"error": "invalid_request"})
     async with serve(discovery(), device_code(), refusal, tls=server_context()) as server:
-        with pytest.raises(TokenExchangeError, match="application's registration"):
+        with pytest.raises(ServiceError, match="application's registration"):
             await at(server, prompt_callback=quiet).sign_in(SCOPE)
         assert len(server.requests) == 3
 
@@ -324,7 +324,7 @@ async def test_a_redirect_is_not_followed() -> None:
     async with serve(answer(200, {})) as target:
         away = answer(307, None, ("Location", f"{target.url}/elsewhere"))
         async with serve(away, tls=server_context()) as server:
-            with pytest.raises(TokenExchangeError, match="redirects are never followed"):
+            with pytest.raises(ServiceError, match="redirects are never followed"):
                 await at(server).sign_in(SCOPE)
         assert target.connections == 0
 
@@ -338,7 +338,7 @@ async def test_the_environment_does_not_decide_whom_to_trust(monkeypatch: pytest
     monkeypatch.setenv("CURL_CA_BUNDLE", str(bundle))
     async with serve(discovery(), tls=server_context()) as server:
         credential = DeviceCodeCredential("app", authority=f"{server.url}/tenant", verify=True)
-        with pytest.raises(TokenExchangeError, match="no secure connection") as raised:
+        with pytest.raises(ServiceError, match="no secure connection") as raised:
             await credential.sign_in(SCOPE)
         assert not raised.value.permanent  # it may be a portal's, to which a person has yet to log in
         assert server.requests == []

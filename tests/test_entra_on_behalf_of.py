@@ -28,8 +28,8 @@ from servers import answer, serve
 from anyio_acs_credential import (
     AccessToken,
     CommunicationTokenCredential,
+    ServiceError,
     SignInRequiredError,
-    TokenExchangeError,
     TokenSourceError,
 )
 from anyio_acs_credential.emulator import open_emulator
@@ -108,7 +108,7 @@ async def test_a_wrong_secret_is_told_with_the_fix() -> None:
             client_secret="canary-wrong-secret",
             **signing_in_at(emulator),
         )
-        with pytest.raises(TokenExchangeError, match="correct client_secret or client_certificate") as raised:
+        with pytest.raises(ServiceError, match="correct client_secret or client_certificate") as raised:
             await credential.get_token(SCOPE)
         assert raised.value.permanent
 
@@ -147,7 +147,7 @@ async def test_one_users_throttling_does_not_delay_another() -> None:
     async with open_emulator() as emulator:
         alice, bob = (credential_of(emulator, assertion_of(emulator, name)) for name in ("alice", "bob"))
         emulator.fail("/token$", status=429, retry_after=300, times=1)
-        with pytest.raises(TokenExchangeError):
+        with pytest.raises(ServiceError):
             await alice.get_token(SCOPE)
         assert (await bob.get_token(SCOPE)).claims["name"] == "bob"
 

@@ -45,7 +45,7 @@ from anyio_acs_credential import (
     CredentialUsageError,
     RefreshFailed,
     RefreshPolicy,
-    TokenExchangeError,
+    ServiceError,
     TokenRefreshError,
     TokenSourceError,
     _attempt,
@@ -153,9 +153,9 @@ async def cause(call: Awaitable[object], deadline: float = 30) -> BaseException:
     return caught.value.__cause__
 
 
-async def exchange_error(call: Awaitable[object], deadline: float = 30) -> TokenExchangeError:
+async def exchange_error(call: Awaitable[object], deadline: float = 30) -> ServiceError:
     error = await cause(call, deadline)
-    assert isinstance(error, TokenExchangeError)
+    assert isinstance(error, ServiceError)
     return error
 
 
@@ -236,7 +236,7 @@ async def test_the_request_is_the_documented_one(scopes: Any, path: str, version
     async with served(exchanged("acs-token")) as server, credential_for(server, signed, scopes=scopes) as credential:
         token = await credential.get_token()
         assert token.token == "acs-token"
-        assert credential.identity == USER
+        assert credential.raw_id == USER
     assert signed.scopes == tuple(scopes)
     (request,) = server.requests
     assert (request.method, request.target, request.body) == ("POST", f"{path}?api-version={version}", b"{}")
@@ -273,10 +273,10 @@ async def test_another_account_counts_at_the_next_round() -> None:
     signed = Signed("first-user", "second-user")
     script = exchanged(), exchanged(identity="8:acs:other"), exchanged(identity=None)
     async with served(*script) as server, credential_for(server, signed) as credential:
-        identities = [credential.identity]
+        identities = [credential.raw_id]
         for _ in script:
             await credential.refresh()
-            identities.append(credential.identity)
+            identities.append(credential.raw_id)
     assert identities == [None, USER, "8:acs:other", None]
     assert authorizations(server) == ["first-user", "second-user", "second-user"]
 
@@ -360,7 +360,7 @@ async def test_a_fault_has_its_outcome_and_costs_nothing_held(
         error = await exchange_error(credential.refresh(), 10)
         assert error.permanent is permanent
         assert await credential.get_token() is held
-        assert credential.identity == USER
+        assert credential.raw_id == USER
         assert server.sent < 10_000_000
     assert set(authorizations(server)) == {"entra-token"}
 
@@ -370,7 +370,7 @@ async def test_a_fault_has_its_outcome_and_costs_nothing_held(
 async def test_nobody_listens() -> None:
     async with credential_for(f"http://127.0.0.1:{unused_port()}") as credential:
         error = await exchange_error(credential.get_token())
-    assert (error.permanent, error.status) == (False, None)
+    assert (error.permanent, error.status_code) == (False, None)
 
 
 VIRTUAL = pytest.mark.parametrize("anyio_backend", virtual_time_backends())
@@ -407,7 +407,7 @@ async def test_the_exchanges_error_comes_before_the_rounds_deadline() -> None:
     async with httpx.AsyncClient(transport=service) as client:
         source = EntraSource(ENDPOINT, Signed(), (DEFAULT_SCOPE,), client)
         await source()
-        with anyio.fail_after(10), pytest.raises(TokenExchangeError, match=r"no whole answer within 9 seconds"):
+        with anyio.fail_after(10), pytest.raises(ServiceError, match=r"no whole answer within 9 seconds"):
             await source()
     assert service.tokens == ["Bearer entra-token"] * 2
 
@@ -431,7 +431,7 @@ async def test_a_failing_service_is_asked_three_times_a_round(status: int) -> No
     again = refused(status, "Busy", ("Retry-After", "0"))
     async with served(again) as server, credential_for(server) as credential:
         error = await exchange_error(credential.get_token())
-    assert (error.status, error.permanent, len(server.requests)) == (status, False, 3)
+    assert (error.status_code, error.permanent, len(server.requests)) == (status, False, 3)
 
 
 @pytest.mark.promise("R31")
@@ -441,7 +441,7 @@ async def test_a_refusal_is_not_asked_again(status: int) -> None:
     async with served(refused(status)) as server, credential_for(server) as credential:
         for _ in range(3):
             error = await exchange_error(credential.get_token())
-    assert (error.status, error.permanent, len(server.requests)) == (status, True, 1)
+    assert (error.status_code, error.permanent, len(server.requests)) == (status, True, 1)
     assert (error.code, "Not so." in error.message) == ("Denied", True)
 
 
@@ -453,7 +453,7 @@ async def test_a_redirect_is_never_followed(status: int) -> None:
         moved = answer(status, None, ("Location", f"{other.url}/x"))
         async with served(moved) as server, credential_for(server) as credential:
             error = await exchange_error(credential.get_token())
-        assert (error.status, error.permanent, len(server.requests), other.connections) == (status, True, 1, 0)
+        assert (error.status_code, error.permanent, len(server.requests), other.connections) == (status, True, 1, 0)
 
 
 # TLS
@@ -694,7 +694,7 @@ async def test_a_service_that_challenges_every_token_is_not_asked_in_a_circle() 
     async with served(CHALLENGED) as server, credential_for(server, signed) as credential:
         error = await exchange_error(credential.get_token())
         await exchange_error(credential.get_token())
-    assert (error.status, error.permanent, error.code) == (401, True, "InsufficientClaims")
+    assert (error.status_code, error.permanent, error.code) == (401, True, "InsufficientClaims")
     assert signed.asked == [None, CLAIMS]
     assert len(server.requests) == 2
 
@@ -875,8 +875,8 @@ async def test_an_entra_token_that_ends_on_its_way_is_no_refusal_of_the_next(lef
         await credential.refresh()
         clock.ahead = 3600 - left
         error = await cause(credential.refresh())
-        assert isinstance(error, TokenExchangeError)
-        assert (error.status, error.permanent) == (401, permanent)
+        assert isinstance(error, ServiceError)
+        assert (error.status_code, error.permanent) == (401, permanent)
 
 
 @pytest.mark.promise("R59")
@@ -949,10 +949,10 @@ async def test_the_emulator_exchanges_as_the_service_does(scope: str) -> None:
         signed = Signed(emulator.issue_entra_token(scope))
         async with credential_for(emulator.endpoint, signed, scopes=(scope,), http_client=client) as credential:
             token = await credential.get_token()
-            assert credential.identity == f"8:{token.claims['skypeid']}"
+            assert credential.raw_id == f"8:{token.claims['skypeid']}"
             emulator.require_claims("user", CLAIMS)
             error = await exchange_error(credential.refresh())
-            assert (error.status, error.permanent) == (401, True)
+            assert (error.status_code, error.permanent) == (401, True)
             assert await credential.get_token() is token
     assert [claims is not None for claims in signed.asked] == [False, False, True]
 
@@ -961,7 +961,7 @@ async def test_the_emulator_refuses_a_token_of_the_other_family() -> None:
     async with open_emulator() as emulator, httpx.AsyncClient(verify=emulator.ssl_context) as client:
         signed = Signed(emulator.issue_entra_token(TEAMS))
         async with credential_for(emulator.endpoint, signed, http_client=client) as credential:
-            assert (await exchange_error(credential.get_token())).status == 401
+            assert (await exchange_error(credential.get_token())).status_code == 401
 
 
 # Secrets
@@ -1028,7 +1028,7 @@ async def test_a_token_that_has_ended_is_told_as_the_services() -> None:
     """With both times: it is no fault of a token source that could fetch another."""
     async with served(exchanged(life=-3600)) as server, credential_for(server) as credential:
         error = await exchange_error(credential.get_token())
-    assert (error.status, error.permanent) == (200, False)
+    assert (error.status_code, error.permanent) == (200, False)
     times = re.findall(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", str(error))
     ended, now = map(datetime.fromisoformat, times)
     assert 3500 < (now - ended).total_seconds() < 3700

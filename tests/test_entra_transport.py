@@ -10,7 +10,7 @@ import pytest
 from entra_users import SCOPE, device_code, discovery, server_context, threads_in_msal, tokens, trusting
 from servers import answer, drip, flood, head, reset, send_bytes, serve, silence, unused_port
 
-from anyio_acs_credential import SignInRequiredError, TokenExchangeError
+from anyio_acs_credential import ServiceError, SignInRequiredError
 from anyio_acs_credential._http import Limits
 from anyio_acs_credential.entra import DeviceCodeCredential, OnBehalfOfCredential, _transport
 from anyio_acs_credential.entra._transport import Response, Transport, _with
@@ -50,7 +50,7 @@ async def test_a_fault_is_one_typed_error_that_passes(fault: str, where: str) ->
     script = [FAULTS[fault], discovery(), tokens()] if where == "discovery" else [discovery(), FAULTS[fault], tokens()]
     async with serve(*script, tls=server_context()) as server:
         credential = at(server.url)
-        with pytest.raises(TokenExchangeError) as raised:
+        with pytest.raises(ServiceError) as raised:
             await credential.get_token(SCOPE)
         assert not raised.value.permanent
         assert server.sent < 10_000_000
@@ -64,13 +64,13 @@ async def test_the_deadline_holds(fault: Behaviour, monkeypatch: pytest.MonkeyPa
     """However slowly an answer trickles in, where MSAL itself would wait for ever."""
     monkeypatch.setattr(_transport, "_LIMITS", Limits(timeout=0.2, tries=1))
     async with serve(fault, tls=server_context()) as server:
-        with anyio.fail_after(20), pytest.raises(TokenExchangeError, match=r"no whole answer within 0\.2 seconds"):
+        with anyio.fail_after(20), pytest.raises(ServiceError, match=r"no whole answer within 0\.2 seconds"):
             await at(server.url).get_token(SCOPE)
 
 
 @pytest.mark.promise("R28")
 async def test_nobody_there_is_an_error_that_passes() -> None:
-    with pytest.raises(TokenExchangeError) as raised:
+    with pytest.raises(ServiceError) as raised:
         await at(f"https://127.0.0.1:{unused_port()}").get_token(SCOPE)
     assert not raised.value.permanent
 
@@ -82,7 +82,7 @@ async def test_no_redirect_is_followed(status: int) -> None:
     async with serve(answer(200, {}), tls=server_context()) as target:
         away = answer(status, None, ("Location", f"{target.url}/token"))
         async with serve(discovery(), away, tls=server_context()) as server:
-            with pytest.raises(TokenExchangeError, match="redirects are never followed") as raised:
+            with pytest.raises(ServiceError, match="redirects are never followed") as raised:
                 await at(server.url).get_token(SCOPE)
             assert raised.value.permanent
         assert target.connections == 0
@@ -92,7 +92,7 @@ async def test_no_redirect_is_followed(status: int) -> None:
 async def test_an_authority_without_a_good_certificate_is_sent_nothing() -> None:
     async with serve(discovery(), tls=server_context()) as server:
         credential = DeviceCodeCredential("app", authority=f"{server.url}/tenant")
-        with pytest.raises(TokenExchangeError, match="no secure connection") as raised:
+        with pytest.raises(ServiceError, match="no secure connection") as raised:
             await credential.sign_in(SCOPE)
         assert not raised.value.permanent  # it may be a portal's, to which a person has yet to log in
         assert server.requests == []
@@ -103,7 +103,7 @@ async def test_a_token_endpoint_without_tls_is_sent_nothing() -> None:
     away = discovery(device_authorization_endpoint="http://entra.example/devicecode")
     async with serve(away, device_code(), tls=server_context()) as server:
         credential = DeviceCodeCredential("app", authority=f"{server.url}/tenant", verify=trusting())
-        with pytest.raises(TokenExchangeError, match="not sent without TLS"):
+        with pytest.raises(ServiceError, match="not sent without TLS"):
             await credential.sign_in(SCOPE)
         assert len(server.requests) == 1
 
@@ -140,7 +140,7 @@ def test_parameters_go_into_the_address(url: str, params: Any, expected: str) ->
 
 def test_an_answer_is_what_msal_documents() -> None:
     Response(200, "{}", {}).raise_for_status()
-    with pytest.raises(TokenExchangeError, match="404"):
+    with pytest.raises(ServiceError, match="404"):
         Response(404, "canary", {}).raise_for_status()
     assert "canary" not in repr(Response(200, "canary", {}))
     assert _transport.Relay().close() is None  # type: ignore[func-returns-value]
@@ -150,5 +150,5 @@ async def test_a_transport_that_is_closed_sends_nothing() -> None:
     """As one is whose caller was cancelled by asyncio, while MSAL goes on in its thread."""
     transport = Transport(None)
     await transport.aclose()
-    with pytest.raises(TokenExchangeError, match="closed while it was at work"):
+    with pytest.raises(ServiceError, match="closed while it was at work"):
         await anyio.to_thread.run_sync(transport.request, "GET", "https://contoso.example", {}, None)

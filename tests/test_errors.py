@@ -12,8 +12,8 @@ from anyio_acs_credential import (
     CredentialError,
     CredentialUsageError,
     InvalidTokenError,
+    ServiceError,
     SignInRequiredError,
-    TokenExchangeError,
     TokenRefreshError,
     TokenSourceError,
 )
@@ -39,10 +39,10 @@ def test_misuse_and_bad_values_are_the_builtin_kinds_too() -> None:
 @pytest.mark.promise("R53")
 def test_what_a_failure_carries() -> None:
     """Status, code, request id, the wish to wait and whether trying again can help; after a pickle as well."""
-    error = TokenExchangeError("no", True, 7, status=403, code="Denied", request_id="r-1")
+    error = ServiceError("no", permanent=True, retry_after=7, status_code=403, code="Denied", request_id="r-1")
     for shown in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own
         assert (shown.message, shown.permanent, shown.retry_after) == ("no", True, 7)
-        assert (shown.status, shown.code, shown.request_id) == (403, "Denied", "r-1")
+        assert (shown.status_code, shown.code, shown.request_id) == (403, "Denied", "r-1")
     assert isinstance(error, TokenSourceError)
     assert (TokenRefreshError("no").permanent, TokenRefreshError("no").retry_after) == (False, None)
 

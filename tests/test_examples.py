@@ -255,7 +255,7 @@ async def test_long_session(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_long_session_of_a_source_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure is reported with the time of the next attempt, and the session goes on."""
     lines = await _run_long_session_until("failed", 1, monkeypatch, status=403)
-    assert re.fullmatch(r"failed \(TokenExchangeError\): again at \d\d:\d\d:\d\d", lines[-1])
+    assert re.fullmatch(r"failed \(ServiceError\): again at \d\d:\d\d:\d\d", lines[-1])
 
 
 def credentials_of(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[CommunicationTokenCredential]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyio_acs_credential import AccessToken, TokenExchangeError
+from anyio_acs_credential import AccessToken, ServiceError
 from anyio_acs_credential._answer import Answer
 from anyio_acs_credential._exchange import EXCHANGE_BODY, ExchangedToken, exchange_url, read_exchange
 from anyio_acs_credential._scopes import DEFAULT_SCOPE
@@ -58,7 +58,7 @@ def test_the_reference_vectors(case: dict[str, Any]) -> None:
     token = read(case["body"])
     assert token.token == case["expect"]["token"]
     assert token.expires_on == int(case["expect"]["expires_on_epoch"])
-    assert token.identity == case["body"]["identity"]["id"]
+    assert token.raw_id == case["body"]["identity"]["id"]
     assert repr(token) == f"AccessToken(<hidden>, expires_on={token.expires_on})"
 
 
@@ -100,7 +100,7 @@ def test_a_token_that_does_not_say_when_it_ends_ends_when_the_answer_says(token:
 )
 def test_the_identity_is_published_where_it_is_named(identity: Any, named: str | None) -> None:
     """An answer without one is still an answer."""
-    assert read(body(identity=identity)).identity == named
+    assert read(body(identity=identity)).raw_id == named
 
 
 @pytest.mark.promise("R35")
@@ -121,10 +121,10 @@ def test_the_identity_is_published_where_it_is_named(identity: Any, named: str |
 )
 def test_a_malformed_answer_is_a_transient_error(content: Any) -> None:
     """It names what is wrong, and no token."""
-    with pytest.raises(TokenExchangeError, match="malformed") as caught:
+    with pytest.raises(ServiceError, match="malformed") as caught:
         read(content)
     error = caught.value
-    assert (error.permanent, error.status, error.request_id) == (False, 200, "id-1")
+    assert (error.permanent, error.status_code, error.request_id) == (False, 200, "id-1")
 
 
 def test_more_than_is_wanted_does_no_harm() -> None:
@@ -140,10 +140,10 @@ def test_more_than_is_wanted_does_no_harm() -> None:
 )
 def test_an_error_says_what_the_service_said(status: int, permanent: bool) -> None:
     """Status, code, message, request id and whether trying again can help."""
-    with pytest.raises(TokenExchangeError) as caught:
+    with pytest.raises(ServiceError) as caught:
         read({"error": {"code": "Denied", "message": "Not so."}}, status)
     error = caught.value
-    assert (error.status, error.code, error.request_id, error.permanent) == (status, "Denied", "id-1", permanent)
+    assert (error.status_code, error.code, error.request_id, error.permanent) == (status, "Denied", "id-1", permanent)
     assert "Not so." in error.message
 
 
@@ -157,7 +157,7 @@ def test_an_exchanged_token_is_an_access_token_with_a_name() -> None:
     with pytest.raises(TypeError):
         pickle.dumps(token)
     with pytest.raises(AttributeError):
-        token.identity = "other"
+        token.raw_id = "other"
 
 
 JSON = st.recursive(
@@ -194,7 +194,7 @@ def test_any_change_of_a_good_answer_gives_a_token_or_the_documented_error(at: i
 def _judge(content: bytes) -> None:
     try:
         token = read_exchange(Answer(200, (), content))
-    except TokenExchangeError as error:
+    except ServiceError as error:
         assert not error.permanent  # noqa: PT017 - either outcome is good
         assert "eyJ" not in str(error)  # noqa: PT017 - likewise
     else:

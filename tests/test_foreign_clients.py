@@ -18,7 +18,7 @@ from test_access_key import KEY
 from anyio_acs_credential import (
     AccessKeyCredential,
     CommunicationIdentityClient,
-    TokenExchangeError,
+    ServiceError,
 )
 from anyio_acs_credential._reading import MAX_BODY, _read_ours, _send_ours
 from anyio_acs_credential._request import library_of, user_agent
@@ -75,10 +75,10 @@ async def test_a_response_hook_takes_nothing_from_an_answer(package: Any, hook: 
         async with identity_of(client, server.url) as identity:
             assert (await identity.create_user()).raw_id == "8:acs:a_b"
             for status, permanent, retry_after in ((403, True, None), (429, False, 77.0)):
-                with pytest.raises(TokenExchangeError) as caught:
+                with pytest.raises(ServiceError) as caught:
                     await identity.create_user()
                 error = caught.value
-                assert (error.status, error.code, error.permanent, error.retry_after) == (
+                assert (error.status_code, error.code, error.permanent, error.retry_after) == (
                     status,
                     "Denied",
                     permanent,
@@ -154,7 +154,7 @@ async def test_a_client_that_is_one_by_its_shape(package: Any) -> None:
             assert (await identity.create_user()).raw_id == "8:acs:a_b"
     for content in ({"content": b" " * (MAX_BODY + 1)}, {"content": b"x", "headers": {"content-encoding": "zip"}}):
         async with identity_of(Duck(package, **content)) as identity:
-            with pytest.raises(TokenExchangeError, match="malformed"):
+            with pytest.raises(ServiceError, match="malformed"):
                 await identity.create_user()
 
 
@@ -177,7 +177,7 @@ async def test_the_limits_hold_before_a_hook_reads(package: Any) -> None:
         transport = package.MockTransport(handle)
         client = package.AsyncClient(transport=transport, event_hooks={"response": [read]})
         async with client, identity_of(client) as identity:
-            with pytest.raises(TokenExchangeError, match=problem):
+            with pytest.raises(ServiceError, match=problem):
                 await identity.create_user()
 
 
@@ -356,10 +356,10 @@ async def test_a_refusal_by_way_of_a_wrapper_is_a_refusal(package: Any, kind: ty
 
     content: Any = {"json": REFUSED} if kind in {Reading, Synchronous} else {"content": chunks()}
     async with identity_of(kind(package, 403, headers={"Retry-After": "7"}, **content)) as identity:
-        with pytest.raises(TokenExchangeError) as caught:
+        with pytest.raises(ServiceError) as caught:
             await identity.create_user()
     error = caught.value
-    assert (error.status, error.permanent, error.retry_after, error.code) == (403, True, 7.0, code)
+    assert (error.status_code, error.permanent, error.retry_after, error.code) == (403, True, 7.0, code)
 
 
 @PACKAGES
@@ -368,9 +368,9 @@ async def test_a_success_that_a_wrapper_has_closed_is_no_answer(package: Any) ->
         yield json.dumps(USER).encode()
 
     async with identity_of(Closing(package, 201, content=chunks())) as identity:
-        with pytest.raises(TokenExchangeError, match="http_client has closed it") as caught:
+        with pytest.raises(ServiceError, match="http_client has closed it") as caught:
             await identity.create_user()
-    assert (caught.value.status, caught.value.permanent) == (201, False)
+    assert (caught.value.status_code, caught.value.permanent) == (201, False)
 
 
 @PACKAGES
@@ -415,6 +415,6 @@ async def test_a_body_that_waits_for_nothing_is_cut_off(package: Any) -> None:
 
     body = Long()
     async with identity_of(Direct(package)) as identity:
-        with pytest.raises(TokenExchangeError, match="larger than"):
+        with pytest.raises(ServiceError, match="larger than"):
             await identity.create_user()
     assert body.chunks * 1024 <= 2 * 1024 * 1024

@@ -11,7 +11,6 @@ from anyio_acs_credential import (
     HealthStatus,
     RefreshPolicy,
     TokenRefreshError,
-    check_health,
 )
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time_backends
 
@@ -43,21 +42,21 @@ READY, DEGRADED, UNAVAILABLE = (
 async def test_from_before_its_block_to_after_it(clock: VirtualClock) -> None:
     source = ScriptedSource(100, clock=clock, latency=1)
     credential = CommunicationTokenCredential(token_refresher=source, clock=clock)
-    assert shown(check_health(credential)) == UNAVAILABLE
-    assert "use `async with credential:` first" in check_health(credential).reason
+    assert shown(credential.health()) == UNAVAILABLE
+    assert "use `async with credential:` first" in credential.health().reason
     async with credential:
         await anyio.sleep(0.5)
-        assert shown(check_health(credential)) == UNAVAILABLE
-        assert check_health(credential).reason.endswith("has no valid token: its source is being asked for the next")
+        assert shown(credential.health()) == UNAVAILABLE
+        assert credential.health().reason.endswith("has no valid token: its source is being asked for the next")
         await credential.get_token()
-        health = check_health(credential)
+        health = credential.health()
         assert shown(health) == READY
         assert 98 < health.seconds_to_expiry <= 100
-        assert shown(check_health(credential, margin=200)) == UNAVAILABLE
-        assert "about to end" in check_health(credential, margin=200).reason
-    assert shown(check_health(credential)) == UNAVAILABLE
-    assert check_health(credential).reason.startswith("the credential is closed")
-    assert check_health(credential).seconds_to_expiry == 0
+        assert shown(credential.health(margin=200)) == UNAVAILABLE
+        assert "about to end" in credential.health(margin=200).reason
+    assert shown(credential.health()) == UNAVAILABLE
+    assert credential.health().reason.startswith("the credential is closed")
+    assert credential.health().seconds_to_expiry == 0
 
 
 async def test_a_source_that_fails(clock: VirtualClock) -> None:
@@ -67,36 +66,36 @@ async def test_a_source_that_fails(clock: VirtualClock) -> None:
     async with CommunicationTokenCredential(token_refresher=source, clock=clock, policy=policy) as credential:
         await credential.get_token()
         await anyio.sleep(60)
-        assert shown(health := check_health(credential)) == DEGRADED
+        assert shown(health := credential.health()) == DEGRADED
         assert "attempts to renew it failed (RuntimeError)" in health.reason
         assert 30 < health.seconds_to_expiry <= 40
         await anyio.sleep(60)
-        assert shown(health := check_health(credential)) == UNAVAILABLE
+        assert shown(health := credential.health()) == UNAVAILABLE
         assert (health.seconds_to_expiry, "(RuntimeError)" in health.reason) == (0, True)
         await anyio.sleep(2 * 3600)
-        assert shown(check_health(credential)) == READY
+        assert shown(credential.health()) == READY
 
 
 async def test_on_demand(clock: VirtualClock) -> None:
     """Nobody has asked for a token yet: whoever does first is given one, unless the source has failed."""
     source = ScriptedSource(100, RuntimeError(SECRET), 100, clock=clock)
     async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False, clock=clock) as credential:
-        assert shown(check_health(credential)) == READY
+        assert shown(credential.health()) == READY
         await credential.get_token()
         await anyio.sleep(200)
-        assert shown(check_health(credential)) == READY
-        assert check_health(credential).seconds_to_expiry == 0
+        assert shown(credential.health()) == READY
+        assert credential.health().seconds_to_expiry == 0
         with pytest.raises(TokenRefreshError):
             await credential.get_token()
-        assert shown(check_health(credential)) == UNAVAILABLE
+        assert shown(credential.health()) == UNAVAILABLE
 
 
 async def test_static(clock: VirtualClock) -> None:
     credential = CommunicationTokenCredential(make_jwt(100, clock=clock), clock=clock)
-    assert shown(check_health(credential)) == READY
+    assert shown(credential.health()) == READY
     await anyio.sleep(100)
-    assert shown(check_health(credential)) == UNAVAILABLE
-    assert "make another with a newer token" in check_health(credential).reason
+    assert shown(credential.health()) == UNAVAILABLE
+    assert "make another with a newer token" in credential.health().reason
 
 
 def test_a_source_that_is_falsy_is_a_source() -> None:
@@ -107,4 +106,4 @@ def test_a_source_that_is_falsy_is_a_source() -> None:
             return make_jwt(3600)
 
     credential = CommunicationTokenCredential(token_refresher=Empty())
-    assert check_health(credential).status is HealthStatus.UNAVAILABLE
+    assert credential.health().status is HealthStatus.UNAVAILABLE

@@ -21,7 +21,6 @@ from anyio_acs_credential import (
     CredentialPool,
     CredentialUsageError,
     HealthStatus,
-    check_health,
 )
 from anyio_acs_credential._home import Home, _forget
 from anyio_acs_credential._per_loop import PerLoop
@@ -96,8 +95,8 @@ def test_a_forked_child_is_refused_at_once(backend: str, life: int | None) -> No
         refused(awaited(credential.refresh))
         refused(awaited(iterate))
         refused(awaited(credential.close))
-        assert check_health(credential).status is HealthStatus.UNAVAILABLE
-        assert "forked" in check_health(credential).reason
+        assert credential.health().status is HealthStatus.UNAVAILABLE
+        assert "forked" in credential.health().reason
         if token is not None:
             assert credential.get_token_nowait().token == token
 

@@ -25,7 +25,7 @@ from anyio_acs_credential import CommunicationTokenCredential
 from anyio_acs_credential._errors import (
     CredentialUsageError,
     InvalidTokenError,
-    TokenExchangeError,
+    ServiceError,
     TokenRefreshError,
 )
 from anyio_acs_credential._http import Limits
@@ -151,7 +151,7 @@ async def test_an_entra_token_that_the_service_repeats_is_not_shown() -> None:
     """Also where nothing about it looks like a token."""
     body = {"error": {"code": "InvalidAccessToken", "message": "what is hunter2?"}}
     async with serve(answer(401, body)) as server, client_of(server) as client:
-        with pytest.raises(TokenExchangeError, match="InvalidAccessToken") as caught:
+        with pytest.raises(ServiceError, match="InvalidAccessToken") as caught:
             await client.get_token_for_teams_user("hunter2", "app", "ada")
     assert "hunter2" not in str(caught.value)
 
@@ -270,11 +270,11 @@ async def test_what_makes_a_user_is_not_sent_twice_after_a_fault() -> None:
     """A user that nobody knows of costs more than an error."""
     for fault in (reset(), answer(503)):
         async with serve(fault, answer(201, CREATED)) as server, client_of(server) as client:
-            with pytest.raises(TokenExchangeError):
+            with pytest.raises(ServiceError):
                 await client.create_user()
         assert len(server.requests) == 1
         async with serve(fault, answer(201, CREATED)) as server, client_of(server) as client:
-            with pytest.raises(TokenExchangeError):
+            with pytest.raises(ServiceError):
                 await client.create_user_and_token(["chat"])
         assert len(server.requests) == 1
 
@@ -299,7 +299,7 @@ async def test_deleting_a_user_who_never_was_is_an_error() -> None:
     """Also after a 429, which says that nothing was done."""
     for script in ((answer(404),), (answer(429), answer(404)), (answer(429), answer(429), answer(404))):
         async with serve(*script) as server, client_of(server) as client:
-            with pytest.raises(TokenExchangeError, match="404") as caught:
+            with pytest.raises(ServiceError, match="404") as caught:
                 await client.delete_user(USER)
         assert caught.value.permanent
         assert len(server.requests) == len(script)
@@ -307,7 +307,7 @@ async def test_deleting_a_user_who_never_was_is_an_error() -> None:
 
 async def test_a_deletion_that_fails_to_the_end_is_an_error() -> None:
     async with serve(answer(503)) as server, client_of(server) as client:
-        with pytest.raises(TokenExchangeError, match="503"):
+        with pytest.raises(ServiceError, match="503"):
             await client.delete_user(USER)
     assert len(server.requests) == 3
 
@@ -323,7 +323,7 @@ async def test_tokens_are_fetched_again_after_a_fault() -> None:
 async def test_a_service_that_stays_silent_costs_the_deadline() -> None:
     async with serve(silence()) as server, client_of(server) as client:
         client._limits = Limits(timeout=0.2)
-        with anyio.fail_after(10), pytest.raises(TokenExchangeError) as caught:
+        with anyio.fail_after(10), pytest.raises(ServiceError) as caught:
             await client.get_token(USER, ["chat"])
     assert not caught.value.permanent
 
@@ -332,10 +332,10 @@ async def test_a_service_that_stays_silent_costs_the_deadline() -> None:
 async def test_a_refusal_says_what_the_service_said() -> None:
     body = {"error": {"code": "Denied", "message": f"not you, {KEY}"}}
     async with serve(answer(401, body, ("MS-CV", "cv.1"))) as server, client_of(server) as client:
-        with pytest.raises(TokenExchangeError, match="check the access key") as caught:
+        with pytest.raises(ServiceError, match="check the access key") as caught:
             await client.revoke_tokens(USER)
     error = caught.value
-    assert (error.status, error.code, error.request_id, error.permanent) == (401, "Denied", "cv.1", True)
+    assert (error.status_code, error.code, error.request_id, error.permanent) == (401, "Denied", "cv.1", True)
     assert "not you" in str(error)
     assert len(server.requests) == 1
 
@@ -362,9 +362,9 @@ async def test_a_token_that_is_none_is_malformed(content: Any) -> None:
     """Both from the call that answers with a token and from the one that answers with a user and a token."""
     script = answer(200, content), answer(201, CREATED | {"accessToken": content})
     async with serve(*script) as server, client_of(server) as client:
-        with pytest.raises(TokenExchangeError, match="malformed") as first:
+        with pytest.raises(ServiceError, match="malformed") as first:
             await client.get_token(USER, ["chat"])
-        with pytest.raises(TokenExchangeError, match="malformed"):
+        with pytest.raises(ServiceError, match="malformed"):
             await client.create_user_and_token(["chat"])
     assert not first.value.permanent
     assert first.value.__context__ is None
@@ -383,14 +383,14 @@ async def test_every_form_of_an_expiry_is_read(expiry: Any) -> None:
 )
 async def test_a_user_that_is_none_is_malformed(content: Any) -> None:
     async with serve(answer(201, content)) as server, client_of(server) as client:
-        with pytest.raises(TokenExchangeError, match="malformed"):
+        with pytest.raises(ServiceError, match="malformed"):
             await client.create_user()
 
 
 @pytest.mark.promise("R35")
 async def test_a_user_without_the_token_that_was_asked_for_is_malformed() -> None:
     async with serve(answer(201, CREATED)) as server, client_of(server) as client:
-        with pytest.raises(TokenExchangeError, match="malformed"):
+        with pytest.raises(ServiceError, match="malformed"):
             await client.create_user_and_token(["chat"])
 
 

@@ -279,9 +279,9 @@ async def test_another_person_counts_from_the_next_round(monkeypatch: pytest.Mon
             ) as credential,
         ):
             first = await credential.get_token()
-            alice = credential.identity
+            alice = credential.raw_id
             await person.sign_in(SCOPE)
             assert await credential.get_token() is first
-            assert credential.identity == alice
+            assert credential.raw_id == alice
             await credential.refresh()
-            assert credential.identity not in (None, alice)
+            assert credential.raw_id not in (None, alice)

@@ -146,8 +146,7 @@ def test_the_real_clock_in_virtual_time_is_refused_by_name(backend: str) -> None
 def test_a_package_that_is_missing_is_named_with_what_brings_it(module: str, use: str, says: str) -> None:
     script = f"import sys; sys.modules[{module!r}] = None; import anyio_acs_credential.testing; {use}"
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)  # noqa: S603
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("ImportError: ")
+    last = next(line for line in done.stderr.splitlines() if line.startswith("ImportError: "))
     assert "is not installed: pip install " in last
     assert says in last
 

@@ -252,7 +252,7 @@ class Play:
             case "same":
                 return self.given[-1] if self.given else self.make(600)
             case "transient" | "permanent" as kind:
-                raise TokenSourceError("no", kind == "permanent", self.ways.retry_after)
+                raise TokenSourceError("no", permanent=kind == "permanent", retry_after=self.ways.retry_after)
             case "group":
                 raise BaseExceptionGroup("several", [ValueError("one"), TimeoutError("two")])
             case "nonsense":

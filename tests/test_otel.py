@@ -165,7 +165,7 @@ async def test_an_exchange_is_a_span_of_its_round(seen: Seen) -> None:
     assert [(each.get("http.response.status_code"), each.get("error.type")) for each in attributes] == [
         (200, None),
         (403, "403"),
-        (None, "TokenExchangeError"),
+        (None, "ServiceError"),
     ]
     for span, each in zip(exchanges, attributes, strict=True):
         assert span.kind is trace.SpanKind.CLIENT

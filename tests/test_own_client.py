@@ -28,7 +28,7 @@ from anyio_acs_credential import (
     AccessToken,
     CommunicationIdentityClient,
     CommunicationTokenCredential,
-    TokenExchangeError,
+    ServiceError,
     TokenRefreshError,
     _own_transport,
     _trust,
@@ -147,10 +147,10 @@ async def test_what_the_environment_cannot_mean_is_one_error(
         if name == "SSL_CERT_DIR":
             monkeypatch.delenv("SSL_CERT_FILE")
         monkeypatch.setenv(name, value)
-        with pytest.raises(TokenExchangeError, match=f"^{name} names .*{says}") as raised:
+        with pytest.raises(ServiceError, match=f"^{name} names .*{says}") as raised:
             await use(emulator)
         error = raised.value
-        assert (error.permanent, error.status, emulator.requests) == (True, None, ())
+        assert (error.permanent, error.status_code, emulator.requests) == (True, None, ())
     ours = traceback.TracebackException.from_exception(error, capture_locals=True)
     ours.stack = traceback.StackSummary.from_list(
         frame for frame in ours.stack if "/anyio_acs_credential/" in frame.filename

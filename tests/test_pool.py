@@ -9,7 +9,7 @@ import inspect
 import logging
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from math import inf, nan
 from typing import TYPE_CHECKING, Any, Self
@@ -27,6 +27,7 @@ from anyio_acs_credential import (
     CredentialNotEnteredError,
     CredentialPool,
     CredentialUsageError,
+    PoolStatistics,
     SignInRequiredError,
     TokenRefreshError,
 )
@@ -914,3 +915,30 @@ async def test_keys_of_any_hashable_kind() -> None:
         with pytest.raises(TypeError, match="unhashable"):
             async with pool.use([]):
                 pass
+
+
+async def test_statistics() -> None:
+    """Before it is entered, as credentials open, rest, wait for room and close, and afterwards."""
+    world = World()
+    pool = CredentialPool(world.make, max_size=2)
+    nothing = PoolStatistics(open=0, in_use=0, idle=0, waiting=0, made=0, closed=0, max_size=2)
+    assert pool.statistics() == nothing
+    assert CredentialPool(world.make).statistics() == replace(nothing, max_size=None)
+    async with pool, anyio.create_task_group() as group:
+        async with pool.use("ada"):
+            assert pool.statistics() == replace(nothing, open=1, in_use=1, made=1)
+        assert pool.statistics() == replace(nothing, open=1, idle=1, made=1)
+        async with pool.use("ada"), pool.use("ben"):
+            group.start_soon(use_once, pool, "cleo")
+            await anyio.wait_all_tasks_blocked()
+            assert pool.statistics() == replace(nothing, open=2, in_use=2, waiting=1, made=2)
+        await anyio.wait_all_tasks_blocked()
+        assert pool.statistics() == replace(nothing, open=2, idle=2, made=3, closed=1)
+        await pool.discard("cleo")
+        assert pool.statistics() == replace(nothing, open=1, idle=1, made=3, closed=2)
+    assert pool.statistics() == replace(nothing, made=3, closed=3)
+
+
+async def use_once(pool: CredentialPool[str], key: str) -> None:
+    async with pool.use(key):
+        pass

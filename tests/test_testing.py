@@ -495,7 +495,7 @@ def test_an_empty_script_is_refused() -> None:
 
 @pytest.mark.parametrize("entry", [True, None, b"bytes", object(), dict])
 def test_an_entry_of_another_kind_is_refused(entry: Any) -> None:
-    with pytest.raises(TypeError, match=f"not {type(entry).__name__} "):
+    with pytest.raises(TypeError, match=f"not {type(entry).__name__}\n"):
         ScriptedSource(60, entry)
 
 

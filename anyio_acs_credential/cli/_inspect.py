@@ -98,7 +98,7 @@ def _time(claims: Any, name: str) -> float | None:
 
 
 def _as_json(token: AccessToken, state: str, now: float) -> str:
-    from .._token import identity_of
+    from .._token import raw_id_of
 
     claims = dict(token.claims)
     return _dumps(
@@ -106,19 +106,19 @@ def _as_json(token: AccessToken, state: str, now: float) -> str:
             "state": state,
             "expires_on": token.expires_on,
             "expires_in": token.expires_on - int(now),
-            "identity": identity_of(token),
+            "identity": raw_id_of(token),
             "claims": claims,
         }
     )
 
 
 def _as_lines(token: AccessToken, state: str, now: float) -> list[str]:
-    from .._token import identity_of
+    from .._token import raw_id_of
     from ._times import date_and_time, span
 
     claims = token.claims
     rows = {"state": state}
-    if (identity := identity_of(token)) is not None:
+    if (identity := raw_id_of(token)) is not None:
         rows["identity"] = _dumps(identity)[1:-1]
     for title, name in _TIMES.items():
         if (at := _time(claims, name)) is not None:

@@ -46,8 +46,9 @@ def msal_thread(settings: Settings, credential: Secret | None = None) -> MsalThr
             return msal.ConfidentialClientApplication(client_credential=credential.value, **arguments)
         except ValueError as error:
             problem = hide(str(error))
-        raise TokenSourceError(
-            explained("msal-failed", f"MSAL cannot work with the credential's arguments: {problem}"), permanent=True
+        raise explained(
+            "msal-failed",
+            TokenSourceError(f"MSAL cannot work with the credential's arguments: {problem}", permanent=True),
         )
 
     return MsalThread(make, settings.make_client)

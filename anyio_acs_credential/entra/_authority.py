@@ -102,4 +102,4 @@ def _one(named: str, tenant_id: str) -> str:
 
 
 def _refused(problem: str) -> ValueError:
-    return ValueError(explained("entra-settings", problem))
+    return explained("entra-settings", ValueError(problem))

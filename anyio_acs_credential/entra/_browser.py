@@ -75,24 +75,20 @@ class InteractiveBrowserCredential(EntraCredential):
             if value is not None:
                 check_text(name, value, "text, or None")
         if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-            raise TypeError(
-                explained("sign-in-arguments", f"timeout is a number of seconds, not {type(timeout).__name__}")
+            raise explained(
+                "sign-in-arguments", TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
             )
         if not 0 < timeout < math.inf:
-            raise ValueError(explained("sign-in-arguments", "timeout is a number of seconds above 0, and finite"))
+            raise explained("sign-in-arguments", ValueError("timeout is a number of seconds above 0, and finite"))
         if not callable(open_browser):
-            raise TypeError(
-                explained(
-                    "sign-in-arguments",
-                    f"open_browser is a function that takes an address, not {type(open_browser).__name__}",
-                )
+            raise explained(
+                "sign-in-arguments",
+                TypeError(f"open_browser is a function that takes an address, not {type(open_browser).__name__}"),
             )
         if is_async(open_browser):
-            raise TypeError(
-                explained(
-                    "sign-in-arguments",
-                    "open_browser is a plain function: it is called in a worker thread, which awaits nothing",
-                )
+            raise explained(
+                "sign-in-arguments",
+                TypeError("open_browser is a plain function: it is called in a worker thread, which awaits nothing"),
             )
         self._hints = {"login_hint": login_hint, "prompt": prompt}
         self._username = login_hint
@@ -121,12 +117,12 @@ class InteractiveBrowserCredential(EntraCredential):
         try:
             listener, redirect_uri = await listen(self._address)
         except OSError as error:
-            raise CredentialUsageError(
-                explained(
-                    "port-in-use",
+            raise explained(
+                "port-in-use",
+                CredentialUsageError(
                     f"port {self._address.port} on 127.0.0.1 cannot be used ({error.strerror}): leave the port out of "
-                    "redirect_uri, or end what uses it",
-                )
+                    "redirect_uri, or end what uses it"
+                ),
             ) from error
         async with listener:
             flow = await self._msal.run(
@@ -150,8 +146,9 @@ class InteractiveBrowserCredential(EntraCredential):
 
         with move_on_after(self._timeout):
             return await wait_for_redirect(listener, self._address, flow["state"], send_off)
-        raise SignInRequiredError(
-            explained("sign-in-required", f"nobody has signed in within {self._timeout:g} seconds: {self._advice}")
+        raise explained(
+            "sign-in-required",
+            SignInRequiredError(f"nobody has signed in within {self._timeout:g} seconds: {self._advice}"),
         )
 
     async def _say_where(self, redirect_uri: str) -> None:
@@ -175,12 +172,12 @@ class InteractiveBrowserCredential(EntraCredential):
             reason = "open_browser returned False"
         if opened is not False:
             return None
-        return TokenSourceError(
-            explained(
-                "no-browser",
+        return explained(
+            "no-browser",
+            TokenSourceError(
                 f"no browser could be opened ({reason}): give another open_browser, or use DeviceCodeCredential",
+                permanent=True,
             ),
-            permanent=True,
         )
 
     async def _redeem(self, scopes: tuple[str, ...], flow: dict[str, Any], redirect: Redirect) -> None:

@@ -119,7 +119,7 @@ class EntraCredential:
     async def _acquire(self, scopes: list[str], claims: str | None) -> Grant:
         """A token from MSAL's cache, or for the refresh token in it."""
         if self._account is None and not self._shares_cache:
-            raise SignInRequiredError(explained("sign-in-required", f"nobody has signed in yet: {self._advice}"))
+            raise explained("sign-in-required", SignInRequiredError(f"nobody has signed in yet: {self._advice}"))
         grant = await self._msal.run(lambda app: self._silently(app, scopes, claims))
         if grant.cached and grant.is_ending:
             with suppress(TokenSourceError):
@@ -135,11 +135,9 @@ class EntraCredential:
     def _find_account(self, accounts: list[dict[str, Any]]) -> dict[str, Any] | None:
         if self._account is None:
             if len(accounts) > 1:
-                raise SignInRequiredError(
-                    explained(
-                        "sign-in-required",
-                        f"several people are in the token cache, and none was chosen: {self._advice}",
-                    )
+                raise explained(
+                    "sign-in-required",
+                    SignInRequiredError(f"several people are in the token cache, and none was chosen: {self._advice}"),
                 )
             # Once chosen, it stays the same person, whoever else is in the cache later.
             self._account = next((account["home_account_id"] for account in accounts), None)
@@ -156,15 +154,15 @@ class EntraCredential:
         await self._msal.aclose()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            explained("pickling", "a credential holds secrets and is not pickled; make one where it is needed")
+        raise explained(
+            "pickling", TypeError("a credential holds secrets and is not pickled; make one where it is needed")
         )
 
 
 def _check_claims(claims: object) -> None:
     if not isinstance(claims, str):
-        raise TypeError(
-            explained("entra-request", f"claims are the text of a JSON object, not {type(claims).__name__}")
+        raise explained(
+            "entra-request", TypeError(f"claims are the text of a JSON object, not {type(claims).__name__}")
         )
     try:
         found = json.loads(claims)
@@ -172,7 +170,7 @@ def _check_claims(claims: object) -> None:
         found = None
     if not isinstance(found, dict):
         fix = "decode the challenge's, which are in base64"
-        raise ValueError(explained("entra-request", f"claims are the text of a JSON object: {fix}"))  # noqa: TRY004 - what is wrong is in the text
+        raise explained("entra-request", ValueError(f"claims are the text of a JSON object: {fix}"))
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
@@ -184,17 +182,17 @@ def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
     """
     for scope in scopes:
         if not isinstance(scope, str):
-            raise TypeError(explained("entra-request", f"a scope is text, not {type(scope).__name__}"))
+            raise explained("entra-request", TypeError(f"a scope is text, not {type(scope).__name__}"))
         if len(scope.split()) != 1:
-            raise ValueError(
-                explained("entra-request", "a scope is text without white space: give each as an argument of its own")
+            raise explained(
+                "entra-request", ValueError("a scope is text without white space: give each as an argument of its own")
             )
     if not scopes:
-        raise ValueError(
-            explained("entra-request", 'there is no scope: say what the token is for, such as "https://.../.default"')
+        raise explained(
+            "entra-request", ValueError('there is no scope: say what the token is for, such as "https://.../.default"')
         )
     if _RESERVED.intersection(scopes):
-        raise ValueError(
-            explained("entra-request", f"leave out {', '.join(sorted(_RESERVED))}: they are asked for anyway")
+        raise explained(
+            "entra-request", ValueError(f"leave out {', '.join(sorted(_RESERVED))}: they are asked for anyway")
         )
     return scopes

@@ -57,11 +57,9 @@ class DeviceCodeCredential(EntraCredential):
         self, client_id: str, *, prompt_callback: PromptCallback | None = None, **options: Unpack[Options]
     ) -> None:
         if prompt_callback is not None and not callable(prompt_callback):
-            raise TypeError(
-                explained(
-                    "sign-in-arguments",
-                    f"prompt_callback is a function of three arguments, not {type(prompt_callback).__name__}",
-                )
+            raise explained(
+                "sign-in-arguments",
+                TypeError(f"prompt_callback is a function of three arguments, not {type(prompt_callback).__name__}"),
             )
         settings = check_settings(client_id, **options)
         self._prompt = prompt_callback or _print
@@ -90,8 +88,8 @@ class DeviceCodeCredential(EntraCredential):
                 await shown
             self._signed_in(wanted, await self._poll(flow))
             return
-        raise SignInRequiredError(
-            explained("sign-in-required", f"nobody entered the code before it expired: {self._advice}")
+        raise explained(
+            "sign-in-required", SignInRequiredError(f"nobody entered the code before it expired: {self._advice}")
         )
 
     def _begin(self, app: Any, scopes: list[str]) -> dict[str, Any]:
@@ -99,11 +97,9 @@ class DeviceCodeCredential(EntraCredential):
         if "error" in flow:
             raise refusal(flow, self._advice)
         if not all(isinstance(flow.get(name), str) for name in ("user_code", "device_code", "verification_uri")):
-            raise TokenSourceError(
-                explained(
-                    "entra-refused",
-                    "the authority's answer has no code for a person: see whether it knows device codes",
-                )
+            raise explained(
+                "entra-refused",
+                TokenSourceError("the authority's answer has no code for a person: see whether it knows device codes"),
             )
         flow["interval"] = min(max(flow["interval"], 1), _LONGEST_PAUSE)  # at 0, MSAL would ask in a circle
         flow["expires_in"] = min(flow["expires_in"], _LONGEST)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .._entra_codes import Cure, cure_for
-from .._errors import InvalidTokenError, SignInRequiredError, TokenExchangeError, TokenSourceError, explained
+from .._errors import InvalidTokenError, ServiceError, SignInRequiredError, TokenSourceError, explained
 from .._token import AccessToken
 from ._secrets import hide
 
@@ -78,7 +78,7 @@ def take(app: Any, result: Mapping[str, Any] | None, advice: str) -> Grant:
         TokenSourceError: when there is no token, or none that can be used.
     """
     if result is None:
-        raise SignInRequiredError(explained("sign-in-required", f"there is nobody to get an Entra token for: {advice}"))
+        raise explained("sign-in-required", SignInRequiredError(f"there is nobody to get an Entra token for: {advice}"))
     if "access_token" not in result:
         raise refusal(result, advice)
     try:
@@ -86,11 +86,9 @@ def take(app: Any, result: Mapping[str, Any] | None, advice: str) -> Grant:
     except (InvalidTokenError, TypeError, ValueError, OverflowError):
         token = None
     if token is None or token.expires_on <= time.time():
-        raise TokenSourceError(
-            explained(
-                "entra-refused",
-                "Entra's answer has no token that is good now: see what the authority says, and the time",
-            )
+        raise explained(
+            "entra-refused",
+            TokenSourceError("Entra's answer has no token that is good now: see what the authority says, and the time"),
         )
     due = token.expires_on - min(_WINDOW, (token.expires_on - time.time()) / 2)
     if isinstance(refresh_on := result.get("refresh_on"), int):  # of a token that lives for a day
@@ -110,16 +108,19 @@ def refusal(result: Mapping[str, Any], advice: str) -> TokenSourceError:
     said = hide(str(result.get("error_description") or "nothing more"))
     cure = cure_for(result)
     if cure is Cure.PERSON:
-        return SignInRequiredError(
-            explained("sign-in-required", f"only a person can help ({shown}): {advice}. Entra said: {said}")
+        return explained(
+            "sign-in-required", SignInRequiredError(f"only a person can help ({shown}): {advice}. Entra said: {said}")
         )
     transient = cure is Cure.TIME
     fix = "try again later" if transient else _ADVICE.get(error, "correct the application's registration")
-    return TokenExchangeError(
-        explained("entra-refused", f"Entra refused ({shown}): {fix}. It said: {said}"),
-        permanent=not transient,
-        code=shown,
-        request_id=hide(str(result.get("correlation_id", ""))) or None,
+    return explained(
+        "entra-refused",
+        ServiceError(
+            f"Entra refused ({shown}): {fix}. It said: {said}",
+            permanent=not transient,
+            code=shown,
+            request_id=hide(str(result.get("correlation_id", ""))) or None,
+        ),
     )
 
 

@@ -40,8 +40,8 @@ class MsalCredential(EntraCredential):
     def __init__(self, app: Any, *, account: Mapping[str, Any] | str | None = None) -> None:
         made = _is_application(app)
         if not made and (isinstance(app, type) or not callable(app)):
-            raise TypeError(
-                explained("msal-failed", f"app is an MSAL application, or a function that makes one, not {_name(app)}")
+            raise explained(
+                "msal-failed", TypeError(f"app is an MSAL application, or a function that makes one, not {_name(app)}")
             )
         make = (lambda: app) if made else (lambda: _made_by(app))
         super().__init__(MsalThread(make), shares_cache=True)
@@ -63,9 +63,9 @@ def _is_application(app: object) -> bool:
 def _made_by(make: Callable[[], Any]) -> Any:
     app = make()
     if not _is_application(app):
-        raise TokenSourceError(
-            explained("msal-failed", f"the function given as app made {_name(app)}, not an MSAL application"),
-            permanent=True,
+        raise explained(
+            "msal-failed",
+            TokenSourceError(f"the function given as app made {_name(app)}, not an MSAL application", permanent=True),
         )
     return app
 

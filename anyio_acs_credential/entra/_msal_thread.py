@@ -90,8 +90,9 @@ class MsalThread:
             raise
         except Exception as error:  # noqa: BLE001 - MSAL lets pass whatever an unexpected answer led to
             problem = f"{type(error).__name__}: {hide(str(error))}"
-        raise TokenSourceError(
-            explained("msal-failed", f"MSAL failed ({problem}): try again later, and see what the authority answers")
+        raise explained(
+            "msal-failed",
+            TokenSourceError(f"MSAL failed ({problem}): try again later, and see what the authority answers"),
         )
 
     def _application(self) -> Any:

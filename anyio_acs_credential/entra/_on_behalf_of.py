@@ -60,10 +60,9 @@ class OnBehalfOfCredential(EntraCredential):
     ) -> None:
         settings = check_settings(client_id, **options)
         if (client_secret is None) == (client_certificate is None):
-            raise TypeError(
-                explained(
-                    "on-behalf-of", "give one of client_secret and client_certificate: the service has to say who it is"
-                )
+            raise explained(
+                "on-behalf-of",
+                TypeError("give one of client_secret and client_certificate: the service has to say who it is"),
             )
         if not callable(user_assertion):
             check_text("user_assertion", user_assertion, _WHAT)
@@ -87,9 +86,11 @@ class OnBehalfOfCredential(EntraCredential):
             assertion.value,
         )
         if self._account is not None and grant.account != self._account:
-            raise TokenSourceError(
-                explained("on-behalf-of", "user_assertion gave another user's token: make a credential for each"),
-                permanent=True,
+            raise explained(
+                "on-behalf-of",
+                TokenSourceError(
+                    "user_assertion gave another user's token: make a credential for each", permanent=True
+                ),
             )
         self._account = grant.account
         return grant
@@ -100,11 +101,9 @@ class OnBehalfOfCredential(EntraCredential):
             return given
         answer = given()
         if not inspect.isawaitable(answer):
-            raise TypeError(
-                explained(
-                    "on-behalf-of",
-                    f"user_assertion returned {type(answer).__name__}: give an async function, or the text",
-                )
+            raise explained(
+                "on-behalf-of",
+                TypeError(f"user_assertion returned {type(answer).__name__}: give an async function, or the text"),
             )
         assertion = Secret(await answer)
         check_text("what user_assertion returns", assertion.value, _WHAT)
@@ -115,22 +114,20 @@ def _read_certificate(given: str | bytes | Mapping[str, Any] | None) -> Mapping[
     if isinstance(given, Mapping):
         return given
     if not isinstance(given, str | bytes):
-        raise TypeError(
-            explained(
-                "on-behalf-of",
-                f"client_certificate is the text of a PEM file, or a mapping, not {type(given).__name__}",
-            )
+        raise explained(
+            "on-behalf-of",
+            TypeError(f"client_certificate is the text of a PEM file, or a mapping, not {type(given).__name__}"),
         )
     text = given if isinstance(given, str) else given.decode("latin-1")
     blocks = [(block[1], block[0]) for block in _PEM_BLOCK.finditer(text)]
     keys = [block for kind, block in blocks if kind.endswith("PRIVATE KEY")]
     certificates = [block for kind, block in blocks if kind == "CERTIFICATE"]
     if len(keys) != 1 or not certificates:
-        raise ValueError(
-            explained(
-                "on-behalf-of",
+        raise explained(
+            "on-behalf-of",
+            ValueError(
                 "client_certificate does not hold one private key and its certificate: give the content of a PEM file "
-                "with both (not its path)",
-            )
+                "with both (not its path)"
+            ),
         )
     return {"private_key": keys[0], "public_certificate": "\n".join(certificates)}

@@ -48,16 +48,14 @@ class RedirectAddress:
             ValueError: when it is not on loopback.
         """
         if not isinstance(text, str):
-            raise TypeError(
-                explained("redirect-uri", f'redirect_uri is text such as "http://localhost", not {type(text).__name__}')
+            raise explained(
+                "redirect-uri", TypeError(f'redirect_uri is text such as "http://localhost", not {type(text).__name__}')
             )
         found = re.fullmatch(r"http://(localhost|127\.0\.0\.1)(?::([0-9]{1,5}))?((?:/[A-Za-z0-9._~/-]*)?)", text)
         if found is None or int(found[2] or 0) > 65535:
-            raise ValueError(
-                explained(
-                    "redirect-uri",
-                    'redirect_uri is on this machine: write it as "http://localhost", with a port if need be',
-                )
+            raise explained(
+                "redirect-uri",
+                ValueError('redirect_uri is on this machine: write it as "http://localhost", with a port if need be'),
             )
         return cls(found[1], int(found[2] or 0), found[3])
 

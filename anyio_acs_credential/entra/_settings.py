@@ -63,7 +63,7 @@ class Settings:
             return make_client(self.verify)
         except (OSError, ValueError) as error:
             problem = f"verify names certificates that cannot be read ({error}): give the path of a file in PEM"
-        raise TokenSourceError(explained("msal-failed", problem), permanent=True)
+        raise explained("msal-failed", TokenSourceError(problem, permanent=True))
 
 
 def check_settings(
@@ -93,16 +93,14 @@ def check_settings(
     check_text("tenant_id", tenant_id, "a directory's id or domain")
     check_text("authority", authority, f"an address such as {PUBLIC_CLOUD}")
     if not isinstance(disable_instance_discovery, bool):
-        raise TypeError(
-            explained(
-                "entra-settings",
-                f"disable_instance_discovery is True or False, not {type(disable_instance_discovery).__name__}",
-            )
+        raise explained(
+            "entra-settings",
+            TypeError(f"disable_instance_discovery is True or False, not {type(disable_instance_discovery).__name__}"),
         )
     is_cache = hasattr(token_cache, "add") and hasattr(token_cache, "search") and not isinstance(token_cache, type)
     if token_cache is not None and not is_cache:
         kind = "the class itself" if isinstance(token_cache, type) else type(token_cache).__name__
-        raise TypeError(explained("entra-settings", f"token_cache is an msal.TokenCache, not {kind}"))
+        raise explained("entra-settings", TypeError(f"token_cache is an msal.TokenCache, not {kind}"))
     _check_verify(verify)
     msal = {
         "client_id": client_id,
@@ -121,10 +119,10 @@ def check_text(name: str, value: object, what: str) -> None:
         ValueError: when it is empty, or contains what it cannot.
     """
     if not isinstance(value, str):
-        raise TypeError(explained("entra-settings", f"{name} is text ({what}), not {type(value).__name__}"))
+        raise explained("entra-settings", TypeError(f"{name} is text ({what}), not {type(value).__name__}"))
     if not value or not value.isprintable() or " " in value:
-        raise ValueError(
-            explained("entra-settings", f"{name} is {'empty' if not value else 'text with white space'}: give {what}")
+        raise explained(
+            "entra-settings", ValueError(f"{name} is {'empty' if not value else 'text with white space'}: give {what}")
         )
 
 
@@ -143,18 +141,16 @@ def check_secret(name: str, value: str | None, what: str) -> Secret | None:
 
 def _check_verify(verify: object) -> None:
     if verify is False or (isinstance(verify, ssl.SSLContext) and verify.verify_mode != ssl.CERT_REQUIRED):
-        raise ValueError(
-            explained(
-                "entra-settings",
+        raise explained(
+            "entra-settings",
+            ValueError(
                 "tokens are not sent to a server that anybody could be: instead of switching verification "
                 "off, give the "
-                "path of the authority's certificate, verify='ca.pem'",
-            )
+                "path of the authority's certificate, verify='ca.pem'"
+            ),
         )
     if verify is not True and not (isinstance(verify, str) and verify) and not isinstance(verify, ssl.SSLContext):
-        raise TypeError(
-            explained(
-                "entra-settings",
-                f"verify is True, the path of a CA bundle, or an ssl.SSLContext, not {type(verify).__name__}",
-            )
+        raise explained(
+            "entra-settings",
+            TypeError(f"verify is True, the path of a CA bundle, or an ssl.SSLContext, not {type(verify).__name__}"),
         )

@@ -16,7 +16,7 @@ from anyio import CancelScope, from_thread
 
 from .._answer import error_from, is_transient, malformed, read_object
 from .._attempt import Call
-from .._errors import TokenExchangeError, explained
+from .._errors import ServiceError, explained
 from .._http import Limits, send
 from .._own_client import close_quietly
 from ._secrets import KNOWN, Secret, note
@@ -46,10 +46,13 @@ class Response:
     def raise_for_status(self) -> None:
         """Raise nothing below 400, as MSAL expects; its refusals are in the text."""
         if self.status_code >= 400:
-            raise TokenExchangeError(
-                explained("entra-refused", f"Entra answered {self.status_code}: check the authority"),
-                permanent=True,
-                status=self.status_code,
+            raise explained(
+                "entra-refused",
+                ServiceError(
+                    f"Entra answered {self.status_code}: check the authority",
+                    permanent=True,
+                    status_code=self.status_code,
+                ),
             )
 
 
@@ -74,7 +77,7 @@ class Transport:
         """Send a request from MSAL's thread.
 
         Raises:
-            TokenExchangeError: when there is no answer that MSAL can read.
+            ServiceError: when there is no answer that MSAL can read.
         """
         if self._client is None and self._make_client is not None and not self.closed:
             self._client = self._make_client()
@@ -93,7 +96,7 @@ class Transport:
                     return _read(await send(client, call, authorize, _LIMITS))
                 finally:
                     self._requests.discard(scope)
-        raise TokenExchangeError(explained("unreachable", "the credential was closed while it was at work: try again"))
+        raise explained("unreachable", ServiceError("the credential was closed while it was at work: try again"))
 
     async def aclose(self) -> None:
         """End the requests and close the client, also where the closing task is cancelled."""

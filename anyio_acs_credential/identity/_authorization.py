@@ -59,12 +59,12 @@ def authorization_of(credential: Any) -> Authorization:
         return EntraAuthorization(credential)
     if hasattr(credential, "key"):
         return KeyAuthorization(credential)
-    raise TypeError(
-        explained(
-            "token-credential",
+    raise explained(
+        "token-credential",
+        TypeError(
             f"credential is {type(credential).__name__}: give AccessKeyCredential(key), another object with a `.key`, "
-            "or an Entra token credential, such as one of azure-identity",
-        )
+            "or an Entra token credential, such as one of azure-identity"
+        ),
     )
 
 
@@ -97,7 +97,7 @@ class EntraAuthorization:
 
         Raises:
             TokenSourceError: when the credential gives no token.
-            TokenExchangeError: when there is no answer.
+            ServiceError: when there is no answer.
         """
         deadline = current_time() + limits.timeout
         answer = await send(client, call, self._authorize, limits)
@@ -140,11 +140,12 @@ class EntraAuthorization:
                 raise
             except Exception as error:
                 text = redact(f"{type(error).__name__}: {error}")
-                raise TokenSourceError(
-                    explained("token-credential-failed", f"the token credential failed: try again later ({text})")
+                raise explained(
+                    "token-credential-failed",
+                    TokenSourceError(f"the token credential failed: try again later ({text})"),
                 ) from error
             self._held, self._claims, self._due = token, claims, token.expires_on - _EARLY
             return token
-        raise TokenSourceError(
-            explained("token-credential-failed", "the token credential took too long: try again later")
+        raise explained(
+            "token-credential-failed", TokenSourceError("the token credential took too long: try again later")
         )

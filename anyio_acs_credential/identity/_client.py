@@ -52,7 +52,7 @@ class CommunicationIdentityClient:
         http_client: An `httpx.AsyncClient` or `httpx2.AsyncClient` to use. It is not closed here. By default the
             block opens one of its own, which honours the environment's proxies and certificates, and needs no place in
             asyncio's default executor or trio's default limiter to look up a name: a client of yours does. Entering
-            raises a permanent `TokenExchangeError` where the environment names what cannot be used.
+            raises a permanent `ServiceError` where the environment names what cannot be used.
         api_version: The version of the REST API.
 
     Raises:
@@ -127,7 +127,7 @@ class CommunicationIdentityClient:
             The new user.
 
         Raises:
-            TokenExchangeError: when the service refuses, cannot be reached or answers nonsense. It may have made the
+            ServiceError: when the service refuses, cannot be reached or answers nonsense. It may have made the
                 user all the same unless the status says otherwise.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -149,7 +149,7 @@ class CommunicationIdentityClient:
         Raises:
             TypeError: when an argument is of a wrong type.
             ValueError: when there are no scopes, or the time is out of bounds.
-            TokenExchangeError: as for `create_user`.
+            ServiceError: as for `create_user`.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
         """
@@ -176,7 +176,7 @@ class CommunicationIdentityClient:
         Raises:
             TypeError: when an argument is of a wrong type.
             ValueError: when there are no scopes, or the time is out of bounds.
-            TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
+            ServiceError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
         """
@@ -192,7 +192,7 @@ class CommunicationIdentityClient:
 
         Raises:
             TypeError: when the user is neither.
-            TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
+            ServiceError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
         """
@@ -208,7 +208,7 @@ class CommunicationIdentityClient:
 
         Raises:
             TypeError: when the user is neither.
-            TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
+            ServiceError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
         """
@@ -242,7 +242,7 @@ class CommunicationIdentityClient:
             TypeError: when an argument is of a wrong type.
             ValueError: when an id is empty.
             InvalidTokenError: when the Entra token is none.
-            TokenExchangeError: when the service refuses, cannot be reached or answers nonsense.
+            ServiceError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the client's own Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
         """
@@ -262,10 +262,9 @@ class CommunicationIdentityClient:
         secret: Secret | None = None,
     ) -> Answer:
         if self._open is None or self._home is None:
-            raise CredentialUsageError(
-                explained(
-                    "identity-client-not-open", "the identity client is not open: use it inside `async with client:`"
-                )
+            raise explained(
+                "identity-client-not-open",
+                CredentialUsageError("the identity client is not open: use it inside `async with client:`"),
             )
         self._home.check()
         url = f"{self._endpoint}{path}{self._query}"

@@ -45,13 +45,13 @@ def parse_connection_string(text: str) -> ConnectionString:
         ValueError: when a part is missing or there twice, or the endpoint is none. The text is not repeated.
     """
     if not isinstance(text, str):
-        raise TypeError(
-            explained("connection-string", f"a connection string is text (str), not {type(text).__name__}: {_HELP}")
+        raise explained(
+            "connection-string", TypeError(f"a connection string is text (str), not {type(text).__name__}: {_HELP}")
         )
     hidden, text = Secret(text), ""  # no frame that an error passes shows it
     problem = _find_problem(hidden.value)
     if problem:
-        raise ValueError(explained("connection-string", f"the connection string has {problem}: {_HELP}"))
+        raise explained("connection-string", ValueError(f"the connection string has {problem}: {_HELP}"))
     endpoint = dict(_split(hidden.value))["endpoint"]
     return ConnectionString(check_endpoint(endpoint), dict(_split(hidden.value))["accesskey"])
 

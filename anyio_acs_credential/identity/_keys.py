@@ -13,6 +13,7 @@ from hmac import digest
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 from .._errors import explained
+from .._public import public
 from .._redaction import Secret
 
 if TYPE_CHECKING:
@@ -50,10 +51,9 @@ class Unpicklable:
         return self
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError(
-            explained(
-                "pickling", f"{type(self).__name__} holds a secret and is not pickled; pass the text where you mean to"
-            )
+        raise explained(
+            "pickling",
+            TypeError(f"{type(self).__name__} holds a secret and is not pickled; pass the text where you mean to"),
         )
 
 
@@ -153,15 +153,15 @@ def decode_key(key: str) -> bytes:
         ValueError: when it is empty or not base64. The key is not repeated.
     """
     if not isinstance(key, str):
-        raise TypeError(explained("access-key", f"an access key is text (str), not {type(key).__name__}"))
+        raise explained("access-key", TypeError(f"an access key is text (str), not {type(key).__name__}"))
     decoded, key = _decode(key), ""  # no frame that an error passes shows it
     if not decoded:
-        raise ValueError(
-            explained(
-                "access-key",
+        raise explained(
+            "access-key",
+            ValueError(
                 "the access key is not base64 text: copy a key, without white space, "
-                'from the "Keys" page of the resource in the Azure portal',
-            )
+                'from the "Keys" page of the resource in the Azure portal'
+            ),
         )
     return decoded
 
@@ -171,3 +171,6 @@ def _decode(key: str) -> bytes:
         return a2b_base64(key, strict_mode=True)
     except ValueError:  # raised again by the caller, outside this block
         return b""
+
+
+public(SupportsKey, module="typing")

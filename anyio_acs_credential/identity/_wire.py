@@ -58,14 +58,13 @@ class SupportsToken(Protocol):
 
 def query_of(api_version: str) -> str:
     if not isinstance(api_version, str):
-        raise TypeError(
-            explained(
-                "identity-arguments", f'api_version is text such as "2023-10-01", not {type(api_version).__name__}'
-            )
+        raise explained(
+            "identity-arguments",
+            TypeError(f'api_version is text such as "2023-10-01", not {type(api_version).__name__}'),
         )
     if not api_version:
-        raise ValueError(
-            explained("identity-arguments", 'api_version is empty: name one, such as "2023-10-01", or leave it out')
+        raise explained(
+            "identity-arguments", ValueError('api_version is empty: name one, such as "2023-10-01", or leave it out')
         )
     return f"?api-version={_quoted('api_version', api_version)}"
 
@@ -73,11 +72,9 @@ def query_of(api_version: str) -> str:
 def path_of(user: SupportsRawId | str) -> str:
     raw_id = user if isinstance(user, str) else getattr(user, "raw_id", None)
     if not isinstance(raw_id, str) or not raw_id:
-        raise TypeError(
-            explained(
-                "identity-arguments",
-                f"user is an identifier or its raw id, a non-empty text, not {type(user).__name__}",
-            )
+        raise explained(
+            "identity-arguments",
+            TypeError(f"user is an identifier or its raw id, a non-empty text, not {type(user).__name__}"),
         )
     return f"/identities/{_quoted('the raw id of the user', raw_id)}"
 
@@ -87,26 +84,26 @@ def _quoted(name: str, text: str) -> str:
     try:
         return quote(str.__str__(text), safe="")
     except UnicodeEncodeError:
-        raise ValueError(
-            explained(
-                "identity-arguments",
-                f"{name} holds half of a surrogate pair, which UTF-8 cannot say: give it as the service wrote it",
-            )
+        raise explained(
+            "identity-arguments",
+            ValueError(
+                f"{name} holds half of a surrogate pair, which UTF-8 cannot say: give it as the service wrote it"
+            ),
         ) from None
 
 
 def check_scopes(scopes: Iterable[str]) -> list[str]:
     if isinstance(scopes, str):
-        raise TypeError(explained("scopes", "scopes are a list of texts: write [scope] instead of scope"))
+        raise explained("scopes", TypeError("scopes are a list of texts: write [scope] instead of scope"))
     if not isinstance(scopes, Iterable):
-        raise TypeError(
-            explained("scopes", f'scopes are a list of texts, such as ["chat"], not {type(scopes).__name__}')
+        raise explained(
+            "scopes", TypeError(f'scopes are a list of texts, such as ["chat"], not {type(scopes).__name__}')
         )
     checked = list(scopes)
     if not all(isinstance(scope, str) for scope in checked):
-        raise TypeError(explained("scopes", 'scopes are a list of texts, such as ["chat"]'))
+        raise explained("scopes", TypeError('scopes are a list of texts, such as ["chat"]'))
     if not checked or not all(checked):
-        raise ValueError(explained("scopes", 'name at least one scope, such as ["chat"], and no empty one'))
+        raise explained("scopes", ValueError('name at least one scope, such as ["chat"], and no empty one'))
     return list(map(str.__str__, checked))
 
 
@@ -114,27 +111,25 @@ def expiry(lifetime: timedelta | None) -> dict[str, int]:
     if lifetime is None:
         return {}
     if not isinstance(lifetime, timedelta):
-        raise TypeError(
-            explained(
-                "identity-arguments",
-                f"token_expires_in is a timedelta, such as timedelta(hours=2), not {type(lifetime).__name__}",
-            )
+        raise explained(
+            "identity-arguments",
+            TypeError(f"token_expires_in is a timedelta, such as timedelta(hours=2), not {type(lifetime).__name__}"),
         )
     if not _LEAST <= lifetime <= _MOST:
-        raise ValueError(
-            explained(
-                "identity-arguments",
-                "token_expires_in is from timedelta(minutes=60) to timedelta(minutes=1440), as the service has it",
-            )
+        raise explained(
+            "identity-arguments",
+            ValueError(
+                "token_expires_in is from timedelta(minutes=60) to timedelta(minutes=1440), as the service has it"
+            ),
         )
     return {"expiresInMinutes": lifetime // _MINUTE}
 
 
 def check_id(name: str, value: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(explained("identity-arguments", f"{name} is text (str), not {type(value).__name__}"))
+        raise explained("identity-arguments", TypeError(f"{name} is text (str), not {type(value).__name__}"))
     if not value:
-        raise ValueError(explained("identity-arguments", f"{name} is empty: give the id that Entra shows"))
+        raise explained("identity-arguments", ValueError(f"{name} is empty: give the id that Entra shows"))
     return str.__str__(value)
 
 
@@ -143,12 +138,12 @@ async def text_of(given: str | SupportsToken | Callable[[], Awaitable[str | Supp
     if callable(given):
         made = given()
         if not inspect.isawaitable(made):
-            raise TypeError(
-                explained(
-                    "identity-arguments",
+            raise explained(
+                "identity-arguments",
+                TypeError(
                     f"aad_token returned {type(made).__name__}: give an async function; what blocks, "
-                    "call in anyio.to_thread.run_sync",
-                )
+                    "call in anyio.to_thread.run_sync"
+                ),
             )
         given = await made
     hidden, given = Secret(given if isinstance(given, str) else getattr(given, "token", None)), ""

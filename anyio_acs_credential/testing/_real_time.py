@@ -25,12 +25,12 @@ def refuse_real_time(what: str, clock: object) -> None:
         CredentialUsageError: when its tokens would not end, however long the test sleeps.
     """
     if clock is time and _is_virtual():
-        raise CredentialUsageError(
-            explained(
-                "scripted-source",
+        raise explained(
+            "scripted-source",
+            CredentialUsageError(
                 f"{what} goes by the real clock in virtual time, where no sleep moves that: "
-                f"give {what} and the credential the same clock=VirtualClock()",
-            )
+                f"give {what} and the credential the same clock=VirtualClock()"
+            ),
         )
 
 

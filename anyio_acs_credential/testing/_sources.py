@@ -71,11 +71,9 @@ class ScriptedSource:
 
     def __init__(self, *script: Entry, latency: float = 0, clock: Clock = time) -> None:
         if not script:
-            raise ValueError(
-                explained(
-                    "scripted-source",
-                    "a script has one entry at least: ScriptedSource(3600) gives tokens that live an hour",
-                )
+            raise explained(
+                "scripted-source",
+                ValueError("a script has one entry at least: ScriptedSource(3600) gives tokens that live an hour"),
             )
         for entry in script:
             _check(entry)
@@ -126,9 +124,9 @@ def _check(entry: object) -> None:
     else:
         known = isinstance(entry, (AccessToken, str, int, float, BaseException)) or callable(entry)
     if not known or isinstance(entry, bool):
-        raise TypeError(
-            explained(
-                "scripted-source",
-                f"a script entry is a number, an exception, a token or an async callable, not {type(entry).__name__}",
-            )
+        raise explained(
+            "scripted-source",
+            TypeError(
+                f"a script entry is a number, an exception, a token or an async callable, not {type(entry).__name__}"
+            ),
         )

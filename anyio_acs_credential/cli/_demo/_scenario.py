@@ -125,7 +125,7 @@ class _Scenario:
         await anext(updates)
         # In the middle of a token's life: a round in flight could still bring a token that is about to be revoked.
         await sleep(0.15 * story.lifetime)
-        await self._revoke(str(credential.identity), identities)
+        await self._revoke(str(credential.raw_id), identities)
         await self._until(story.seconds)
 
     async def _outage(self, token: HeldToken) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from anyio import Event, create_task_group, sleep
 
-from ... import CommunicationTokenCredential
+from ... import TEAMS_PHONE_SCOPE, CommunicationTokenCredential
 from ._story import SignIn
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ __all__ = ("PERSON", "Stage", "entra_user", "resource_user")
 
 PERSON = "alice"
 """Who signs in to Entra."""
-
-_SCOPE = "https://auth.msft.communication.azure.com/TeamsExtension.ManageCalls"
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,12 @@ async def entra_user(stage: Stage) -> AsyncGenerator[MakeCredential]:
     ) as entra:
         async with create_task_group() as group:
             group.start_soon(person.enter)
-            await entra.sign_in(_SCOPE)
+            await entra.sign_in(TEAMS_PHONE_SCOPE)
         yield partial(
             CommunicationTokenCredential,
             resource_endpoint=emulator.endpoint,
             token_credential=entra,
-            scopes=(_SCOPE,),
+            scopes=(TEAMS_PHONE_SCOPE,),
             http_client=stage.http,
         )
 

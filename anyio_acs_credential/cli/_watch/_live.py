@@ -42,7 +42,7 @@ def picture(log: Log, now: float, width: int, height: int) -> RenderableType:
         height: Its rows.
     """
     width = min(width, _WIDEST) - 4
-    whose = "a user" if log.credential is None else log.credential.identity or "a user"
+    whose = "a user" if log.credential is None else log.credential.raw_id or "a user"
     parts = [
         styled_line((f"The credential of {whose}", "bold")),
         styled_line((f"at {log.endpoint}   Ctrl-C ends", "dim")),
@@ -63,7 +63,7 @@ def _beginning(log: Log) -> list[Text]:
 
 def _credential(stands: CredentialStatistics, held: HeldToken | None, now: float, width: int) -> list[Text]:
     return [
-        styled_line((stands.state.name.lower(), _STYLES[stands.state]), f"   {_end(stands, now)}"),
+        styled_line((stands.state.value, _STYLES[stands.state]), f"   {_end(stands, now)}"),
         *(_life(held, now, width) if held else [empty_bar(width), Text()]),
         Text(),
         styled_line("next token    ", (_next(stands, now), "bold")),

@@ -53,7 +53,7 @@ class Log:
         """Something happened just now."""
         if self.credential is not None:
             now = self.credential.statistics()
-            details |= {"state": now.state.name.lower(), "refreshes": now.refreshes, "failures": now.failures}
+            details |= {"state": now.state.value, "refreshes": now.refreshes, "failures": now.failures}
         self.entries.append(Entry(time.time(), kind, text, details))
 
     def observe(self, event: CredentialEvent) -> None:

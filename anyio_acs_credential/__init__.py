@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._credential import CommunicationTokenCredential
+from ._credentials.credential import CommunicationTokenCredential
+from ._decisions.schedule import RefreshPolicy, TokenState
 from ._errors import (
     CredentialClosedError,
     CredentialError,
@@ -17,13 +18,14 @@ from ._errors import (
     TokenSourceError,
     TokenUnavailableError,
 )
-from ._schedule import RefreshPolicy, TokenState
-from ._scopes import DEFAULT_SCOPE, TEAMS_PHONE_SCOPE
-from ._token import AccessToken
+from ._exchange.scopes import DEFAULT_SCOPE, TEAMS_PHONE_SCOPE
+from ._tokens.access_token import AccessToken
 
 if TYPE_CHECKING:
-    from ._access_key_auth import AccessKeyAuth
-    from ._events import (
+    from ._clients.httpx_auth import BearerAuth
+    from ._credentials.keepers import PoolStatistics
+    from ._credentials.pool import CredentialPool
+    from ._decisions.events import (
         CredentialClosed,
         CredentialEvent,
         CredentialStatistics,
@@ -32,9 +34,7 @@ if TYPE_CHECKING:
         RefreshSucceeded,
         TokenExpired,
     )
-    from ._health import CredentialHealth, HealthStatus
-    from ._httpx_auth import BearerAuth
-    from ._pool import CredentialPool, PoolStatistics
+    from ._decisions.health import CredentialHealth, HealthStatus
     from .identifiers import (
         CommunicationIdentifier,
         CommunicationUserIdentifier,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         identifier_from_wire,
     )
     from .identity import AccessKeyCredential, CommunicationIdentityClient, ConnectionString, parse_connection_string
+    from .identity._auth import AccessKeyAuth
 
 __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "AccessKeyAuth",
@@ -96,28 +97,28 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
 
 # Resolved when they are first asked for, so that a program imports what it uses: httpx, for one, only with these.
 _LAZY = {
-    "AccessKeyAuth": "._access_key_auth",
+    "AccessKeyAuth": ".identity._auth",
     "AccessKeyCredential": ".identity",
-    "BearerAuth": "._httpx_auth",
+    "BearerAuth": "._clients.httpx_auth",
     "CommunicationIdentifier": ".identifiers",
     "CommunicationIdentityClient": ".identity",
     "CommunicationUserIdentifier": ".identifiers",
     "ConnectionString": ".identity",
-    "CredentialClosed": "._events",
-    "CredentialEvent": "._events",
-    "CredentialHealth": "._health",
-    "CredentialPool": "._pool",
-    "CredentialStatistics": "._events",
-    "HealthStatus": "._health",
+    "CredentialClosed": "._decisions.events",
+    "CredentialEvent": "._decisions.events",
+    "CredentialHealth": "._decisions.health",
+    "CredentialPool": "._credentials.pool",
+    "CredentialStatistics": "._decisions.events",
+    "HealthStatus": "._decisions.health",
     "MicrosoftTeamsAppIdentifier": ".identifiers",
     "MicrosoftTeamsUserIdentifier": ".identifiers",
     "PhoneNumberIdentifier": ".identifiers",
-    "PoolStatistics": "._pool",
-    "RefreshFailed": "._events",
-    "RefreshStarted": "._events",
-    "RefreshSucceeded": "._events",
+    "PoolStatistics": "._credentials.keepers",
+    "RefreshFailed": "._decisions.events",
+    "RefreshStarted": "._decisions.events",
+    "RefreshSucceeded": "._decisions.events",
     "TeamsExtensionUserIdentifier": ".identifiers",
-    "TokenExpired": "._events",
+    "TokenExpired": "._decisions.events",
     "UnknownIdentifier": ".identifiers",
     "identifier_from_raw_id": ".identifiers",
     "identifier_from_wire": ".identifiers",

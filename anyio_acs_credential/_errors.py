@@ -9,22 +9,6 @@ from typing import TypeVar
 
 from ._public import public
 
-__all__ = (
-    "CredentialClosedError",
-    "CredentialError",
-    "CredentialNotEnteredError",
-    "CredentialUsageError",
-    "InvalidIdentifierError",
-    "InvalidTokenError",
-    "ServiceError",
-    "SignInRequiredError",
-    "TokenRefreshError",
-    "TokenSourceError",
-    "TokenUnavailableError",
-    "cut_repeats",
-    "explained",
-)
-
 # Read the Docs sends /page/... on to the version that is shown by default.
 _PAGE = "https://anyio-acs-credential.readthedocs.io/page/errors/"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ("missing_extra",)
-
 
 def missing_extra(what: str, extra: str) -> str:
     """A sentence with the command that brings it, for an installation and for a clone.

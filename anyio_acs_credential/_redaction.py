@@ -9,8 +9,6 @@ from urllib.parse import quote, quote_plus
 
 from ._errors import explained
 
-__all__ = ("Secret", "redact")
-
 _HIDDEN = "[redacted]"
 # A JWT's header is a JSON object, and the base64url text of one begins with "eyJ". What else has three long segments
 # is a token too. The look-behind keeps the search linear: a long run of letters is scanned once, not at each of them.

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-__all__ = ("end_elsewhere",)
-
 _MOST = 1000  # spans that wait for an exporter that hangs; any more are dropped
 _LAST_WAIT = 2.0  # seconds that the interpreter's end waits for the exporter
 

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from anyio.from_thread import run as run_in_loop
 
-from ._endpoint import is_secure, one_form
 from ._errors import CredentialError, explained
 from ._extras import missing_extra
+from ._http.endpoint import is_secure, one_form
 from ._redaction import Secret
-from ._token import AccessTokenInfo
+from ._tokens.access_token import AccessTokenInfo
 
 try:
     from azure.core import credentials
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
     from azure.core.pipeline import PipelineRequest, PipelineResponse
 
-    from ._credential import CommunicationTokenCredential
-    from ._token import AccessToken
+    from ._credentials.credential import CommunicationTokenCredential
+    from ._tokens.access_token import AccessToken
 
 __all__ = ("RejectedTokenPolicy", "as_sync_token_credential", "as_token_credential")
 

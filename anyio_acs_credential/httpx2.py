@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._bearer import BearerFlow
+from ._clients.bearer import BearerFlow
 from ._errors import explained
 
 try:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, WeakSet
 
+from ._decisions.events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded
 from ._errors import CredentialUsageError, explained
-from ._events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded
 from ._extras import missing_extra
-from ._source import call
+from ._refreshing.source import call
 
 try:
     from opentelemetry import context, metrics, trace
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
-    from ._credential import CommunicationTokenCredential
-    from ._events import CredentialEvent
-    from ._source import TokenSource
+    from ._credentials.credential import CommunicationTokenCredential
+    from ._decisions.events import CredentialEvent
+    from ._refreshing.source import TokenSource
 
 __all__ = ("instrument",)
 

@@ -1,11 +1,11 @@
 """The types that public signatures name, to annotate code that wraps a credential or is given to one."""
 
-from ._attempt import HttpClient
-from ._clock import Clock
-from ._entra_token import SupportsGetToken
-from ._source import TokenRefresher
-from ._token import AccessTokenInfo, SupportsExpiry
-from ._updates import TokenUpdates
+from ._exchange.entra_tokens import SupportsGetToken
+from ._http.attempt import HttpClient
+from ._refreshing.source import TokenRefresher
+from ._refreshing.updates import TokenUpdates
+from ._tokens.access_token import AccessTokenInfo, SupportsExpiry
+from ._tokens.clock import Clock
 from .identity._keys import SupportsKey
 
 __all__ = (

@@ -11,7 +11,7 @@ import anyio
 from anyio import create_task_group, sleep
 
 from anyio_acs_credential import DEFAULT_SCOPE, AccessToken, CommunicationTokenCredential
-from anyio_acs_credential._entra_source import EntraSource
+from anyio_acs_credential._exchange.source import EntraSource
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import OnBehalfOfCredential
 

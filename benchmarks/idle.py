@@ -20,7 +20,7 @@ from ._report import Row
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from anyio_acs_credential._source import TokenRefresher
+    from anyio_acs_credential._refreshing.source import TokenRefresher
 
 PROMISES = ("R21",)
 

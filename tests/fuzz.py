@@ -38,9 +38,9 @@ from anyio_acs_credential import (
     identifier_from_raw_id,
     identifier_from_wire,
 )
-from anyio_acs_credential._answer import Answer
-from anyio_acs_credential._challenge import claims_wanted
-from anyio_acs_credential._exchange import read_exchange
+from anyio_acs_credential._exchange.wire import read_exchange
+from anyio_acs_credential._http.answer import Answer
+from anyio_acs_credential._http.challenge import claims_wanted
 from anyio_acs_credential.entra import DeviceCodeCredential, OnBehalfOfCredential
 from anyio_acs_credential.entra._grant import take
 from anyio_acs_credential.entra._secrets import KNOWN

@@ -20,8 +20,8 @@ import pytest
 from servers import answer, serve
 
 from anyio_acs_credential import CredentialUsageError
-from anyio_acs_credential._access_key_auth import AccessKeyAuth
 from anyio_acs_credential.identity import AccessKeyCredential
+from anyio_acs_credential.identity._auth import AccessKeyAuth
 from anyio_acs_credential.identity._keys import decode_key, sign
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from anyio_acs_credential import (
     CredentialPool,
     CredentialUsageError,
 )
-from anyio_acs_credential._block import running
+from anyio_acs_credential._refreshing.block import running
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
 

@@ -19,7 +19,7 @@ from anyio_acs_credential import (
     CredentialUsageError,
     TokenRefreshError,
 )
-from anyio_acs_credential._endpoint import is_secure, one_form
+from anyio_acs_credential._http.endpoint import is_secure, one_form
 from anyio_acs_credential.emulator import Emulator, open_emulator
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anyio_acs_credential._answer import Answer
-from anyio_acs_credential._challenge import claims_wanted, read_claims
+from anyio_acs_credential._http.answer import Answer
+from anyio_acs_credential._http.challenge import claims_wanted, read_claims
 
 CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1604106651"},"s":"?>ÿÿ"}}'
 ENCODED = urlsafe_b64encode(CLAIMS.encode()).decode()

@@ -35,9 +35,9 @@ from anyio_acs_credential import (
     RefreshSucceeded,
     TokenExpired,
     TokenState,
-    _schedule,
 )
-from anyio_acs_credential._events import CredentialStatistics
+from anyio_acs_credential._decisions import schedule
+from anyio_acs_credential._decisions.events import CredentialStatistics
 from anyio_acs_credential.testing import make_jwt
 
 pytest.importorskip("click", reason="the command line is an extra")
@@ -104,7 +104,7 @@ def test_the_rounds_of_a_new_user(backend: str, monkeypatch: pytest.MonkeyPatch)
     """One JSON object a line: the user, each round with how the credential stands, and the end; no token."""
     pytest.importorskip(backend)
     # Due at once, but not in the same second: a short-lived token could end on its way on a busy machine.
-    monkeypatch.setattr(_schedule, "_window", lambda life, _policy: life)
+    monkeypatch.setattr(schedule, "_window", lambda life, _policy: life)
 
     def act(line: str) -> None:
         if '"refresh_succeeded"' in line and '"refreshes": 2' in line:

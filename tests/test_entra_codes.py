@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from anyio_acs_credential._entra_codes import Cure, cure_for, cure_in
+from anyio_acs_credential._exchange.entra_codes import Cure, cure_for, cure_in
 
 
 def refusal(error: str, *codes: Any, **more: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from anyio_acs_credential import (
     TokenRefreshError,
     TokenSourceError,
 )
-from anyio_acs_credential._flights import Flights
+from anyio_acs_credential._exchange.shared_answers import SharedAnswers
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
 from anyio_acs_credential.testing import make_jwt
@@ -398,7 +398,7 @@ async def test_a_cancelled_caller_hurts_nobody_else(clock: Clock) -> None:
 
 async def test_a_question_is_not_answered_with_anothers_answer() -> None:
     """Not even where both were asked while the same flight was under way."""
-    flights = Flights[str]()
+    flights = SharedAnswers[str]()
     gate = anyio.Event()
     found: dict[str, str] = {}
 

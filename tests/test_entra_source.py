@@ -48,11 +48,11 @@ from anyio_acs_credential import (
     ServiceError,
     TokenRefreshError,
     TokenSourceError,
-    _attempt,
-    _entra_source,
 )
-from anyio_acs_credential._entra_source import EntraSource
-from anyio_acs_credential._http import Limits
+from anyio_acs_credential._exchange import source
+from anyio_acs_credential._exchange.source import EntraSource
+from anyio_acs_credential._http import attempt
+from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.testing import make_jwt, virtual_time_backends
 
@@ -137,13 +137,13 @@ def credential_for(server: Server | str, signed: Any = None, **options: Any) -> 
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again in a round is tried at once."""
-    monkeypatch.setattr(_entra_source, "_LIMITS", Limits(backoff=0.01))
+    monkeypatch.setattr(source, "_LIMITS", Limits(backoff=0.01))
 
 
 @pytest.fixture
 def tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails is not tried again within its round."""
-    monkeypatch.setattr(_entra_source, "_LIMITS", Limits(tries=1))
+    monkeypatch.setattr(source, "_LIMITS", Limits(tries=1))
 
 
 async def cause(call: Awaitable[object], deadline: float = 30) -> BaseException:
@@ -356,7 +356,7 @@ async def test_a_fault_has_its_outcome_and_costs_nothing_held(
     lasts = request.node.callspec.id.split("-")[-1].startswith(("silence", "drip"))
     async with served(exchanged(), fault) as server, credential_for(server) as credential:
         held = await credential.get_token()
-        monkeypatch.setattr(_entra_source, "_LIMITS", Limits(timeout=0.3 if lasts else 30, tries=1))
+        monkeypatch.setattr(source, "_LIMITS", Limits(timeout=0.3 if lasts else 30, tries=1))
         error = await exchange_error(credential.refresh(), 10)
         assert error.permanent is permanent
         assert await credential.get_token() is held
@@ -642,13 +642,13 @@ async def test_a_connection_that_is_cancelled_before_its_first_byte_takes_no_pla
     """The only place in this pool is free for the next exchange."""
     scope = anyio.CancelScope()
 
-    class Watched(_attempt._Connecting):
+    class Watched(attempt._Connecting):
         async def __call__(self, event: str, info: Any) -> None:
             await super().__call__(event, info)
             if event.endswith(step):
                 scope.cancel()
 
-    monkeypatch.setattr(_attempt, "_Connecting", Watched)
+    monkeypatch.setattr(attempt, "_Connecting", Watched)
     trusted = ssl.create_default_context()
     authority.configure_trust(trusted)
     limits, timeout = package.Limits(max_connections=1), package.Timeout(30, pool=10)

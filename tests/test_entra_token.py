@@ -26,7 +26,7 @@ from entra_users import Clock
 from servers import answer, serve
 
 from anyio_acs_credential import AccessToken, SignInRequiredError, TokenSourceError
-from anyio_acs_credential._entra_token import EntraTokenSource
+from anyio_acs_credential._exchange.entra_tokens import EntraTokenSource
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.testing import make_jwt
 

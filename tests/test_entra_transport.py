@@ -11,7 +11,7 @@ from entra_users import SCOPE, device_code, discovery, server_context, threads_i
 from servers import answer, drip, flood, head, reset, send_bytes, serve, silence, unused_port
 
 from anyio_acs_credential import ServiceError, SignInRequiredError
-from anyio_acs_credential._http import Limits
+from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential.entra import DeviceCodeCredential, OnBehalfOfCredential, _transport
 from anyio_acs_credential.entra._transport import Response, Transport, _with
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyio_acs_credential._environment import Exemptions, find_proxy
+from anyio_acs_credential._http.environment import Exemptions, find_proxy
 
 
 @pytest.mark.parametrize(

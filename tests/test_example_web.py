@@ -20,13 +20,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from test_examples import credentials_of, issued, load, running, set_environment
 
-from anyio_acs_credential import (
-    CommunicationIdentityClient,
-    CommunicationTokenCredential,
-    CredentialUsageError,
-    _entra_source,
-)
-from anyio_acs_credential._http import Limits
+from anyio_acs_credential import CommunicationIdentityClient, CommunicationTokenCredential, CredentialUsageError
+from anyio_acs_credential._exchange import source
+from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential.emulator._server import bind, serving
 from anyio_acs_credential.testing import ScriptedSource
 
@@ -53,7 +49,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> object:
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried three times in a round is tried at once."""
     limits = Limits(backoff=0.01)
-    monkeypatch.setattr(_entra_source, "_LIMITS", limits)
+    monkeypatch.setattr(source, "_LIMITS", limits)
     monkeypatch.setattr(CommunicationIdentityClient, "_limits", limits)
 
 

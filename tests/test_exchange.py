@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyio_acs_credential import AccessToken, ServiceError
-from anyio_acs_credential._answer import Answer
-from anyio_acs_credential._exchange import EXCHANGE_BODY, ExchangedToken, exchange_url, read_exchange
-from anyio_acs_credential._scopes import DEFAULT_SCOPE
+from anyio_acs_credential._exchange.scopes import DEFAULT_SCOPE
+from anyio_acs_credential._exchange.wire import EXCHANGE_BODY, ExchangedToken, exchange_url, read_exchange
+from anyio_acs_credential._http.answer import Answer
 from anyio_acs_credential.testing import make_jwt
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))

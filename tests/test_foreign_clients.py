@@ -20,8 +20,8 @@ from anyio_acs_credential import (
     CommunicationIdentityClient,
     ServiceError,
 )
-from anyio_acs_credential._reading import MAX_BODY, _read_ours, _send_ours
-from anyio_acs_credential._request import library_of, user_agent
+from anyio_acs_credential._http.reading import MAX_BODY, _read_ours, _send_ours
+from anyio_acs_credential._http.request import library_of, user_agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,8 +22,8 @@ from anyio_acs_credential import (
     CredentialUsageError,
     HealthStatus,
 )
-from anyio_acs_credential._home import Home, _forget
-from anyio_acs_credential._per_loop import PerLoop
+from anyio_acs_credential._loops.home import Home, _forget
+from anyio_acs_credential._loops.per_loop import PerLoop
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def test_a_plain_token_credential_that_was_at_work_at_the_fork() -> None:
             go_on.wait(60)
             return AccessToken(make_jwt(3600), 2_000_000_000)
 
-    from anyio_acs_credential._entra_token import EntraTokenSource
+    from anyio_acs_credential._exchange.entra_tokens import EntraTokenSource
 
     source = EntraTokenSource(Slow())
     thread = threading.Thread(target=lambda: anyio.run(source.get, ("scope",)))

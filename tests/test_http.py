@@ -33,15 +33,15 @@ from servers import (
     unused_port,
 )
 
-from anyio_acs_credential import _http
-from anyio_acs_credential._answer import Answer, error_from, read_object
-from anyio_acs_credential._attempt import Call
-from anyio_acs_credential._endpoint import check_endpoint
 from anyio_acs_credential._errors import CredentialUsageError, ServiceError
-from anyio_acs_credential._http import Limits, send
-from anyio_acs_credential._own_client import client_factory
+from anyio_acs_credential._http import retries
+from anyio_acs_credential._http.answer import Answer, error_from, read_object
+from anyio_acs_credential._http.attempt import Call
+from anyio_acs_credential._http.endpoint import check_endpoint
+from anyio_acs_credential._http.own_client import client_factory
+from anyio_acs_credential._http.retries import Limits, send
+from anyio_acs_credential._http.retry_after import MAX_RETRY_AFTER, read_retry_after
 from anyio_acs_credential._redaction import redact
-from anyio_acs_credential._retry_after import MAX_RETRY_AFTER, read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -443,7 +443,7 @@ async def test_a_wait_beyond_the_deadline_is_told_at_once() -> None:
 
 def test_pauses_grow_and_are_spread() -> None:
     """The second pause is twice the first, each half of it more or less."""
-    drawn = [list(_http._pauses(Limits())) for _ in range(500)]
+    drawn = [list(retries._pauses(Limits())) for _ in range(500)]
     for position, middle in enumerate((0.8, 1.6)):
         values = [pauses[position] for pauses in drawn]
         assert middle * 0.5 <= min(values) < middle * 0.7

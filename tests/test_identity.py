@@ -28,8 +28,8 @@ from anyio_acs_credential._errors import (
     ServiceError,
     TokenRefreshError,
 )
-from anyio_acs_credential._http import Limits
-from anyio_acs_credential._token import AccessToken
+from anyio_acs_credential._http.retries import Limits
+from anyio_acs_credential._tokens.access_token import AccessToken
 from anyio_acs_credential.identifiers import CommunicationUserIdentifier
 from anyio_acs_credential.identity import (
     AccessKeyCredential,

@@ -24,7 +24,7 @@ from anyio_acs_credential import (
     SignInRequiredError,
     TokenSourceError,
 )
-from anyio_acs_credential._http import Limits
+from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
 from anyio_acs_credential.identity._authorization import EntraAuthorization

@@ -21,10 +21,10 @@ from anyio_acs_credential import (
     AccessToken,
     CommunicationIdentityClient,
     CommunicationTokenCredential,
-    _network,
 )
-from anyio_acs_credential._network import Network
-from anyio_acs_credential._per_loop import PerLoop
+from anyio_acs_credential._http import network
+from anyio_acs_credential._http.network import Network
+from anyio_acs_credential._loops.per_loop import PerLoop
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential, InteractiveBrowserCredential
 
@@ -211,7 +211,7 @@ async def test_an_address_that_takes_no_connection_is_passed_over(
 async def test_an_address_that_is_silent_is_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not waited for to the end of its time, and leaves nothing behind."""
     Resolver({"service.example": ["::1", "127.0.0.1"]}, monkeypatch)
-    monkeypatch.setattr(_network, "_HEAD_START", 0.01)
+    monkeypatch.setattr(network, "_HEAD_START", 0.01)
     ended: list[str] = []
 
     async def connect(self: Any, host: str, **options: Any) -> Any:
@@ -232,7 +232,7 @@ async def test_an_address_that_is_silent_is_overtaken(monkeypatch: pytest.Monkey
 
 async def test_of_two_connections_at_once_one_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     Resolver({"service.example": ["::1", "127.0.0.1"]}, monkeypatch)
-    monkeypatch.setattr(_network, "_HEAD_START", 0)
+    monkeypatch.setattr(network, "_HEAD_START", 0)
     both = anyio.Event()
     waiting: list[str] = []
 
@@ -308,7 +308,7 @@ async def test_a_host_that_is_silent_costs_the_time_for_a_connection(monkeypatch
 async def test_a_resolver_that_hangs_holds_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many have given up on it; once it answers, the next one who asks is served."""
     resolver = Resolver({"slow.example": ["127.0.0.1"], "quick.example": ["127.0.0.1"]}, monkeypatch)
-    monkeypatch.setattr(_network, "_RESOLVERS", PerLoop(_network._Resolver))
+    monkeypatch.setattr(network, "_RESOLVERS", PerLoop(network._Resolver))
     async with serve(answer(200)) as server:
         try:
             for _ in range(30):

@@ -30,14 +30,13 @@ from anyio_acs_credential import (
     CommunicationTokenCredential,
     ServiceError,
     TokenRefreshError,
-    _own_transport,
-    _trust,
 )
-from anyio_acs_credential._attempt import Call
-from anyio_acs_credential._http import send
-from anyio_acs_credential._own_client import client_factory
-from anyio_acs_credential._own_transport import make_client
-from anyio_acs_credential._trust import trusted
+from anyio_acs_credential._http import own_transport, trust
+from anyio_acs_credential._http.attempt import Call
+from anyio_acs_credential._http.own_client import client_factory
+from anyio_acs_credential._http.own_transport import make_client
+from anyio_acs_credential._http.retries import send
+from anyio_acs_credential._http.trust import trusted
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
 
@@ -162,7 +161,7 @@ async def test_what_the_environment_cannot_mean_is_one_error(
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:{}", "socks5h://user:password@127.0.0.1:{}"])
 async def test_a_socks_proxy_is_used_where_its_package_is_there(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, Any]] = []
-    monkeypatch.setattr(_own_transport, "find_spec", lambda _name: SimpleNamespace())
+    monkeypatch.setattr(own_transport, "find_spec", lambda _name: SimpleNamespace())
     monkeypatch.setattr(httpcore, "AsyncSOCKSProxy", lambda **options: made.append(options))
     monkeypatch.setenv("ALL_PROXY", proxy.format(1080))
     await to_thread.run_sync(make_client)
@@ -202,7 +201,7 @@ async def test_a_program_that_answers_the_web_takes_no_proxy_from_its_caller(mon
     """CGI passes a request's header `Proxy` on as `HTTP_PROXY` (CVE-2016-5385)."""
     monkeypatch.setenv("REQUEST_METHOD", "GET")
     monkeypatch.setenv("HTTP_PROXY", "foo://evil")
-    monkeypatch.setattr(_own_transport, "getproxies", getproxies_environment)
+    monkeypatch.setattr(own_transport, "getproxies", getproxies_environment)
     async with serve(answer(204)) as server, client_factory(None)() as client:
         response = await client.send(client.build_request("GET", server.url))
     assert response.status_code == 204
@@ -351,7 +350,7 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
     original = ssl.create_default_context
     monkeypatch.setattr(ssl, "create_default_context", create)
-    _trust._read.cache_clear()
+    trust._read.cache_clear()
     return made
 
 

@@ -31,8 +31,8 @@ from anyio_acs_credential import (
     SignInRequiredError,
     TokenRefreshError,
 )
-from anyio_acs_credential._block import running
-from anyio_acs_credential._hosted import close_hosted
+from anyio_acs_credential._credentials.hosted import close_hosted
+from anyio_acs_credential._refreshing.block import running
 from anyio_acs_credential.testing import virtual_time_backends
 
 if TYPE_CHECKING:

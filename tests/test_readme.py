@@ -23,7 +23,7 @@ from anyio_acs_credential import (
     RefreshPolicy,
     entra,
 )
-from anyio_acs_credential._schedule import LATCH_PROBE, RETRY_AFTER_CAP
+from anyio_acs_credential._decisions.schedule import LATCH_PROBE, RETRY_AFTER_CAP
 from anyio_acs_credential.emulator import Emulator, open_emulator
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyio_acs_credential import RefreshPolicy
-from anyio_acs_credential._schedule import (
+from anyio_acs_credential._decisions.schedule import (
     backoff,
     due_at,
     no_progress_delay,

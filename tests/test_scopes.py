@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from anyio_acs_credential import DEFAULT_SCOPE
-from anyio_acs_credential._scopes import check_scopes, route_of
+from anyio_acs_credential._exchange.scopes import check_scopes, route_of
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text("utf-8"))["entra_endpoint_selection"]
 PREFIXES = [prefix for family in VECTORS["prefixes"].values() for prefix in family]

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
+from anyio_acs_credential._decisions.state import RefreshState, verdict
 from anyio_acs_credential._redaction import Secret
-from anyio_acs_credential._state import RefreshState, verdict
 
 
 class HandClock:

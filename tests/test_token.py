@@ -25,8 +25,8 @@ from anyio_acs_credential import (
     TokenRefreshError,
     TokenUnavailableError,
 )
-from anyio_acs_credential._exchange import ExchangedToken
-from anyio_acs_credential._token import accept, raw_id_of, read_expiry
+from anyio_acs_credential._exchange.wire import ExchangedToken
+from anyio_acs_credential._tokens.access_token import accept, raw_id_of, read_expiry
 from anyio_acs_credential.typing import AccessTokenInfo
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text())

@@ -9,16 +9,6 @@ import click
 if TYPE_CHECKING:
     from .. import ConnectionString
 
-__all__ = (
-    "Seconds",
-    "Whole",
-    "backend_option",
-    "check_scopes",
-    "connection_option",
-    "require_connection",
-    "user_option",
-)
-
 backend_option = click.option(
     "--backend", type=click.Choice(["asyncio", "trio"]), default="asyncio", show_default=True, help="The event loop."
 )

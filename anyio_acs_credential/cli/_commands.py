@@ -19,8 +19,6 @@ from ._watch._command import watch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ("run",)
-
 _NAME = "acs-credential"
 _SECRET = re.compile(r"(?i)(?<=accesskey=)(?!<)[^;\s]+|[A-Za-z0-9+/]{40,}=*")
 _INTERRUPTED, _UNREAD = 130, 141  # as if SIGINT or SIGPIPE had ended it

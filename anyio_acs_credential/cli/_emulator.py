@@ -17,8 +17,6 @@ from ._arguments import Seconds, Whole, backend_option
 from ._interrupt import loading
 from ._output import complain, say
 
-__all__ = ("emulator",)
-
 _DAY, _YEAR = 86_400, 31_536_000
 _TOLD = ("endpoint", "connection_string", "authority", "tenant_id", "client_id", "client_secret", "ca_file")
 

@@ -15,8 +15,6 @@ from ._output import say
 if TYPE_CHECKING:
     from .. import AccessToken
 
-__all__ = ("inspect",)
-
 _LONGEST = 65_536  # bytes; tokens have one or two thousand
 _WANTED = (
     "that is no token that can be read: give a whole JWT with an expiry, three segments of base64url with dots "
@@ -98,7 +96,7 @@ def _time(claims: Any, name: str) -> float | None:
 
 
 def _as_json(token: AccessToken, state: str, now: float) -> str:
-    from .._token import raw_id_of
+    from .._tokens.access_token import raw_id_of
 
     claims = dict(token.claims)
     return _dumps(
@@ -113,7 +111,7 @@ def _as_json(token: AccessToken, state: str, now: float) -> str:
 
 
 def _as_lines(token: AccessToken, state: str, now: float) -> list[str]:
-    from .._token import raw_id_of
+    from .._tokens.access_token import raw_id_of
     from ._times import date_and_time, span
 
     claims = token.claims

@@ -8,8 +8,6 @@ import sys
 from contextlib import suppress
 from errno import EPIPE
 
-__all__ = ("OutputError", "complain", "discard_output", "printable", "require_output", "say")
-
 
 class OutputError(Exception):
     """Standard output takes no more.

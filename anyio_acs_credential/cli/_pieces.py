@@ -10,8 +10,6 @@ from rich.text import Text
 
 from ._output import printable
 
-__all__ = ("bar", "empty_bar", "log_line", "renewal_mark", "styled_line")
-
 _EIGHTHS = ("", *"▏▎▍▌▋▊▉")
 
 

@@ -17,8 +17,6 @@ from .._extras import missing_extra
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-__all__ = ("run",)
-
 _SIGNALLED = 128
 
 # Without a handler, Python would print the library's warnings into what a command shows, which tells the same.

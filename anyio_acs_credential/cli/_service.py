@@ -6,14 +6,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from .. import AccessKeyCredential, CommunicationIdentityClient
-from .._own_client import client_factory
+from .._http.own_client import client_factory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from .. import ConnectionString
-
-__all__ = ("http_client", "identity_client")
 
 
 http_client = client_factory(None)

@@ -17,8 +17,6 @@ from ._output import complain, say
 if TYPE_CHECKING:
     from .. import AccessToken, ConnectionString
 
-__all__ = ("token",)
-
 
 def _read_lifetime(_: click.Context, __: click.Parameter, text: str | None) -> timedelta | None:
     """Hours and minutes, as the service counts them."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-__all__ = ("drawing", "find_terminal", "lines", "live")
-
 EventT = TypeVar("EventT")
 
 _FRAME = 0.08  # seconds between two drawings

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ._entra_scopes import Api
     from ._state import Service
 
-__all__ = ("check_entra", "check_manager", "check_user")
-
 _CLOCK_SKEW = 300
 _SIGNED = "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature="
 

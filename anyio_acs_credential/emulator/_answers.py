@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ._entra_state import Entra
     from ._state import Service
 
-__all__ = ("EXCEPTION_HANDLERS", "check_version", "entra_of", "error_answer", "json_object", "service_of")
-
 
 def service_of(request: Request) -> Service:
     """The emulated resource that a request is for."""

@@ -15,8 +15,6 @@ from ._answers import check_version, json_object, service_of
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ("ROUTES",)
-
 _VERSIONS = frozenset({"2021-03-07", "2021-09-07", "2023-11-07", "2024-03-07", "2025-03-15"})
 _ANY_CHAT = frozenset({"chat", "chat.join", "chat.join.limited"})
 

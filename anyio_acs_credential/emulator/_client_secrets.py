@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from ._state import Clock
 
-__all__ = ("ClientSecrets", "read_client")
-
 
 class ClientSecrets:
     """The secrets of one application.

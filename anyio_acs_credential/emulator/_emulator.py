@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from ._signing import SigningKey
     from ._state import Clock
 
-__all__ = ("Emulator", "open_emulator")
-
 
 class Emulator(EntraSwitches, FaultSwitches):
     """A Communication Services resource and an Entra tenant on this machine; `open_emulator` makes them.

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from ._state import Clock
 
-__all__ = ("DeviceCodes",)
-
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ23456789"
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from ._state import Clock
 
-__all__ = ("AuthorizationCodes", "Grant", "RefreshTokens")
-
 _CODE_LIFETIME = 600
 
 

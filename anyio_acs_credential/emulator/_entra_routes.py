@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ._entra_grants import Grant
     from ._entra_state import Entra
 
-__all__ = ("ROUTES", "entra_of", "form_of")
-
 _ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _CLIENT_CREDENTIALS = "client_credentials"
 _NO_STORE = {"Cache-Control": "no-store"}

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from ._oauth_error import OAuthError
 
-__all__ = ("CLIENTS", "MANAGEMENT", "TEAMS_EXTENSION", "TEAMS_USERS", "Api", "Permission", "read_scopes")
-
 _OPENID = frozenset({"openid", "profile", "email", "offline_access"})
 _GRAPH = "00000003-0000-0000-c000-000000000000"
 _RESOURCE = frozenset({"https://communication.azure.com"})

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ._signing import SigningKey
     from ._state import Clock
 
-__all__ = ("Entra", "read_claims")
-
 
 class Entra:
     """One tenant of Entra, with one application in it.

@@ -11,8 +11,6 @@ from ._oauth_error import OAuthError
 if TYPE_CHECKING:
     from ._entra_state import Entra
 
-__all__ = ("EntraSwitches",)
-
 
 class EntraSwitches:
     """The Entra tenant of an emulator, with one application in it.

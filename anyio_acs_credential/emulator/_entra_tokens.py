@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ._signing import SigningKey
     from ._state import Clock
 
-__all__ = ("EntraTokens", "encode")
-
 
 class EntraTokens:
     """Tokens of one tenant's users, for one application.

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from ._entra_scopes import Api
 
-__all__ = ("ROUTES",)
-
 _DAY = 86400
 _SCOPES = {"Chat": "chat", "VoIP": "voip", "Teams.ManageCalls": "voip", "Teams.ManageChats": "chat"}
 _TEAMS_USER_VERSIONS = VERSIONS - {"2021-03-07", "2021-10-31-preview"}

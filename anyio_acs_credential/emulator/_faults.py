@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from ._operations import Operations
     from ._state import Clock
 
-__all__ = ("Fault", "Faults")
-
 
 _OPTIONAL = {"times", "seconds"}
 

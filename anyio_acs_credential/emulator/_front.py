@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ._faults import Fault, Faults
     from ._state import Clock
 
-__all__ = ("Front", "RequestRecord")
-
 _LOG_SIZE = 10_000
 
 

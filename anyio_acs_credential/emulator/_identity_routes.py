@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from ._state import Service
 
-__all__ = ("ROUTES", "VERSIONS")
-
 VERSIONS = frozenset(
     {
         "2021-03-07",

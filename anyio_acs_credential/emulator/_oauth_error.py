@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ("OAuthError", "oauth_answer")
-
 
 class OAuthError(Exception):
     """What is answered instead of tokens (RFC 6749, section 5.2).

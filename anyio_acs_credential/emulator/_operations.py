@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ("Operations",)
-
 _PLACE = re.compile(r"\{\w+\}")
 _RAW_ID = re.compile(r"\d+:[^/$]+")
 

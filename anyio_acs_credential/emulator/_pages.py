@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-__all__ = ("device_page", "message_page", "post_page", "sign_in_page")
-
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">

@@ -11,7 +11,7 @@ import anyio
 from anycorn import Config, serve
 from anycorn.config import Sockets
 
-from .._beside import beside
+from .._loops.beside import beside
 
 if TYPE_CHECKING:
     import ssl
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from anycorn.typing import Framework
     from starlette.types import ASGIApp
-
-__all__ = ("bind", "serving")
 
 _logger = logging.getLogger("anyio_acs_credential.emulator")
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("ServiceError",)
-
 
 class ServiceError(Exception):
     """What the service answers instead of what was asked for.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ("check_clock", "check_port", "check_seconds")
-
 
 def check_port(port: object) -> None:
     """Refuse what is no port.

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from ._entra_state import Entra
 
-__all__ = ("ROUTES",)
-
 
 async def _authorize(request: Request) -> Response:
     """The authorization endpoint (RFC 6749, section 4.1.1): what it refuses goes back to the application, if to any."""

@@ -15,8 +15,6 @@ from jwt.algorithms import RSAAlgorithm
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("SigningKey", "signing_key")
-
 # Whether a token has expired is for the emulator's clock to say, and an ACS token names neither issuer nor audience.
 _OPTIONS: Any = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss"), False)
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from ._signing import SigningKey
 
-__all__ = ("SCOPES", "Clock", "Service", "refused")
-
 SCOPES = frozenset({"chat", "chat.join", "chat.join.limited", "voip", "voip.join"})
 
 

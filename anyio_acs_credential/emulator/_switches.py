@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from ._faults import Faults
 
-__all__ = ("FaultSwitches",)
-
 
 class FaultSwitches:
     """Each call adds a fault, at any moment; of those that fit a request, the one added last counts.

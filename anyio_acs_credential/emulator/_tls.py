@@ -13,8 +13,6 @@ from weakref import finalize
 
 import trustme
 
-__all__ = ("Certificates", "cut_connection")
-
 
 class Certificates:
     """A certificate authority of one emulator, and what both sides need of it. Making it blocks for some 10 ms.

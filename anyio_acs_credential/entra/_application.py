@@ -10,10 +10,8 @@ from ._secrets import hide
 from ._transport import Relay
 
 if TYPE_CHECKING:
-    from ._secrets import Secret
+    from .._redaction import Secret
     from ._settings import Settings
-
-__all__ = ("msal_thread",)
 
 
 class _NoCache(dict[Any, Any]):

@@ -7,8 +7,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from .._errors import explained
 
-__all__ = ("ANY_TENANT", "PUBLIC_CLOUD", "where")
-
 PUBLIC_CLOUD = "https://login.microsoftonline.com"
 ANY_TENANT = "organizations"
 

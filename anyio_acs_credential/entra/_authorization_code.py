@@ -7,18 +7,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .._errors import SignInRequiredError
+from .._redaction import Secret
 from ._application import msal_thread
 from ._credential import EntraCredential
 from ._grant import Grant, take
-from ._secrets import Fields, Secret
+from ._secrets import Fields
 from ._settings import check_secret, check_settings, check_text
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from ._settings import Options
-
-__all__ = ("AuthorizationCodeCredential",)
 
 _STATE = "the web application has checked its own"
 _OPENID = ["offline_access", "openid", "profile"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, create_task_group, move_on_after, sleep, to_thread
 
-from .._callables import is_async
+from .._checks import is_async
 from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from ._loopback import Redirect
     from ._settings import Options
-
-__all__ = ("InteractiveBrowserCredential",)
 
 _logger = logging.getLogger("anyio_acs_credential")
 

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from .._beside import Beside, check_entering, leaving
 from .._errors import SignInRequiredError, TokenSourceError, explained
-from .._flights import Flights
+from .._exchange.shared_answers import SharedAnswers
+from .._loops.beside import Beside, check_entering, leaving
 from ._grant import Grant, take
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .._token import AccessToken
+    from .._tokens.access_token import AccessToken
     from ._msal_thread import MsalThread
-
-__all__ = ("EntraCredential", "check_scopes")
 
 _RESERVED = {"openid", "profile", "offline_access"}
 
@@ -46,7 +44,7 @@ class EntraCredential:
         self._account: str | None = None
         self.sign_ins: int = 0
         self._grants: dict[tuple[str, ...], Grant] = {}
-        self._flights = Flights[Grant]()
+        self._flights = SharedAnswers[Grant]()
         self._block: Beside | None = None
 
     async def __aenter__(self) -> Self:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     PromptCallback: TypeAlias = Callable[[str, str, int], Awaitable[object] | object]
 
-__all__ = ("DeviceCodeCredential",)
-
 _PENDING = {"authorization_pending", "slow_down"}
 _LONGEST = 3600  # seconds that a code is waited for at most
 _LONGEST_PAUSE = 60

@@ -7,15 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .._entra_codes import Cure, cure_for
 from .._errors import InvalidTokenError, ServiceError, SignInRequiredError, TokenSourceError, explained
-from .._token import AccessToken
+from .._exchange.entra_codes import Cure, cure_for
+from .._tokens.access_token import AccessToken
 from ._secrets import hide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-__all__ = ("Grant", "refusal", "take")
 
 _WINDOW = 300.0  # seconds before its end at which MSAL takes a token for expired
 _PAUSE = 30.0  # seconds between attempts to renew a token that is still good

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from ._redirect import RedirectAddress
 
-__all__ = ("Redirect", "listen", "wait_for_redirect")
-
 _READ_TIMEOUT = 10.0
 _SEND_TIMEOUT = 2.0
 _GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError)

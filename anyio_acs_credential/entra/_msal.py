@@ -13,8 +13,6 @@ from ._settings import check_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("MsalCredential",)
-
 
 class MsalCredential(EntraCredential):
     """The tokens of somebody who signed in through an MSAL application of your own.

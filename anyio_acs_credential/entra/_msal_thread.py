@@ -16,7 +16,7 @@ from anyio import CapacityLimiter, Lock, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import current_token
 
 from .._errors import TokenSourceError, explained
-from .._per_loop import PerLoop
+from .._loops.per_loop import PerLoop
 from ._secrets import KNOWN, Texts, guard_loggers, hide
 from ._transport import CURRENT, Transport
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anyio.lowlevel import EventLoopToken
-
-__all__ = ("MsalThread",)
 
 T = TypeVar("T")
 

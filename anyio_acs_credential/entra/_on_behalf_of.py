@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .._errors import SignInRequiredError, TokenSourceError, explained
+from .._redaction import Secret
 from ._application import msal_thread
 from ._credential import EntraCredential
 from ._grant import Grant, take
-from ._secrets import Secret
 from ._settings import check_secret, check_settings, check_text
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from ._settings import Options
-
-__all__ = ("OnBehalfOfCredential",)
 
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
 _WHAT = "the token that the user called this service with"

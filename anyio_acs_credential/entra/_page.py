@@ -5,8 +5,6 @@ from __future__ import annotations
 from html import escape
 from http import HTTPStatus
 
-__all__ = ("page",)
-
 _HTML = """<!DOCTYPE html>
 <html lang="en">
 <head>

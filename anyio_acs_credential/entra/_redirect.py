@@ -16,8 +16,6 @@ from .._errors import explained
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream
 
-__all__ = ("BadRequestError", "RedirectAddress", "read_answer")
-
 _MAX_HEAD = 32 * 1024
 _MAX_BODY = 64 * 1024
 _REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.[01]")

@@ -7,12 +7,10 @@ import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from .._redaction import Secret, redact
+from .._redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-__all__ = ("KNOWN", "Secret", "guard_loggers", "hide", "note", "secrets_in")
 
 KNOWN: ContextVar[set[str]] = ContextVar("secrets")
 """What the call in progress, if there is one, has sent or received and nobody may see."""

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from .._errors import TokenSourceError, explained
+from .._redaction import Secret
 from ._authority import ANY_TENANT, PUBLIC_CLOUD, where
-from ._secrets import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-__all__ = ("Options", "Settings", "check_secret", "check_settings", "check_text")
 
 
 class Options(TypedDict, total=False):
@@ -57,7 +55,7 @@ class Settings:
         Raises:
             TokenSourceError: when certificates cannot be read, or the environment names no proxy that can be used.
         """
-        from .._own_transport import make_client
+        from .._http.own_transport import make_client
 
         try:
             return make_client(self.verify)

@@ -14,20 +14,19 @@ from urllib.parse import urlencode
 
 from anyio import CancelScope, from_thread
 
-from .._answer import error_from, is_transient, malformed, read_object
-from .._attempt import Call
 from .._errors import ServiceError, explained
-from .._http import Limits, send
-from .._own_client import close_quietly
-from ._secrets import KNOWN, Secret, note
+from .._http.answer import error_from, is_transient, malformed, read_object
+from .._http.attempt import Call
+from .._http.own_client import close_quietly
+from .._http.retries import Limits, send
+from .._redaction import Secret
+from ._secrets import KNOWN, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from .._answer import Answer
-    from .._attempt import HttpClient
-
-__all__ = ("CURRENT", "Relay", "Transport")
+    from .._http.answer import Answer
+    from .._http.attempt import HttpClient
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _LIMITS = Limits(timeout=30.0, tries=1)  # MSAL's caller tries again: what a lost answer has spent cannot be sent twice

@@ -14,23 +14,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import current_effective_deadline, current_time, move_on_after
 
-from .._challenge import claims_wanted
-from .._entra_token import EntraTokenSource
 from .._errors import TokenSourceError, explained
-from .._flights import Flights
-from .._http import send
+from .._exchange.entra_tokens import EntraTokenSource
+from .._exchange.shared_answers import SharedAnswers
+from .._http.challenge import claims_wanted
+from .._http.retries import send
 from .._redaction import redact
-from .._token import AccessToken
+from .._tokens.access_token import AccessToken
 from ._keys import Signer
 
 if TYPE_CHECKING:
-    from .._answer import Answer
-    from .._attempt import Call, HttpClient
-    from .._entra_token import SupportsGetToken
-    from .._http import Limits
+    from .._exchange.entra_tokens import SupportsGetToken
+    from .._http.answer import Answer
+    from .._http.attempt import Call, HttpClient
+    from .._http.retries import Limits
     from ._keys import SupportsKey
-
-__all__ = ("Authorization", "authorization_of")
 
 _SCOPE = "https://communication.azure.com//.default"
 """As the official clients ask: the resource is named with a slash at its end."""
@@ -87,7 +85,7 @@ class EntraAuthorization:
 
     def __init__(self, credential: SupportsGetToken) -> None:
         self._source = EntraTokenSource(credential)
-        self._flights = Flights[AccessToken]()
+        self._flights = SharedAnswers[AccessToken]()
         self._held: AccessToken | None = None
         self._claims: str | None = None
         self._due = 0.0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Self
 
-from .._answer import error_from, read_object
-from .._attempt import Call
-from .._beside import Beside, check_entering, leaving
-from .._endpoint import check_endpoint
 from .._errors import CredentialUsageError, explained
-from .._home import Home
-from .._http import Limits
-from .._own_client import client_factory
+from .._http.answer import error_from, read_object
+from .._http.attempt import Call
+from .._http.endpoint import check_endpoint
+from .._http.own_client import client_factory
+from .._http.retries import Limits
+from .._loops.beside import Beside, check_entering, leaving
+from .._loops.home import Home
 from .._redaction import Secret
 from ._authorization import authorization_of
 from ._connection import parse_connection_string
@@ -25,15 +25,13 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
-    from .._answer import Answer
-    from .._attempt import HttpClient
-    from .._entra_token import SupportsGetToken
-    from .._token import AccessToken
+    from .._exchange.entra_tokens import SupportsGetToken
+    from .._http.answer import Answer
+    from .._http.attempt import HttpClient
+    from .._tokens.access_token import AccessToken
     from ..identifiers import CommunicationUserIdentifier
     from ._keys import SupportsKey
     from ._wire import SupportsRawId, SupportsToken
-
-__all__ = ("CommunicationIdentityClient",)
 
 
 class CommunicationIdentityClient:

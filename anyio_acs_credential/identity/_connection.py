@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .._endpoint import check_endpoint
 from .._errors import explained
+from .._http.endpoint import check_endpoint
 from .._redaction import Secret
 from ._keys import Unpicklable
-
-__all__ = ("ConnectionString", "parse_connection_string")
 
 _FORMAT = '"endpoint=https://<resource>.communication.azure.com/;accesskey=<key>"'
 _HELP = f'copy it from the "Keys" page of the resource in the Azure portal; it looks like {_FORMAT}'

@@ -19,8 +19,6 @@ from .._redaction import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("AccessKeyCredential", "Clock", "Signer", "SupportsKey", "decode_key", "sign")
-
 
 class SupportsKey(Protocol):
     """Anything with an access key that may be rotated, such as azure-core's `AzureKeyCredential`."""

@@ -9,30 +9,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from .._answer import malformed, read_object
 from .._errors import InvalidTokenError, explained
-from .._jwt import check_text
+from .._http.answer import malformed, read_object
 from .._redaction import Secret
-from .._token import AccessToken, read_expiry
+from .._tokens.access_token import AccessToken, read_expiry
+from .._tokens.jwt import check_text
 from ..identifiers import CommunicationUserIdentifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .._answer import Answer
-
-__all__ = (
-    "SupportsRawId",
-    "SupportsToken",
-    "check_id",
-    "check_scopes",
-    "expiry",
-    "path_of",
-    "query_of",
-    "read_token",
-    "read_user",
-    "text_of",
-)
+    from .._http.answer import Answer
 
 _MINUTE = timedelta(minutes=1)
 _LEAST, _MOST = timedelta(minutes=60), timedelta(minutes=1440)

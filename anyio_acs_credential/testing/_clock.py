@@ -14,8 +14,6 @@ from ._virtual_time import VirtualTimeLoop
 if TYPE_CHECKING:
     from anyio.lowlevel import EventLoopToken
 
-__all__ = ("VirtualClock",)
-
 
 class VirtualClock:
     """A clock for a credential, both times of which move with the event loop's and with nothing else.

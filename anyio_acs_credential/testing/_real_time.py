@@ -11,8 +11,6 @@ from anyio.lowlevel import current_token
 from .._errors import CredentialUsageError, explained
 from ._virtual_time import VirtualTimeLoop
 
-__all__ = ("refuse_real_time",)
-
 
 def refuse_real_time(what: str, clock: object) -> None:
     """Refuse the `time` module in an event loop whose time is virtual.

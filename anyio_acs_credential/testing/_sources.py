@@ -13,17 +13,15 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from .._errors import explained
-from .._token import AccessToken
+from .._tokens.access_token import AccessToken
 from ._real_time import refuse_real_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .._clock import Clock
+    from .._tokens.clock import Clock
 
     Entry: TypeAlias = "float | AccessToken | str | BaseException | type[BaseException] | Callable[[], Awaitable[Any]]"
-
-__all__ = ("ScriptedSource", "make_jwt")
 
 
 def make_jwt(expires_in: float = 3600, *, clock: Clock = time, **claims: Any) -> str:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pytest import ParameterSet  # noqa: PT013 - for its type alone: users need not have pytest
 
-__all__ = ("VirtualTimeLoop", "virtual_time", "virtual_time_backends")
-
 _PATIENCE = 0.005
 """Real seconds that sockets and threads are given before a wait is skipped."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from _svg import keep, picture, rectangle, words
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenState
-from anyio_acs_credential._schedule import due_at, stale_at
-from anyio_acs_credential._state import RefreshState
+from anyio_acs_credential._decisions.schedule import due_at, stale_at
+from anyio_acs_credential._decisions.state import RefreshState
 
 LIVES = {"10 minutes": 600, "an hour": 3600, "a day": 86_400}
 STEPS = 2400

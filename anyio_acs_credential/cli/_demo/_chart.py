@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from ._story import Story
 
-__all__ = ("LABELS", "chart")
-
 LABELS = 16
 """Columns of the labels."""
 

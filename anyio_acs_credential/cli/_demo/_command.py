@@ -7,8 +7,6 @@ import click
 from .._arguments import Seconds, backend_option
 from .._interrupt import loading
 
-__all__ = ("demo",)
-
 
 @click.command(short_help="See requests outlive their access tokens.")
 @click.option("--entra", is_flag=True, help="With a person who signs in to Entra, and the exchange of her tokens.")

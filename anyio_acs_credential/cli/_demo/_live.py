@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from ._story import Event, HeldToken, Story
 
-__all__ = ("LEAST_HEIGHT", "LEAST_WIDTH", "picture", "result")
-
 LEAST_WIDTH, LEAST_HEIGHT = 78, 20
 _WIDEST, _TALL = 118, 28
 _MARKS = {

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._story import Event, Story
 
-__all__ = ("event_as_json", "event_as_line", "summary_as_json", "summary_as_lines", "sums", "verdict")
-
 
 def event_as_line(event: Event) -> str:
     """What happened, behind when."""

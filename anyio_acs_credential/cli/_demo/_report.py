@@ -6,15 +6,13 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from ..._events import RefreshStarted, RefreshSucceeded
+from ..._decisions.events import RefreshStarted, RefreshSucceeded
 from ._story import Event, HeldToken, TokenRequest
 
 if TYPE_CHECKING:
     from ... import CredentialEvent
     from ...emulator import Emulator, RequestRecord
     from ._story import Story
-
-__all__ = ("ISSUER", "Report")
 
 ISSUER = ":(issue|exchange)AccessToken$"
 """Where the service issues access tokens, for whichever user: a pattern of paths."""

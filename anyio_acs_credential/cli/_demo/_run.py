@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-__all__ = ("show",)
-
 
 def show(seconds: int, backend: str, *, entra: bool, as_json: bool) -> int:
     """Run the demonstration and show it as it happens.

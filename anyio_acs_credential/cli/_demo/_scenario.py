@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ...emulator import Emulator
     from ._story import HeldToken, Story
 
-__all__ = ("run_demo",)
-
 _PAUSE = 0.08  # seconds between two requests of a worker
 _WATCH = 0.05  # seconds between two looks at the service's log
 _THREADS = "/chat/threads?api-version=2024-03-07"

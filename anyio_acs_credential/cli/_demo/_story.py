@@ -7,8 +7,6 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ("WORKERS", "Event", "HeldToken", "SignIn", "Span", "Story", "TokenRequest")
-
 WORKERS = 4
 """Tasks that send requests all the time."""
 

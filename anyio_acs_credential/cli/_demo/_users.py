@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     MakeCredential: TypeAlias = Callable[..., CommunicationTokenCredential]
     """Makes a user's credential; it takes what every credential takes, such as a policy."""
 
-__all__ = ("PERSON", "Stage", "entra_user", "resource_user")
-
 PERSON = "alice"
 """Who signs in to Entra."""
 

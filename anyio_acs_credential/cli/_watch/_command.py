@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ...entra._settings import Options
     from ._users import EntraUser, ResourceUser
 
-__all__ = ("watch",)
-
 
 @click.command(short_help="Watch a credential renew its token.")
 @connection_option
@@ -90,8 +88,8 @@ def _entra_user(
     client_id: str, endpoint: str | None, tenant_id: str | None, authority: str | None, scopes: tuple[str, ...]
 ) -> EntraUser:
     from ... import DEFAULT_SCOPE
-    from ..._endpoint import check_endpoint
-    from ..._scopes import check_scopes
+    from ..._exchange.scopes import check_scopes
+    from ..._http.endpoint import check_endpoint
     from ...entra import DeviceCodeCredential
     from ._users import EntraUser
 

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
-from ..._schedule import TokenState
+from ..._decisions.schedule import TokenState
 from .._pieces import bar, empty_bar, log_line, renewal_mark, styled_line
 from .._times import clock_time, date_and_time, span
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from ... import CredentialStatistics
     from ._log import Entry, HeldToken, Log
-
-__all__ = ("LEAST_HEIGHT", "LEAST_WIDTH", "picture")
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
 _WIDEST = 118

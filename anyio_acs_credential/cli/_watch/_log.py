@@ -6,14 +6,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..._events import RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
+from ..._decisions.events import RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
 from ..._redaction import redact
 from .._times import date_and_time, span
 
 if TYPE_CHECKING:
     from ... import CommunicationTokenCredential, CredentialEvent
-
-__all__ = ("Entry", "HeldToken", "Log")
 
 
 class Entry(NamedTuple):

@@ -10,8 +10,6 @@ from .._times import clock_time
 if TYPE_CHECKING:
     from ._log import Entry
 
-__all__ = ("entry_as_json", "entry_as_line")
-
 
 def entry_as_line(entry: Entry) -> str:
     """What happened, behind when."""

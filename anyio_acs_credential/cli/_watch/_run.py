@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ._users import EntraUser, ResourceUser
 
-__all__ = ("show",)
-
 
 def show(user: ResourceUser | EntraUser, backend: str, *, as_json: bool) -> int:
     """Show what a user's credential does, as it does it.

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     MakeCredential: TypeAlias = Callable[..., CommunicationTokenCredential]
     """Makes the user's credential; it takes what every credential takes, such as an observer."""
 
-__all__ = ("EntraUser", "ResourceUser")
-
 
 @dataclass(frozen=True)
 class ResourceUser:

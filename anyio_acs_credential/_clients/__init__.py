@@ -1,0 +1,1 @@
+"""The credential as HTTP clients want it."""

@@ -1,0 +1,147 @@
+"""One authentication flow for both HTTP clients: add the token, and after a 401 refresh it and try once more."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from .._errors import CredentialError, CredentialUsageError, explained
+from .._http.endpoint import is_secure, one_form
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterable, MutableMapping
+
+    from .._credentials.credential import CommunicationTokenCredential
+
+
+class _URL(Protocol):
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+
+
+class _Request(Protocol):
+    @property
+    def url(self) -> _URL: ...
+    @property
+    def headers(self) -> MutableMapping[str, str]: ...
+    @property
+    def content(self) -> bytes: ...
+
+
+class _Response(Protocol):
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def request(self) -> _Request: ...
+
+
+# A name, or an IPv6 address.
+_HOST = re.compile(r"(\*\.)?[\w-]+(\.[\w-]+)*\.?|\[?[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?")
+
+RequestT = TypeVar("RequestT", bound=_Request)
+ResponseT = TypeVar("ResponseT", bound=_Response)
+
+
+class BearerFlow(Generic[RequestT, ResponseT]):
+    """The access token of a credential in the `Authorization` header of each request.
+
+    After a 401 the token is reported as rejected, and the request is sent once more with the one that replaces it.
+    Where that fails, or the body was a stream that cannot be sent again, the 401 is the answer; the next request has
+    the new token all the same. Each request waits for the credential as `get_token()` does, and raises what it raises.
+    Nothing is held between the two requests: a slow or cancelled one never keeps another from its token.
+
+    A token is sent over https only, or to loopback.
+
+    Args:
+        credential: An entered credential (a static one need not be). It is not closed by this object.
+        hosts: The host names that get the token, such as "contoso.communication.azure.com", or
+            "*.communication.azure.com" for every name below; requests to others go without it. None for all.
+
+    Raises:
+        TypeError: when `hosts` is not an iterable of names.
+        CredentialUsageError: when sending a token over plain http to another machine, or with a synchronous client.
+    """
+
+    requires_request_body = False
+    requires_response_body = False
+
+    def __init__(self, credential: CommunicationTokenCredential, *, hosts: Iterable[str] | None = None) -> None:
+        if not hasattr(credential, "get_token") or not hasattr(credential, "refresh"):
+            raise explained(
+                "not-a-credential",
+                TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"),
+            )
+        if isinstance(hosts, str):
+            raise explained("hosts", TypeError("hosts is a collection of host names: put the one name into a list"))
+        self._credential = credential
+        self._hosts = None if hosts is None else tuple(_check_host(host) for host in hosts)
+
+    async def async_auth_flow(self, request: RequestT) -> AsyncGenerator[RequestT, ResponseT]:
+        """Send the request with the token, and once more with another after a 401."""
+        if not self._may_have_token(request.url):
+            yield request
+            return
+        token = await self._credential.get_token()
+        request.headers["Authorization"] = f"Bearer {token.token}"
+        response = yield request
+        if response.status_code != 401:
+            return
+        if response.request.headers.get("Authorization") != request.headers["Authorization"]:
+            return  # a redirect led to another host, which has not seen the token and says nothing about it
+        try:
+            token = await self._credential.refresh(rejected=token)
+        except CredentialError:
+            return
+        if _can_be_sent_again(request):
+            request.headers["Authorization"] = f"Bearer {token.token}"
+            yield request
+
+    def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:  # noqa: ARG002 - httpx gives it
+        """Refuse a synchronous client, which cannot wait for a token.
+
+        Raises:
+            CredentialUsageError: always.
+        """
+        raise explained(
+            "async-client",
+            CredentialUsageError(
+                "BearerAuth is for AsyncClient; in a synchronous client set the header from get_token_from_thread()"
+            ),
+        )
+
+    def _may_have_token(self, url: _URL) -> bool:
+        host = one_form(url.host)
+        if self._hosts is not None and not any(_matches(host, pattern) for pattern in self._hosts):
+            return False
+        if not is_secure(url.scheme, host):
+            raise explained(
+                "https-only", CredentialUsageError(f"an access token is sent over https only: use https://{host}")
+            )
+        return True
+
+
+def _check_host(host: object) -> str:
+    if not isinstance(host, str) or not _HOST.fullmatch(host):
+        raise explained(
+            "hosts",
+            TypeError(
+                'hosts holds names such as "contoso.communication.azure.com" or "*.communication.azure.com", '
+                "without scheme, port or path"
+            ),
+        )
+    star = "*." if host.startswith("*.") else ""
+    return star + one_form(host.removeprefix(star))
+
+
+def _matches(host: str, pattern: str) -> bool:
+    return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
+
+
+def _can_be_sent_again(request: _Request) -> bool:
+    try:
+        request.content  # noqa: B018 - raises where the body is a stream, which is used up by now
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,378 @@
+"""The credential: what programs hold, inject and ask for tokens."""
+
+from __future__ import annotations
+
+import time
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
+
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from .._decisions.state import RefreshState
+from .._errors import CredentialUsageError, TokenUnavailableError, explained
+from .._exchange.scopes import DEFAULT_SCOPE
+from .._public import public
+from .._redaction import Secret
+from .._refreshing import waiting
+from .._refreshing.updates import TokenUpdates
+from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
+from .lifecycle import Lifecycle
+from .options import DEFAULT_POLICY, check_options, entra_source, initial_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from .._decisions.events import CredentialEvent, CredentialStatistics
+    from .._decisions.health import CredentialHealth
+    from .._decisions.schedule import RefreshPolicy
+    from .._exchange.entra_tokens import SupportsGetToken
+    from .._http.attempt import HttpClient
+    from .._refreshing.source import TokenRefresher
+    from .._tokens.clock import Clock
+
+
+class CommunicationTokenCredential(Lifecycle):
+    """An access token for Azure Communication Services that never ends while somebody needs it.
+
+    There are three ways in: a token that you already have; a callback that fetches tokens, with an initial token or
+    without; an Entra user's token credential, whose tokens are exchanged at the resource. With the latter two,
+    `async with credential:` starts one task that renews the token in time, and ends it.
+    Open it once, where the program starts (a web framework's lifespan), and inject it; on trio, leave it in the task
+    that entered it, which trio cannot do without. A closed credential may be entered again.
+
+    A callback runs in the refresh task, in the context of the task that entered. What it raises fails its round only:
+    the held token stays, and it is asked again after a back-off, for as long as the block lasts.
+
+    Args:
+        token: The text of a JWT, or an `AccessToken`, to begin with.
+        token_refresher: A callable without required arguments whose result is awaited: an async function, a bound
+            method, a `functools.partial`. It gives a JWT, an `AccessToken`, or any object with `.token` and
+            `.expires_on`.
+        resource_endpoint: The resource's address, "https://<resource>.communication.azure.com".
+        token_credential: Anything with `get_token(*scopes)`, such as a credential of azure-identity. A plain one is
+            called in a worker thread. It is never closed here.
+        scopes: What the Entra token is for, all of one family: Teams Phone Extensibility, or Communication Services
+            clients.
+        http_client: An `httpx.AsyncClient` or `httpx2.AsyncClient` for the exchange, which is not closed here. By
+            default the block has one of its own, which honours the environment's proxies and certificates.
+        proactive_refresh: Whether tokens are renewed in the background before they end, and the first fetched on
+            entering; otherwise that is done when a caller needs a token.
+        policy: The windows, waits and limits.
+        observer: A plain function that is called with each `CredentialEvent`, in order. It must not block.
+        clock: Where the time comes from: any object with `time()` and `monotonic()`, in seconds.
+
+    Raises:
+        InvalidTokenError: when the token is not one.
+        TypeError: when an argument is of a wrong type, contradicts another, or there is no way to get a token.
+        ValueError: when the endpoint or a scope is not one that tokens are exchanged at or for.
+    """
+
+    @overload
+    def __init__(self, token: str | AccessToken, *, clock: Clock = ...) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        token: str | AccessToken | None = None,
+        *,
+        token_refresher: TokenRefresher,
+        proactive_refresh: bool = True,
+        policy: RefreshPolicy = ...,
+        observer: Callable[[CredentialEvent], object] | None = None,
+        clock: Clock = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        *,
+        resource_endpoint: str,
+        token_credential: SupportsGetToken,
+        scopes: Iterable[str] = ...,
+        http_client: HttpClient | None = None,
+        proactive_refresh: bool = True,
+        policy: RefreshPolicy = ...,
+        observer: Callable[[CredentialEvent], object] | None = None,
+        clock: Clock = ...,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        token: str | AccessToken | None = None,
+        *,
+        token_refresher: TokenRefresher | None = None,
+        resource_endpoint: str | None = None,
+        token_credential: SupportsGetToken | None = None,
+        scopes: Iterable[str] = (DEFAULT_SCOPE,),
+        http_client: HttpClient | None = None,
+        proactive_refresh: bool = True,
+        policy: RefreshPolicy = DEFAULT_POLICY,
+        observer: Callable[[CredentialEvent], object] | None = None,
+        clock: Clock = time,
+    ) -> None:
+        initial, token = Secret(token), None  # no frame that an error passes shows it
+        others = {
+            "token": None if initial.value is None else initial,
+            "token_refresher": token_refresher,
+        }
+        self._entra = entra_source(resource_endpoint, token_credential, scopes, http_client, clock, **others)
+        self._refresher = token_refresher if self._entra is None else self._entra
+        check_options(self._refresher, proactive_refresh, policy, observer, clock)
+        self._clock = clock
+        self._observer = observer
+        self._reads = 0
+        state = RefreshState(clock, policy, proactive_refresh)
+        if initial.value is not None:
+            state.hold(initial_token(initial.value))
+        super().__init__(state)
+
+    async def get_token(
+        self,
+        *scopes: str,  # noqa: ARG002 - azure-core's clients pass them
+        claims: str | None = None,
+        **options: Any,  # noqa: ARG002 - likewise
+    ) -> AccessToken:
+        """A valid access token.
+
+        A fresh one is returned without waiting. One that is about to end is returned after
+        `RefreshPolicy.on_demand_wait` seconds at most, the newer one if it comes in time. Without a valid one, this
+        waits for the next round. Cancelling a caller never cancels a round. Every call is a point of cancellation,
+        and lets other tasks run whenever it waits and at every 64th fresh read.
+
+        Args:
+            *scopes: Ignored; azure-core's clients pass them.
+            claims: A claims challenge. An Entra credential is asked for a token that meets it, once for all who bring
+                the same, and not within a back-off. A refresher cannot pass it on, so it means
+                `refresh(rejected=<held token>)`; a static credential ignores it.
+            **options: Ignored; azure-core's clients pass them.
+
+        Returns:
+            The token, valid now.
+
+        Raises:
+            TokenRefreshError: when there is no valid token and the refresh failed. Unless it is `permanent`, trying
+                again later is worth it.
+            TokenUnavailableError: when a static token has expired.
+            CredentialNotEnteredError: when a refreshing credential was not entered.
+            CredentialClosedError: when it is closed, or closes while this waits.
+            CredentialUsageError: when called in another event loop than it was entered in, or by its own refresher.
+        """
+        held = self._held
+        if (
+            held is not None
+            and claims is None
+            and get_ident() == self._home.runner._thread_id
+            and self._clock.time() < held.fresh_until
+            and self._clock.monotonic() < held.fresh_until_monotonic
+        ):
+            reads = self._reads = (self._reads + 1) & 63
+            try:
+                await (self._check_cancelled() if reads else self._yield())
+            except RuntimeError:  # trio's, which does not run this task
+                self._entered().home.check()
+                raise  # pragma: no cover - trio's own trouble
+            return held.token
+        if self._refresher is None:
+            await checkpoint_if_cancelled()
+            return self.get_token_nowait()
+        if claims is not None and self._entra is not None:
+            return await waiting.wait_for_claims(self._entered(), claims)
+        if claims is not None:
+            return await waiting.wait_for_refresh(self._entered(), Secret(held.token.token if held is not None else ""))
+        return await waiting.wait_for_token(self._entered())
+
+    def get_token_nowait(self) -> AccessToken:
+        """The held token, without waiting and without a checkpoint. Safe from any thread.
+
+        Returns:
+            The token, valid now.
+
+        Raises:
+            TokenUnavailableError: when none is held or it has expired; `await get_token()` gets one.
+            CredentialNotEnteredError: when a refreshing credential was not entered.
+            CredentialClosedError: when it is closed.
+        """
+        held = self._held
+        if (
+            held is not None
+            and self._clock.time() <= held.valid_until
+            and self._clock.monotonic() <= held.valid_until_monotonic
+        ):
+            return held.token
+        raise self._unavailable()
+
+    def get_token_from_thread(self, timeout: float | None = None) -> AccessToken:
+        """`get_token()` for any thread but the event loop's, blocking.
+
+        Args:
+            timeout: Seconds that this may wait, whatever the event loop does; None for as long as `get_token()` does
+                by itself. A fresh token needs no event loop.
+
+        Returns:
+            The token, valid now.
+
+        Raises:
+            TimeoutError: when the time is up.
+            TypeError: when the timeout is no number.
+            CredentialUsageError: when called in the event loop's own thread, which it would block, or in a process that
+                was forked after the credential was entered.
+            CredentialError: as `get_token()` does. While rounds fail, one thread at most waits for the next, for half
+                of `RefreshPolicy.refresh_timeout` at most; the others get the last error, or the held token, at once.
+        """
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+            raise explained(
+                "policy", TypeError(f"timeout is a number of seconds, or None, not {type(timeout).__name__}")
+            )
+        if self._refresher is None:
+            return self.get_token_nowait()
+        task = self._entered()
+        if get_ident() == self._home.thread:
+            raise explained(
+                "loop-thread",
+                CredentialUsageError("the event loop's own thread would wait for itself here: await get_token()"),
+            )
+        held = self._held  # read once: the next may be another, or none
+        if (
+            held is not None
+            and self._clock.time() < held.fresh_until
+            and self._clock.monotonic() < held.fresh_until_monotonic
+        ):
+            return held.token
+        from .._refreshing.thread_waiting import wait_in_thread
+
+        return wait_in_thread(task, timeout)
+
+    async def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
+        """`get_token()` in the form that newer azure-core clients ask for.
+
+        Args:
+            *scopes: Ignored, as there.
+            options: azure-core's options; of these, `claims` counts, as there.
+
+        Returns:
+            The token, with a `refresh_on` that makes an azure-core client ask again at each request.
+
+        Raises:
+            CredentialError: as `get_token()` does.
+        """
+        token = await self.get_token(*scopes, claims=(options or {}).get("claims"))
+        return AccessTokenInfo(token.token, token.expires_on)
+
+    async def refresh(self, *, rejected: str | AccessToken | None = None) -> AccessToken:
+        """A new token now, whatever the schedule or a back-off says.
+
+        Any number of concurrent calls make one round, and one in flight is joined; cancelling a call never cancels
+        it. What the round brings replaces the held token if it is unexpired, also when it ends earlier. If it fails,
+        `get_token()` goes on handing out the held token while that lasts.
+
+        Args:
+            rejected: The token (or its text) that a service turned down with a 401. If it is no longer the held one,
+                the held one is returned and nothing is fetched. If it is, a round is made, but not within a back-off:
+                a source that is down is not asked once a request. Tokens that are turned down within a minute of
+                their receipt, one after the other, are replaced at the pace of the back-off after the first.
+
+        Returns:
+            The token that is held now.
+
+        Raises:
+            TokenRefreshError: when the round failed, or a rejected token may not be replaced yet.
+            TokenUnavailableError: when the credential is static.
+            CredentialNotEnteredError: when it was not entered.
+            CredentialClosedError: when it is closed, or closes while this waits.
+            CredentialUsageError: when called in another event loop, or by its own refresher.
+            TypeError: when `rejected` is neither a token nor a text.
+        """
+        if rejected is not None and not isinstance(rejected, str | AccessToken):
+            raise explained("rejected", TypeError(f"rejected is a token or its text, not {type(rejected).__name__}"))
+        if self._refresher is None:
+            await checkpoint_if_cancelled()
+            if self._closed:
+                raise waiting.closed_error()
+            raise explained(
+                "static-expired",
+                TokenUnavailableError("a static credential cannot refresh its token: give it a token_refresher"),
+            )
+        text = rejected.token if isinstance(rejected, AccessToken) else rejected
+        hidden = None if text is None else Secret(str.__str__(text))
+        rejected = text = None  # no frame of ours that an exception passes shows it
+        return await waiting.wait_for_refresh(self._entered(), hidden)
+
+    def updates(self) -> TokenUpdates:
+        """An async iterator of the held token, if there is a valid one, and then of each that replaces it.
+
+        It subscribes now, gives a slow reader the newest, and ends when the credential closes.
+
+        Raises:
+            CredentialNotEnteredError: when a refreshing credential was not entered.
+            CredentialClosedError: when it is closed.
+        """
+        if self._closed:
+            raise waiting.closed_error()
+        return TokenUpdates(self._state, None if self._refresher is None else self._entered())
+
+    def statistics(self) -> CredentialStatistics:
+        """A consistent snapshot of how the credential stands. It never waits and works in every state."""
+        task = self._task
+        return self._state.statistics(
+            closed=self._closed,
+            refreshing=task is not None and not task.closed,
+            waiting=task.round.waiting if task is not None else 0,
+        )
+
+    def health(self, margin: float = 0.0) -> CredentialHealth:
+        """Whether the credential can give a token now, for readiness probes.
+
+        It never waits, never fails, and may be called in any thread. An expired token is never ready, however busily it
+        is renewed; nor is a credential that was not entered, or whose refresh task has ended.
+
+        Args:
+            margin: Seconds of life that a token must have left to count as valid.
+
+        Returns:
+            A frozen snapshot.
+        """
+        from .._decisions.health import CredentialHealth, HealthStatus, health_of
+
+        if (misuse := self._misuse()) is not None:
+            return CredentialHealth(HealthStatus.UNAVAILABLE, str(misuse), 0.0)
+        state = self._state
+        return health_of(
+            self.statistics(),
+            state.remaining(),
+            margin,
+            proactive=state.proactive,
+            static=self._refresher is None,
+        )
+
+    @property
+    def raw_id(self) -> str | None:
+        """The raw id of the user whose token is held, as the exchange or its `skypeid` claim names it, or None."""
+        return None if self._state.held is None else raw_id_of(self._state.held.token)
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_block"):  # in the traceback of its own making
+            return f"<{type(self).__name__} not made>"
+        statistics = self.statistics()
+        if self._closed or (self._refresher is not None and self._task is None):
+            how = "closed" if self._closed else "not entered"
+        else:
+            how = f"{statistics.state}, expires_on={statistics.expires_on}"
+        return f"<{type(self).__name__} {how}>"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise explained(
+            "pickling", TypeError("a credential holds secrets and a task, and is not pickled: make one in each process")
+        )
+
+    async def _yield(self) -> None:
+        self._entered().home.check()
+        await checkpoint()
+
+
+public(CommunicationTokenCredential)

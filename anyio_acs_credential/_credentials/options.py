@@ -1,0 +1,146 @@
+"""The arguments of a credential, checked where they are given."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from .._checks import is_async
+from .._decisions.schedule import RefreshPolicy
+from .._errors import InvalidTokenError, explained
+from .._exchange.scopes import DEFAULT_SCOPE
+from .._redaction import Secret
+from .._refreshing.source import check_refresher
+from .._tokens.access_token import AccessToken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .._exchange.entra_tokens import SupportsGetToken
+    from .._exchange.source import EntraSource
+    from .._http.attempt import HttpClient
+    from .._tokens.clock import Clock
+
+DEFAULT_POLICY = RefreshPolicy()
+"""What a credential has that is given none."""
+
+
+def initial_token(token: object) -> AccessToken:
+    """The token that a credential begins with.
+
+    Raises:
+        InvalidTokenError: when it is not one.
+    """
+    if isinstance(token, AccessToken):
+        return token
+    if isinstance(token, str):
+        hidden, token = Secret(token), None  # no frame that an error passes shows it
+        return AccessToken.from_jwt(hidden.value)
+    raise explained(
+        "invalid-token", InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
+    )
+
+
+def check_options(
+    refresher: object, proactive_refresh: object, policy: object, observer: object, clock: object
+) -> None:
+    """Refuse what cannot work, and import what rounds will need: imported in one, it would stall the event loop.
+
+    Raises:
+        TypeError: with the fix.
+    """
+    if not isinstance(proactive_refresh, bool):
+        raise explained(
+            "policy", TypeError(f"proactive_refresh is True or False, not {type(proactive_refresh).__name__}")
+        )
+    if not isinstance(policy, RefreshPolicy):
+        raise explained("policy", TypeError(f"policy is a RefreshPolicy, not {type(policy).__name__}"))
+    if observer is not None and not callable(observer):
+        raise explained(
+            "observer", TypeError(f"observer is a function that takes an event, not {type(observer).__name__}")
+        )
+    if is_async(observer):
+        raise explained(
+            "observer",
+            TypeError("observer is a plain function: it is called in the refresh task, which does not await it"),
+        )
+    if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
+        raise explained(
+            "clock", TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")
+        )
+    if refresher is not None:
+        check_refresher(refresher)
+
+        from .._refreshing import thread_waiting  # noqa: F401 - what rounds, and threads that wait for them, need
+    elif observer is not None or policy is not DEFAULT_POLICY or not proactive_refresh:
+        raise explained(
+            "arguments",
+            TypeError(
+                "a static credential renews nothing: leave out observer, policy and proactive_refresh, or give a "
+                "token_refresher"
+            ),
+        )
+
+
+def entra_source(
+    endpoint: str | None,
+    token_credential: SupportsGetToken | None,
+    scopes: Iterable[str],
+    http_client: HttpClient | None,
+    clock: Clock,
+    **others: object | None,
+) -> EntraSource | None:
+    """The token source of an Entra user, if the arguments name one.
+
+    Args:
+        endpoint: The resource's address.
+        token_credential: What gives Entra tokens.
+        scopes: Their scopes.
+        http_client: The client for the exchange, or None for one of its own.
+        clock: The credential's.
+        others: The other ways to a token, of which there must be one, or an endpoint.
+
+    Raises:
+        TypeError: when arguments are missing, contradict each other or are of a wrong type.
+        ValueError: when the endpoint or the scopes are not ones that tokens are exchanged at or for.
+    """
+    given = [name for name, value in others.items() if value is not None]
+    if endpoint is None and token_credential is None:
+        if not given:
+            raise explained(
+                "arguments",
+                TypeError(
+                    "give a token, or a token_refresher that fetches tokens, or a resource_endpoint and a "
+                    "token_credential"
+                ),
+            )
+        if http_client is not None or scopes != (DEFAULT_SCOPE,):
+            raise explained(
+                "arguments",
+                TypeError("scopes and http_client are for a resource_endpoint and a token_credential: leave them out"),
+            )
+        return None
+    if given:
+        raise explained(
+            "arguments",
+            TypeError(f"a token_credential gets all tokens: leave out {' and '.join(given)}, or the credential"),
+        )
+    if endpoint is None or token_credential is None:
+        missing = "resource_endpoint" if endpoint is None else "token_credential"
+        raise explained(
+            "arguments", TypeError(f"{missing} is missing: an Entra token is exchanged at the resource, so give both")
+        )
+    _check_client(http_client)
+    import jwt.api_jws  # noqa: F401 - reads the expiry of what is exchanged; here, as what rounds need
+
+    from .._exchange.source import EntraSource
+
+    return EntraSource(endpoint, token_credential, scopes, http_client, clock)
+
+
+def _check_client(client: Any) -> None:
+    if client is not None and not inspect.iscoroutinefunction(getattr(client, "send", None)):
+        raise explained(
+            "http-client",
+            TypeError(f"http_client is an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__name__}"),
+        )

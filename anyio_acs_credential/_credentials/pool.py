@@ -1,0 +1,249 @@
+"""Many users in one program: one open credential for each of them."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from .._checks import is_async, misfit
+from .._errors import CredentialNotEnteredError, CredentialUsageError, explained
+from .._loops.beside import check_entering, leaving
+from .._public import public
+from .._refreshing.block import keep_interrupts_out, running
+from .credential import CommunicationTokenCredential
+from .keepers import Keepers, PoolStatistics, closed_pool_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from .keepers import Place
+
+Key = TypeVar("Key")  # hashable
+
+
+class CredentialPool(Generic[Key]):
+    """One open credential for each of many users.
+
+    `async with pool.use(key) as credential:` lends the credential of one user. The first use has it made and opened,
+    in the context of the task that entered the pool; whoever uses it at the same time shares it. It is closed when
+    nobody has used it for a while, by `discard()`, or when the pool is left. What happens to one user's credential
+    stays with that user: a failure, a hanging source or a sign-out delays nobody else.
+
+    Open the pool once, where the program starts (a web framework's lifespan), and inject it; on trio, leave it in the
+    task that entered it. A pool that was left may be entered again.
+
+    Args:
+        make: A plain function that takes a key and returns a new `CommunicationTokenCredential`, not entered. It must
+            not block. What it raises fails that use only, and the next one calls it again.
+        idle_timeout: Seconds after its last use for which a credential stays open, by the event loop's clock.
+            `math.inf` keeps all of them.
+        max_size: How many credentials may be open at once; None for any number. The one unused the longest makes room
+            for the next. Where all are in use, the next user waits, in order; so a task that holds one user's
+            credential while it asks for another's may have to wait for itself.
+
+    Raises:
+        TypeError: when an argument is of a wrong type.
+        ValueError: when a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Key], CommunicationTokenCredential],
+        *,
+        idle_timeout: float = 1800,
+        max_size: int | None = None,
+    ) -> None:
+        _check_make(make)
+        self._make = make
+        self._idle_timeout = _checked_timeout(idle_timeout)
+        self._max_size = _checked_size(max_size)
+        self._keepers: Keepers | None = None
+        self._block: AbstractAsyncContextManager[None] | None = None
+
+    def use(self, key: Key) -> AbstractAsyncContextManager[CommunicationTokenCredential]:
+        """The open credential of a user, for as long as the block lasts.
+
+        Entering waits where it has to be opened and `max_size` others are in use. Cancelling that gives up the place in
+        the queue, and harms nobody.
+
+        Args:
+            key: Whose credential; hashable.
+
+        Returns:
+            An async context manager for one block, which gives the credential. Do not enter or close that.
+
+        Raises:
+            Exception: what `make` raised, or entering the credential it made.
+            CredentialNotEnteredError: when the pool was not entered.
+            CredentialClosedError: when the pool is closed, or closes while this waits.
+            CredentialUsageError: when entered in another event loop than the pool was.
+        """
+        return _Use(self._entered, key)
+
+    async def discard(self, key: Key) -> None:
+        """Close the credential of a user now, as after a sign-out; without one, nothing happens.
+
+        Whoever is using it gets `CredentialClosedError` from it, and the next use makes a new one. This waits until it
+        is closed; cancelling the wait does not keep it open.
+
+        Args:
+            key: Whose credential.
+
+        Raises:
+            CredentialNotEnteredError: when the pool was not entered.
+            CredentialClosedError: when the pool is closed.
+            CredentialUsageError: when called in another event loop than the pool was entered in.
+        """
+        await self._entered().discard(key)
+
+    def statistics(self) -> PoolStatistics:
+        """A consistent snapshot. It never waits, and may be called in any state and any thread of the process.
+
+        A pool that was not entered has opened nothing; one that was left tells how it ended.
+        """
+        if self._keepers is None:
+            size = None if self._max_size == inf else int(self._max_size)
+            return PoolStatistics(open=0, in_use=0, idle=0, waiting=0, made=0, closed=0, max_size=size)
+        return self._keepers.statistics()
+
+    async def __aenter__(self) -> Self:
+        check_entering(self._block, "the pool")
+        keep_interrupts_out(*_PROTECTED, but_not=_made)
+        self._keepers = Keepers(partial(_made, self._make), self._idle_timeout, self._max_size)
+        block = running(self._keepers, "credential pool")
+        await block.__aenter__()  # which never yields: no second task comes between
+        self._block = block
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        block = leaving(self._block)
+        try:
+            # Its task has been told to end.
+            return await block.__aexit__(exc_type, exc, traceback) if block else None  # noqa: ASYNC102
+        finally:
+            self._block = None
+            if block is None and self._keepers is not None:
+                self._keepers.closed = True
+
+    def _entered(self) -> Keepers:
+        if self._keepers is None:
+            raise explained(
+                "not-entered",
+                CredentialNotEnteredError(
+                    "the pool opens credentials only inside its block: use `async with pool:` first"
+                ),
+            )
+        if self._keepers.closed:
+            raise closed_pool_error()
+        self._keepers.check_home()
+        return self._keepers
+
+
+class _Use(AbstractAsyncContextManager[CommunicationTokenCredential]):
+    """One block of one user; no async generator, which Ctrl-C could leave behind between two lines."""
+
+    __slots__ = ("_entered", "_keepers", "_key", "_place")
+
+    def __init__(self, entered: Callable[[], Keepers], key: object) -> None:
+        self._entered = entered
+        self._key = key
+        self._place: Place | None = None
+
+    async def __aenter__(self) -> CommunicationTokenCredential:
+        if self._place is not None:
+            raise explained(
+                "open-already",
+                CredentialUsageError("this use has begun already: call pool.use(key) anew for each block"),
+            )
+        self._keepers = self._entered()
+        self._place = await self._keepers.take(self._key)
+        return self._place.credential
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._place is None:
+            raise explained("open-already", CredentialUsageError("left, and never entered: `async with` does both"))
+        self._keepers.release(self._place)
+        self._place = None
+
+
+_PROTECTED = (
+    Keepers.run, Keepers._keep, Keepers.take, Keepers.release, Keepers.discard, Keepers.close,
+    _Use.__aenter__, _Use.__aexit__,
+)  # fmt: skip
+
+
+def _made(make: Callable[[Any], object], key: object) -> CommunicationTokenCredential:
+    """Nothing but the program's own function: where Ctrl-C may strike, on trio (see `_refreshing.block`)."""
+    made = make(key)
+    if isinstance(made, CommunicationTokenCredential):
+        return made
+    if inspect.iscoroutine(made):
+        made.close()
+    raise explained(
+        "pool-make",
+        TypeError(
+            f"make returned {type(made).__name__}: give a plain function that returns a new "
+            "CommunicationTokenCredential, "
+            "not entered; what has to be awaited belongs into its token_refresher"
+        ),
+    )
+
+
+def _check_make(make: object) -> None:
+    if not callable(make):
+        raise explained(
+            "pool-make",
+            TypeError(f"make is a function that takes a key and returns a credential, not {type(make).__name__}"),
+        )
+    if is_async(make):
+        raise explained(
+            "pool-make",
+            TypeError("make is a plain function: what has to be awaited belongs into its credential's token_refresher"),
+        )
+    if (reason := misfit(make, None)) is not None:
+        raise explained(
+            "pool-make",
+            TypeError(
+                f"make is called with a key alone, which does not fit ({reason}); bind the rest with functools.partial"
+            ),
+        )
+
+
+def _checked_timeout(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise explained(
+            "pool-limits", TypeError(f"idle_timeout is a number of seconds, or math.inf, not {type(value).__name__}")
+        )
+    if not value >= 0:  # false for NaN as well
+        raise explained(
+            "pool-limits",
+            ValueError(f"idle_timeout is a number of seconds from 0, or math.inf to keep all open, not {value!r}"),
+        )
+    return float(value)
+
+
+def _checked_size(value: object) -> float:
+    if value is None:
+        return inf
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise explained(
+            "pool-limits",
+            TypeError(f"max_size is a whole number of credentials, or None for any, not {type(value).__name__}"),
+        )
+    if value < 1:
+        raise explained(
+            "pool-limits",
+            ValueError(f"max_size is how many credentials may be open: at least 1, or None for any, not {value!r}"),
+        )
+    return value
+
+
+public(CredentialPool)

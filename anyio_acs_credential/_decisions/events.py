@@ -1,0 +1,103 @@
+"""What a credential tells about itself: the events for an observer, and a snapshot of its statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from .._public import public
+
+if TYPE_CHECKING:
+    from .schedule import TokenState
+
+
+@dataclass(frozen=True)
+class RefreshStarted:
+    """The token source is about to be asked.
+
+    Attributes:
+        forced: Whether `refresh()` asked for it, rather than the schedule or a waiting `get_token()`.
+    """
+
+    forced: bool
+
+
+@dataclass(frozen=True)
+class RefreshSucceeded:
+    """The token source gave a valid token.
+
+    Attributes:
+        expires_on: When the token that is now held ends, in Unix seconds.
+        next_refresh_at: When it will be renewed, in Unix seconds; None where renewing waits for a caller.
+    """
+
+    expires_on: int
+    next_refresh_at: float | None
+
+
+@dataclass(frozen=True)
+class RefreshFailed:
+    """The token source raised, took too long, or gave nothing valid.
+
+    Attributes:
+        error: What it raised.
+        consecutive_failures: Failures in a row, this one included.
+        permanent: Whether the source said that trying again cannot help.
+        next_attempt_at: When it will be tried again, in Unix seconds; an on-demand credential tries when it is asked
+            after that.
+    """
+
+    error: BaseException = field(repr=False)  # its text is somebody else's, and may quote a token
+    consecutive_failures: int
+    permanent: bool
+    next_attempt_at: float
+
+
+@dataclass(frozen=True)
+class TokenExpired:
+    """The held token ended before a newer one was there.
+
+    Attributes:
+        expires_on: When it ended, in Unix seconds.
+    """
+
+    expires_on: int
+
+
+@dataclass(frozen=True)
+class CredentialClosed:
+    """The credential's block has ended or `close()` was called: the last event."""
+
+
+CredentialEvent: TypeAlias = RefreshStarted | RefreshSucceeded | RefreshFailed | TokenExpired | CredentialClosed
+"""What an observer is called with."""
+
+
+@dataclass(frozen=True)
+class CredentialStatistics:
+    """A consistent snapshot of a credential.
+
+    Attributes:
+        state: Whether the held token is FRESH, STALE or EXPIRED (EXPIRED also where there is none to hand
+            out: a closed credential has none).
+        expires_on: When the held token ends, in Unix seconds; None without one. A closed credential keeps
+            it for when it is entered again.
+        next_refresh_at: When the source will be asked next in the background, in Unix seconds; None where it will not.
+        refreshes: Rounds that brought a valid token since the credential was made.
+        failures: Rounds that failed since the credential was made.
+        consecutive_failures: Rounds that failed since the last that succeeded.
+        last_error: What the source raised in the last of those; None when the last round succeeded.
+        waiting: Tasks and threads that wait for a round at this moment.
+    """
+
+    state: TokenState
+    expires_on: int | None
+    next_refresh_at: float | None
+    refreshes: int
+    failures: int
+    consecutive_failures: int
+    last_error: BaseException | None = field(repr=False)
+    waiting: int
+
+
+public(CredentialClosed, CredentialStatistics, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired)

@@ -1,0 +1,165 @@
+"""When a token is renewed: numbers in, numbers out.
+
+The rules of this file:
+
+* R is the remaining life of the held token and L the life it had when it was received, both in seconds. A remainder
+  below a millisecond is none, of a life as of a wait: Unix time in a float resolves 0.2 µs, and adding less than that
+  to a clock does not move it, so that a task which waits for it spins.
+* No window is wider than a part of L. A source that only ever gives short tokens is not asked once a call.
+* A wait never ends beyond the expiry of a token that is held, and is never so short that waiting becomes spinning.
+* Randomness is an argument, `fraction`, in [0, 1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from .._errors import explained
+from .._public import public
+
+SLICE = 30.0
+"""Seconds that the refresh task sleeps at most before it looks at the wall clock again."""
+
+NO_REMAINDER = 0.001
+"""Seconds below which nothing is left."""
+
+LATCH_PROBE = 300.0
+"""Seconds between attempts after a permanent failure."""
+
+RETRY_AFTER_CAP = 300.0
+"""Seconds for which a source's `retry_after` is honoured at most."""
+
+_WIDEST = 86_400.0  # the longest that an access token of the service lives
+
+
+class TokenState(StrEnum):
+    """How the held token stands: it decides whether `get_token()` waits."""
+
+    FRESH = "fresh"
+    """Handed out at once."""
+    STALE = "stale"
+    """Handed out, after a short wait for a newer one at most."""
+    EXPIRED = "expired"
+    """Missing or ended: `get_token()` waits for the next round."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshPolicy:
+    """When a token is renewed and how failures are retried. All durations are seconds.
+
+    Args:
+        proactive_window: Remaining life at which the background renewal begins; at most half of the token's life,
+            and at least 1/24 of it (a token of a day is renewed an hour ahead).
+        on_demand_window: Remaining life at which `get_token()` asks for a newer token; at most a quarter of the
+            token's life.
+        on_demand_wait: How long after a round began `get_token()` waits for it while the held token is still valid.
+        refresh_timeout: How long one call of the token source may take.
+        retry_initial: The first wait after a failure, and the shortest between two background rounds.
+        retry_max: The longest wait between two attempts.
+        jitter: The part of the proactive window, 0 to 1, by which a renewal is brought forward at most, drawn once
+            for each token, so that many processes do not ask at the same moment.
+
+    Raises:
+        TypeError: when a value is not a number.
+        ValueError: when a value is negative, not finite, longer than a day, or contradicts another.
+    """
+
+    proactive_window: float = 600.0
+    on_demand_window: float = 120.0
+    on_demand_wait: float = 5.0
+    refresh_timeout: float = 30.0
+    retry_initial: float = 1.0
+    retry_max: float = 60.0
+    jitter: float = 0.1
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_seconds(field.name, getattr(self, field.name))
+        if self.jitter > 1:
+            raise explained("policy", ValueError(f"jitter is a part of the window, from 0 to 1, not {self.jitter!r}"))
+        if self.refresh_timeout == 0:
+            raise explained(
+                "policy", ValueError("refresh_timeout is how long a token source may take: give it more than 0 seconds")
+            )
+        if self.retry_initial < 0.01:
+            raise explained(
+                "policy",
+                ValueError("retry_initial keeps a failing source from being asked in a loop: at least 0.01 seconds"),
+            )
+        if self.retry_max < self.retry_initial:
+            raise explained("policy", ValueError("retry_max is the longest wait: it cannot be below retry_initial"))
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise explained("policy", TypeError(f"{name} is a number, not {type(value).__name__}"))
+    if not 0 <= value <= _WIDEST:  # false for NaN as well
+        raise explained("policy", ValueError(f"{name} is between 0 and a day (86400 seconds), not {value!r}"))
+
+
+def _window(life: float, policy: RefreshPolicy) -> float:
+    return min(max(policy.proactive_window, life / 24), life / 2)
+
+
+def due_at(life: float, fraction: float, policy: RefreshPolicy) -> float:
+    """The remaining life at which a token is renewed in the background."""
+    return _window(life, policy) * (1 + policy.jitter * fraction)
+
+
+def stale_at(life: float, policy: RefreshPolicy) -> float:
+    """The remaining life at which a token is STALE."""
+    return min(policy.on_demand_window, life / 4)
+
+
+def no_progress_delay(remaining: float) -> float:
+    """The wait after a source gave nothing newer."""
+    return max(1.0, remaining / 2)
+
+
+def usable_retry_after(value: object) -> float | None:
+    """The wait that a source asked for, where it is one: finite, positive, and 5 minutes at most."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        return None
+    return min(float(value), RETRY_AFTER_CAP)
+
+
+def backoff(failures: int, longest: float, fraction: float, policy: RefreshPolicy) -> float:
+    """Exponential back-off with jitter: the wait after so many failures in a row.
+
+    Each wait is drawn from the range between one power of two and the next, so that waits never shrink within a
+    streak. Once they reach the longest they stay there: by then the draws before have spread many clients over it.
+    """
+    doublings = min(failures - 1, 40)  # beyond, a float overflows long after every cap is reached
+    return min(policy.retry_initial * 2.0**doublings * (1 + fraction), max(longest, policy.retry_initial))
+
+
+def retry_delay(
+    failures: int, remaining: float, life: float, retry_after: float | None, *, fraction: float, policy: RefreshPolicy
+) -> float:
+    """The wait after a failed round.
+
+    Args:
+        failures: Failed rounds in a row, this one included.
+        remaining: R, or 0 without a valid token.
+        life: L, or 0 without a token.
+        retry_after: The source's own wish, as `usable_retry_after` gives it.
+        fraction: A random number in [0, 1).
+        policy: The credential's policy.
+
+    Returns:
+        Seconds until the next attempt. While a token is held, they end no later than it does, and a tenth of the
+        window is the longest back-off, so that a source that comes back just before the expiry is still asked in time.
+    """
+    longest = policy.retry_max if remaining <= 0 else min(policy.retry_max, max(1.0, _window(life, policy) / 10))
+    wait = retry_after if retry_after is not None else backoff(failures, longest, fraction, policy)
+    wait = max(wait, policy.retry_initial)
+    if 0 < remaining < wait + policy.retry_initial:
+        # One last try while the token still answers callers, and then one as it ends.
+        before_expiry = remaining - policy.retry_initial
+        return before_expiry if before_expiry >= policy.retry_initial else remaining
+    return wait
+
+
+public(RefreshPolicy, TokenState)

@@ -1,0 +1,1 @@
+"""An Entra token becomes an access token."""

@@ -1,0 +1,207 @@
+"""Entra tokens from other people's credentials: anything with `get_token(*scopes)`, async or plain.
+
+The rules of this file:
+
+* A plain credential is called in a worker thread, never on the event loop. A caller that is cancelled leaves it there
+  (what blocks in a thread cannot be stopped), and the next call begins when that one has returned.
+* Whether a call is plain is not found out by making it on the event loop: what is no coroutine function is called in a
+  thread, and if it returns something to await, that is awaited on the loop.
+* What the caller made, the caller closes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import os
+import time
+from contextlib import suppress
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from .._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained
+from .._public import public
+from .._redaction import redact
+from .._tokens.access_token import AccessToken, accept
+from .entra_codes import Cure, cure_for, cure_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_POLL = 0.05  # seconds between looks at a call that was left in its thread
+
+# Errors are told by the names of their classes and by what they say: no package is imported to look at them.
+# azure-identity raises one class for a refusal and for a network that is down, and often without a status.
+_REFUSED = {400, 401, 403}
+_MEMORY = 60.0  # seconds for which MSAL repeats a refusal to azure-identity, without the answer that it came with
+_NEEDS_ASYNCIO = ("no running event loop", "framework like asyncio")
+
+
+class SupportsGetToken(Protocol):
+    """A credential of this package, of azure-identity, or of a user's own."""
+
+    def get_token(self, *scopes: str) -> Any:
+        """An object with `.token` and `.expires_on`, or what gives one when it is awaited.
+
+        It may take a keyword `claims` as well, the claims challenge that the token has to meet.
+        """
+        ...
+
+
+class EntraTokenSource:
+    """Asks a token credential for Entra tokens, one at a time.
+
+    Args:
+        credential: Anything with `get_token(*scopes)`, azure-identity's credentials included. It is never closed here.
+
+    Raises:
+        TypeError: when it has no such method.
+    """
+
+    def __init__(self, credential: SupportsGetToken) -> None:
+        get_token = getattr(credential, "get_token", None)
+        if isinstance(credential, type) or not callable(get_token):
+            raise explained(
+                "token-credential",
+                TypeError(
+                    f"token_credential is {_name(credential)}: give an object with get_token(*scopes), such as a "
+                    "credential of anyio_acs_credential.entra or of azure-identity"
+                ),
+            )
+        self._credential = credential
+        self._name = _name(credential)
+        self._get_token: Callable[..., Any] = get_token
+        self._is_async = inspect.iscoroutinefunction(get_token)
+        self._takes_claims = _takes_claims(get_token)
+        self._calling: dict[int, Lock] = {}
+        self._passing_until = -math.inf
+
+    @property
+    def sign_ins(self) -> object:
+        """What changes when a person signs in to the credential, as far as it tells."""
+        return getattr(self._credential, "sign_ins", None)
+
+    async def get(self, scopes: tuple[str, ...], claims: str | None = None) -> AccessToken:
+        """An Entra token.
+
+        It waits for the credential. Cancelling it cancels an async credential; a plain one is left in its thread.
+
+        Args:
+            scopes: What the token is for.
+            claims: A claims challenge that it has to meet; not passed on where the credential takes none.
+
+        Raises:
+            TokenSourceError: when the credential returns no token, needs asyncio and runs on trio, or says that trying
+                again cannot help. What else it raises passes.
+        """
+        options = {"claims": claims} if claims is not None and self._takes_claims else {}
+        try:
+            answer = await self._ask(scopes, options)
+        except Exception as error:
+            if (meaning := self._meaning(error)) is None:
+                raise
+            raise meaning from error
+        return self._accept(answer)
+
+    async def _ask(self, scopes: tuple[str, ...], options: Mapping[str, str]) -> object:
+        if self._is_async:
+            return await self._get_token(*scopes, **options)
+        while True:
+            # The limiter is this call's own, as it is the lock that lets one in at a time: anyio gives back the slot
+            # of an abandoned thread at once on asyncio, and when the thread ends on trio.
+            answer = await to_thread.run_sync(
+                self._call, scopes, options, abandon_on_cancel=True, limiter=CapacityLimiter(1)
+            )
+            if answer is not None:
+                return await answer[0] if inspect.isawaitable(answer[0]) else answer[0]
+            # Looked at again and again: a thread that was abandoned cannot safely wake a loop that may have ended.
+            await anyio.sleep(_POLL)
+
+    def _call(self, scopes: tuple[str, ...], options: Mapping[str, str]) -> tuple[Any] | None:
+        # By process: a call that was in progress at a fork goes on in the parent alone.
+        calling = self._calling.setdefault(os.getpid(), Lock())
+        if not calling.acquire(blocking=False):
+            return None
+        try:
+            return (self._get_token(*scopes, **options),)  # in a tuple, since trio refuses a coroutine from a thread
+        finally:
+            calling.release()
+
+    def _accept(self, answer: object) -> AccessToken:
+        try:
+            return accept(answer)
+        except InvalidTokenError as error:
+            fault = str(error)
+        raise explained(
+            "token-credential-failed",
+            TokenSourceError(f"the token credential ({self._name}) gave no token that can be exchanged: {fault}"),
+        )
+
+    def _meaning(self, error: Exception) -> TokenSourceError | None:
+        """What somebody else's error says, where that is more than that it failed."""
+        names = {cls.__name__ for cls in type(error).__mro__}
+        text = str(error)
+        if any(sign in text for sign in _NEEDS_ASYNCIO):
+            return explained(
+                "token-credential-failed",
+                TokenSourceError(
+                    f"the token credential ({self._name}) needs asyncio's event loop: on trio, use a plain credential "
+                    "of azure-identity (from azure.identity, not azure.identity.aio) or one of "
+                    "anyio_acs_credential.entra",
+                    permanent=True,
+                ),
+            )
+        if "ClientAuthenticationError" not in names and "AuthenticationRequiredError" not in names:
+            return None
+        cure = _cure(error, text)
+        if "AuthenticationRequiredError" in names:
+            if cure is Cure.TIME:
+                self._passing_until = time.monotonic() + _MEMORY
+            if time.monotonic() < self._passing_until and cure in (Cure.TIME, None):
+                return None
+            return explained(
+                "sign-in-required",
+                SignInRequiredError(f"only a person can sign in: call authenticate(), then refresh(). {redact(text)}"),
+            )
+        if cure is Cure.SETUP or cure is Cure.PERSON:
+            return explained(
+                "token-credential-failed",
+                TokenSourceError(
+                    f"Entra refused the token credential ({self._name}): correct it, then call refresh(). "
+                    f"{redact(text)}",
+                    permanent=True,
+                ),
+            )
+        return None
+
+
+def _cure(error: Exception, text: str) -> Cure | None:
+    status = getattr(error, "status_code", None)
+    if status is not None and status not in _REFUSED:
+        return Cure.TIME
+    with suppress(Exception):  # whatever somebody else's response does
+        answer = json.loads(error.response.text())  # type: ignore[attr-defined]
+        if "error" in answer:
+            return cure_for(answer)
+    if (told := cure_in(text)) is not None:
+        return told
+    return None if status is None else Cure.SETUP
+
+
+def _takes_claims(get_token: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(get_token).parameters.values()
+    except (TypeError, ValueError):
+        return True  # some callables written in C have no signature to look at
+    return any(each.name == "claims" or each.kind is each.VAR_KEYWORD for each in parameters)
+
+
+def _name(credential: object) -> str:
+    return f"the class {credential.__name__}" if isinstance(credential, type) else type(credential).__name__
+
+
+public(SupportsGetToken, module="typing")

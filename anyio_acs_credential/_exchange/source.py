@@ -1,0 +1,145 @@
+"""The token source of an Entra user: each round gets an Entra token and exchanges it for an access token."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from anyio import current_effective_deadline, current_time, move_on_after
+
+from .._errors import ServiceError
+from .._http.attempt import Call
+from .._http.challenge import claims_wanted
+from .._http.endpoint import check_endpoint
+from .._http.own_client import client_factory
+from .._http.retries import Limits, send
+from .entra_tokens import EntraTokenSource
+from .scopes import check_scopes
+from .wire import EXCHANGE_BODY, exchange_url, read_exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from .._http.answer import Answer
+    from .._http.attempt import HttpClient
+    from .._tokens.access_token import AccessToken
+    from .._tokens.clock import Clock
+    from .entra_tokens import SupportsGetToken
+    from .wire import ExchangedToken
+
+_LIMITS = Limits()
+_LAST_MOMENTS = 60  # seconds in which an Entra token may end on its way, or by another clock
+
+
+class EntraSource:
+    """Fetches access tokens for the user whom a token credential signs in.
+
+    Nothing is kept but the last Entra token, for the rounds in which the credential fails: each round makes an
+    exchange, so that no access token is handed out twice as new, and another user's Entra token counts at once. Once
+    another person may have signed in, the kept one is not used.
+
+    Args:
+        endpoint: The resource's address.
+        token_credential: Anything with `get_token(*scopes)`.
+        scopes: What the Entra token is for.
+        http_client: The client to use, which stays open. None for one of its own for each round: the next one is an
+            hour away, and no connection lasts that long.
+        clock: What tells whether an Entra token is still valid.
+
+    Raises:
+        TypeError: when an argument is of a wrong type.
+        ValueError: when the endpoint or the scopes are not ones that tokens are exchanged at or for.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        token_credential: SupportsGetToken,
+        scopes: Iterable[str],
+        http_client: HttpClient | None = None,
+        clock: Clock = time,
+    ) -> None:
+        self._scopes = check_scopes(scopes)
+        self._call = Call("POST", exchange_url(check_endpoint(endpoint), self._scopes), EXCHANGE_BODY)
+        self._credential = EntraTokenSource(token_credential)
+        self._make_client = client_factory(http_client)
+        self._clock = clock
+        self._entra: AccessToken | None = None
+        self._sign_ins: object = None
+        self.watch: Callable[[str], AbstractContextManager[Callable[[int], object]]] = _unwatched
+        """Entered around each exchange with its address, and told the status of its answer."""
+
+    async def __call__(self, claims: str | None = None) -> ExchangedToken:
+        """Make a round.
+
+        It waits for the credential and the network; cancelling it closes the connection in use.
+
+        Args:
+            claims: A claims challenge that the Entra token has to meet.
+
+        Returns:
+            The access token, with the identity that it is for.
+
+        Raises:
+            ServiceError: when the service refuses, cannot be reached or answers nonsense.
+            Exception: what the credential raises, unless its last token is still valid and no claims are asked for.
+        """
+        entra = await self._entra_token(claims)
+        async with self._make_client() as client:
+            answer = await self._meet(client, entra)
+        try:
+            return read_exchange(answer, self._clock.time())
+        except ServiceError as error:
+            if error.status_code == 401 and self._is_ending():
+                error.permanent = False  # that token may have ended: the next one is as good as ever
+            raise
+
+    async def _meet(self, client: HttpClient, entra: AccessToken) -> Answer:
+        """The answer to an exchange, or to the one with a token that meets its challenge."""
+        answer = await self._exchange(client, entra)
+        if (wanted := claims_wanted(answer)) is None:
+            return answer
+        # Once: a service that challenges each new token would be asked in a circle.
+        return await self._exchange(client, await self._entra_token(wanted))
+
+    async def _entra_token(self, claims: str | None) -> AccessToken:
+        sign_ins = self._credential.sign_ins
+        entra = self._entra if sign_ins == self._sign_ins else None
+        if claims is None and entra is not None and self._clock.time() < entra.expires_on:
+            # A credential that fails, or takes half of the round, is done without for as long as that is possible.
+            with suppress(Exception), move_on_after(_until_deadline() / 2):
+                entra = await self._credential.get(self._scopes)
+        else:
+            entra = await self._credential.get(self._scopes, claims)
+        self._entra, self._sign_ins = entra, sign_ins
+        return entra
+
+    def _is_ending(self) -> bool:
+        return self._entra is not None and self._entra.expires_on - self._clock.time() < _LAST_MOMENTS
+
+    async def _exchange(self, client: HttpClient, entra: AccessToken) -> Answer:
+        async def authorize(request: Any) -> None:
+            request.headers["Authorization"] = f"Bearer {entra.token}"
+
+        # It gives up before the round does: its error says more than that the round took too long.
+        timeout = round(max(0.0, min(_LIMITS.timeout, 0.9 * _until_deadline())), 3)
+        with self.watch(self._call.url) as answered:
+            answer = await send(client, self._call, authorize, replace(_LIMITS, timeout=timeout))
+            answered(answer.status)
+        return answer
+
+    def secrets(self) -> list[str]:
+        """What no log line may show."""
+        return [] if self._entra is None else [self._entra.token]
+
+
+def _unwatched(_url: str) -> AbstractContextManager[Callable[[int], object]]:
+    return nullcontext(lambda _status: None)
+
+
+def _until_deadline() -> float:
+    """Seconds until the round is cancelled; infinite without a limit."""
+    return current_effective_deadline() - current_time()

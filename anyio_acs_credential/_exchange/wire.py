@@ -1,0 +1,107 @@
+"""Wire format of the exchange of an Entra token for an access token: what to send, and what an answer means."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from math import inf
+from typing import TYPE_CHECKING
+
+from .._errors import InvalidTokenError, ServiceError, explained
+from .._http.answer import error_from, malformed, read_object, request_id
+from .._tokens.access_token import AccessToken, read_expiry
+from .scopes import route_of
+
+if TYPE_CHECKING:
+    from .._http.answer import Answer
+
+EXCHANGE_BODY = b"{}"
+"""What the service wants in the request: an object without anything in it."""
+
+
+class ExchangedToken(AccessToken):
+    """An access token, and whose it is.
+
+    Attributes:
+        raw_id: The raw id of the user, as the exchange named it; None if it did not.
+    """
+
+    __slots__ = ("raw_id",)
+
+    raw_id: str | None
+
+    def __init__(self, token: str, expires_on: float, raw_id: str | None = None) -> None:
+        super().__init__(token, expires_on)
+        object.__setattr__(self, "raw_id", raw_id)
+
+    def __repr__(self) -> str:
+        return f"AccessToken(<hidden>, expires_on={self.expires_on})"  # the name under which users know it
+
+
+def exchange_url(endpoint: str, scopes: tuple[str, ...]) -> str:
+    """The address to POST to.
+
+    Args:
+        endpoint: The resource, as `check_endpoint` returned it.
+        scopes: The Entra token's scopes, as `check_scopes` returned them.
+    """
+    path, api_version = route_of(scopes)
+    return f"{endpoint}{path}?api-version={api_version}"
+
+
+def read_exchange(answer: Answer, now: float = -inf) -> ExchangedToken:
+    """The access token in an answer.
+
+    It ends when the answer says, or when the token itself does, whichever comes first.
+
+    Args:
+        answer: The service's.
+        now: Unix seconds, by the clock that the token has to last by.
+
+    Raises:
+        ServiceError: when the service refused, or the answer is malformed or holds a token that has ended, which
+            is transient.
+    """
+    if not answer.is_success:
+        raise error_from(answer)
+    content = read_object(answer)
+    token = _read_token(content.get("accessToken"), _read_raw_id(content.get("identity")))
+    if token is None:
+        malformed(answer, "it holds no access token with an expiry")
+    if token.expires_on <= now:
+        raise explained(
+            "malformed-answer",
+            ServiceError(
+                f"the service answered {answer.status} with an expired access token: it ended at "
+                f"{_iso(token.expires_on)}, and it is {_iso(now)} here. Set this machine's clock, or see whether a "
+                "proxy repeats an old answer",
+                status_code=answer.status,
+                request_id=request_id(answer),
+            ),
+        )
+    return token
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+def _read_token(content: object, raw_id: str | None) -> ExchangedToken | None:
+    if not isinstance(content, dict) or not isinstance(text := content.get("token"), str):
+        return None
+    with suppress(InvalidTokenError):
+        expires_on = read_expiry(content.get("expiresOn"))
+        return ExchangedToken(text, min(expires_on, _own_expiry(text, expires_on)), raw_id)
+    return None
+
+
+def _own_expiry(text: str, otherwise: float) -> float:
+    """When a JWT says that it ends. An encrypted or opaque token says nothing."""
+    with suppress(InvalidTokenError):
+        return AccessToken.from_jwt(text).expires_on
+    return otherwise
+
+
+def _read_raw_id(content: object) -> str | None:
+    raw_id = content.get("id") if isinstance(content, dict) else None
+    return raw_id if isinstance(raw_id, str) and raw_id else None

@@ -1,0 +1,155 @@
+"""What an answer of the service means: the JSON object in it, or the error that it is."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+from .._errors import ServiceError, explained
+from .._redaction import redact
+from .retry_after import read_retry_after
+
+_ID_HEADERS = ("x-ms-request-id", "ms-cv", "x-ms-client-request-id")
+
+_ADVICE = {
+    400: "correct the request",
+    401: "the service does not accept the credential: check the access key, or sign in to Entra again",
+    403: "give the credential the right to do this on the resource",
+    404: "check the endpoint and the identity",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer that was read within the limits.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Names in lower case, and values, in the order in which they came.
+        body: The content. Empty where it was not read, for the reason in `problem`.
+        problem: Why the body was not read, or "".
+        secrets: What the request carried and no message may repeat.
+        repeated: Whether the service may have received the request before, and done what it asked.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = field(default=b"", repr=False)
+    problem: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    repeated: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the service did what it was asked for."""
+        return 200 <= self.status < 300
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the service asks to wait before the next try, from 0 to 300, if it does."""
+        return read_retry_after(self.headers, time.time())
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, such as the challenge in "www-authenticate", or None."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+def is_transient(status: int) -> bool:
+    """Whether the same request may succeed later."""
+    return status in {408, 429} or status >= 500
+
+
+def read_object(answer: Answer) -> dict[str, Any]:
+    """The JSON object in an answer, in UTF-8 (RFC 8259, section 8.1).
+
+    Raises:
+        ServiceError: when there is none. It is transient: something between here and the service wrote it.
+    """
+    if answer.problem:
+        malformed(answer, answer.problem)
+    content = _parse(answer.body)
+    if not isinstance(content, dict):
+        malformed(answer, "it is not a JSON object in UTF-8")
+    return content
+
+
+def malformed(answer: Answer, reason: str) -> NoReturn:
+    """Raise the error for an answer that says success and cannot be used."""
+    raise explained(
+        "malformed-answer",
+        ServiceError(
+            f"the service answered {answer.status}, and its answer is malformed: {reason}. "
+            "Check that the endpoint is the service's own and that no proxy changes what it says",
+            status_code=answer.status,
+            request_id=request_id(answer),
+        ),
+    )
+
+
+def error_from(answer: Answer) -> ServiceError:
+    """The error that an answer without success stands for."""
+    code, text = _read_error(answer)
+    advice = _advise(answer)
+    said = f". It said: {text}" if text else ""
+    return explained(
+        "refused",
+        ServiceError(
+            redact(
+                f"the service answered {_name(answer.status)}{f' ({code})' if code else ''}: {advice}{said}", limit=900
+            ),
+            permanent=not is_transient(answer.status),
+            retry_after=answer.retry_after,
+            status_code=answer.status,
+            code=code,
+            request_id=request_id(answer),
+        ),
+    )
+
+
+def _advise(answer: Answer) -> str:
+    if 300 <= answer.status < 400:
+        return "it points to another address, and redirects are never followed: correct the endpoint"
+    if is_transient(answer.status):
+        wait = answer.retry_after
+        return f"try again in {wait:g} seconds" if wait else "try again later"
+    return _ADVICE.get(answer.status, "correct the request")
+
+
+def _name(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _read_error(answer: Answer) -> tuple[str | None, str]:
+    """Code and message of the services' common error body, `{"error": {"code": ..., "message": ...}}`."""
+    content = _parse(answer.body)
+    error = content.get("error") if isinstance(content, dict) else None
+    code, text = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, None)
+    return (
+        redact(code, *answer.secrets, limit=128) or None if isinstance(code, str) else None,
+        redact(text, *answer.secrets) if isinstance(text, str) else "",
+    )
+
+
+def request_id(answer: Answer) -> str | None:
+    """The service's id of the request, if it gave one."""
+    found = next(filter(None, map(answer.header, _ID_HEADERS)), "")
+    return redact(found, *answer.secrets, limit=128) or None
+
+
+def _parse(body: bytes) -> object:
+    try:
+        # Decoded here: given bytes, the json module would guess UTF-16 and UTF-32 too.
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        # The error is raised by the caller, outside this block: the one caught here holds the body.
+        return None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)

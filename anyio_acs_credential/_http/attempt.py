@@ -1,0 +1,174 @@
+"""One try of a request, with an HTTP client that is taken by its shape: httpx's or httpx2's."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+
+from .._errors import ServiceError, explained
+from .._public import public
+from .._redaction import Secret, redact
+from .answer import Answer
+from .reading import READING, Reading, surround_hooks
+from .request import build
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    Authorize = Callable[[Any], Awaitable[None]]
+    """Adds the credential's headers to a request, just before it is sent. It is called anew at each try."""
+
+_CLOSE_TIMEOUT = 1.0
+# Exceptions are told apart by the names of their classes, which httpx and httpx2 share.
+_NOTHING_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
+_HANDSHAKE_GOES_ON = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+
+class HttpClient(Protocol):
+    """What is used of an `httpx.AsyncClient`, or of an `httpx2.AsyncClient`."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has been closed."""
+        ...
+
+    def build_request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, content: bytes | None = None
+    ) -> Any:
+        """A request that is not sent yet."""
+        ...
+
+    async def send(
+        self, request: Any, *, stream: bool = False, auth: None = None, follow_redirects: bool = False
+    ) -> Any:
+        """Send it, and return when the headers of the answer are there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to make.
+
+    Attributes:
+        method: The HTTP method.
+        url: The whole address.
+        body: JSON, or None for a request without a body.
+        repeatable: Whether doing it twice is as good as doing it once. If not, it is repeated only after a 429 or
+            where nothing was sent.
+        secrets: What the body carries and no message may repeat.
+    """
+
+    method: str
+    url: str
+    body: bytes | None = field(default=None, repr=False)
+    repeatable: bool = True
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A try that brought no answer.
+
+    Attributes:
+        error: What to raise for it.
+        sent: Whether the service may have received the request.
+        at_once: Whether another try may succeed in a moment.
+    """
+
+    error: ServiceError
+    sent: bool
+    at_once: bool
+
+
+async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answer | Failure:
+    """Send a request once and read its answer. However it ends, the connection is closed or free again.
+
+    Raises:
+        ServiceError: when the address is not one that secrets are sent to. What `authorize` raises passes.
+    """
+    request = build(client, call)
+    request.extensions["trace"] = connecting = _Connecting()
+    await authorize(request)
+    request.extensions[READING] = reading = Reading(request)
+    surround_hooks(client)
+    secrets = Secret((*_secrets_of(request), *call.secrets))
+    try:
+        try:
+            response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+        finally:
+            connecting.end()
+        await reading.finish(response)
+    except Exception as error:  # noqa: BLE001 - httpx lets some of ssl's and anyio's through, other transports theirs
+        # What a hook raises for an answer that has been read, such as for its status, takes nothing from the answer.
+        # Nothing is raised from here: the errors of HTTP libraries quote header values, and would be the context.
+        await reading.find(error)
+        if not reading.is_done:
+            return _read_failure(error, request.url.host, secrets.value)
+    return Answer(reading.status, reading.headers, reading.body, reading.problem, secrets.value)
+
+
+class _Connecting:
+    """Sees a new connection through to its first byte, as httpx's "trace" extension.
+
+    httpcore leaves a connection whose TLS handshake is cancelled to the garbage collector, and one that is cancelled
+    between the handshake and the first byte in its pool, where nobody uses it again and it counts for ever.
+    """
+
+    def __init__(self) -> None:
+        self._connection: Any = None
+        self._shield: anyio.CancelScope | None = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """What has begun, is complete or has failed."""
+        self.end()
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            self._connection = info["return_value"]
+            self._shield = anyio.CancelScope(shield=True)
+            self._shield.__enter__()
+        elif event.endswith(".start_tls.failed"):
+            with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
+                await self._connection.aclose()
+
+    def end(self) -> None:
+        """Let a cancellation come through again."""
+        shield, self._shield = self._shield, None
+        if shield is not None:
+            shield.__exit__(None, None, None)
+
+
+def _secrets_of(request: Any) -> tuple[str, ...]:
+    value: str = request.headers.get("authorization", "")
+    return (*value.split()[1:], value.rpartition("Signature=")[2])
+
+
+def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Failure:
+    names = {cls.__name__ for cls in type(error).__mro__}
+    connecting = not names.isdisjoint(_NOTHING_SENT)
+    tls = _tls_failure(error) if connecting else None
+    permanent, advice = False, f"the request failed: try again later ({type(error).__name__}: {error})"
+    if "LocalProtocolError" in names:  # its text quotes the header that cannot be sent
+        permanent, advice = True, "the request cannot be sent: the credential holds what no HTTP header can carry"
+    elif tls is not None:
+        # A certificate that is not trusted may be that of a portal, to which a person has yet to log in.
+        permanent = not isinstance(tls, ssl.SSLCertVerificationError)
+        advice = f"no secure connection: check the address and the trusted certificates ({error})"
+    return Failure(
+        explained("unreachable", ServiceError(redact(f"{host}: {advice}", *secrets), permanent=permanent)),
+        sent=not connecting,
+        at_once=not permanent and tls is None,
+    )
+
+
+def _tls_failure(error: BaseException | None) -> ssl.SSLError | None:
+    """Why TLS itself failed. A connection that was lost in the middle of a handshake is no such thing."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and not isinstance(error, _HANDSHAKE_GOES_ON):
+            return error
+        error = error.__cause__ or error.__context__  # httpcore raises "from None", which keeps the context alone
+    return None
+
+
+public(HttpClient, module="typing")

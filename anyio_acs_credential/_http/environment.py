@@ -1,0 +1,87 @@
+"""What the environment says of proxies: which one to use, and which hosts are reached without."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_BRACKETS = re.compile(r"\[([^]]*)\](/[0-9]+)?(?::([0-9]+))?")
+
+
+def find_proxy(proxies: Mapping[str, str], scheme: str) -> tuple[str, str] | None:
+    """Which proxy requests of a scheme go to.
+
+    Args:
+        proxies: What `urllib.request.getproxies()` has found.
+        scheme: The scheme, in lower case.
+
+    Returns:
+        Who names it, for a message, and its address as it is named; None where there is none.
+    """
+    key = scheme if proxies.get(scheme) else "all"
+    if not (address := proxies.get(key)):
+        return None
+    names = (name for name, value in os.environ.items() if name.lower() == f"{key}_proxy" and value == address)
+    return next(names, f"the system's proxy for {scheme}"), address
+
+
+class Exemptions:
+    """The hosts that `NO_PROXY` names, in each way in which curl, requests and httpx let them be named.
+
+    A domain, which stands for its subdomains as well, an address, or a network ("10.0.0.0/8", "fe80::/10"), IPv6 with
+    or without brackets; each may have a port after it and a scheme before it. "*" is everything. What is none of these
+    names nobody, and harms nothing.
+
+    Args:
+        text: The entries, between commas or white space.
+    """
+
+    def __init__(self, text: str) -> None:
+        entries = re.split(r"[,\s]+", text.strip().lower())
+        self.everything = "*" in entries
+        self._entries = [_read(entry) for entry in filter(None, entries)]
+
+    def covers(self, scheme: str, host: str, port: int) -> bool:
+        """Whether a host is reached without a proxy.
+
+        Args:
+            scheme: Of the request, in lower case.
+            host: Its host in ASCII, without brackets.
+            port: Its port, also where it is the usual one.
+        """
+        return self.everything or any(
+            schemes in {"", "all", scheme} and ports in {"", str(port)} and _is_in(host.lower().rstrip("."), place)
+            for schemes, ports, place in self._entries
+        )
+
+
+def _read(entry: str) -> tuple[str, str, Network | str]:
+    scheme, _, place = entry.rpartition("://")
+    port = ""
+    if found := _BRACKETS.fullmatch(place):
+        place, port = found[1] + (found[2] or ""), found[3] or ""
+    elif place.count(":") == 1:
+        place, _, port = place.partition(":")
+    try:
+        return scheme, port, ipaddress.ip_network(place, strict=False)
+    except ValueError:
+        return scheme, port, ".".join(map(_in_ascii, place.lstrip("*").strip(".").split(".")))
+
+
+def _in_ascii(label: str) -> str:
+    return label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
+
+
+def _is_in(host: str, place: Network | str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return isinstance(place, str) and place != "" and f".{host}".endswith(f".{place}")
+    return not isinstance(place, str) and address in place

@@ -1,0 +1,56 @@
+"""The HTTP client that a call is made with: the caller's, or one of our own, which is closed again."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING
+
+from anyio import CapacityLimiter, move_on_after, to_thread
+
+from .._loops.per_loop import PerLoop
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from httpx import AsyncClient
+
+    from .attempt import HttpClient
+
+_CLOSE_TIMEOUT = 1.0
+_LIMITERS = PerLoop(lambda: CapacityLimiter(1))
+
+
+def client_factory(client: HttpClient | None) -> Callable[[], AbstractAsyncContextManager[HttpClient]]:
+    """Makes, at each call, a context manager that gives the HTTP client to use.
+
+    Args:
+        client: The caller's own, which is never closed here. None for one of ours (`own_transport.make_client`), which
+            is made when its block is entered, in a thread, and closed with the block. Entering raises what that raises.
+    """
+    if client is not None:
+        return lambda: nullcontext(client)
+    from . import own_transport  # noqa: F401 - 70 ms that only those pay who need it, and not in the middle of a refresh
+
+    return _open
+
+
+@asynccontextmanager
+async def _open() -> AsyncGenerator[HttpClient]:
+    from .own_transport import make_client
+
+    client = await to_thread.run_sync(make_client, abandon_on_cancel=True, limiter=_LIMITERS.get())
+    try:
+        yield client
+    finally:
+        await close_quietly(client)  # noqa: ASYNC102 - it is shielded
+
+
+async def close_quietly(client: AsyncClient) -> None:
+    """Close a client of our own, within a second, also where the task is cancelled.
+
+    Failing at that is nobody's concern: what was asked for has been answered or has failed by then, and the
+    connections are as good as closed.
+    """
+    with move_on_after(_CLOSE_TIMEOUT, shield=True), suppress(Exception):
+        await client.aclose()

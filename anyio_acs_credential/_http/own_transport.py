@@ -1,0 +1,113 @@
+"""An HTTP client of our own: httpx's, with the environment's proxies and certificates, and connections of ours."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
+
+import httpcore
+import httpx
+
+from .._errors import ServiceError, explained
+from .endpoint import is_secure
+from .environment import Exemptions, find_proxy
+from .network import Network
+from .trust import trusted
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+_TIMEOUT = httpx.Timeout(30, connect=10)  # a step may take as long as the call
+_PORTS = {"http": 80, "https": 443}
+_POOL: dict[str, Any] = {
+    "max_connections": 100,
+    "max_keepalive_connections": 20,
+    "keepalive_expiry": 5.0,
+    "network_backend": Network(),
+}
+
+
+def make_client(verify: bool | str | ssl.SSLContext = True) -> httpx.AsyncClient:
+    """A client that honours the environment's proxies (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) and certificates.
+
+    It reads files, and so is not called on an event loop.
+
+    Args:
+        verify: True to trust the authorities that the environment trusts (`SSL_CERT_FILE`, `SSL_CERT_DIR`); else the
+            path of a bundle of authorities, or a context.
+
+    Raises:
+        ServiceError: when the environment names certificates or a proxy that cannot be used. It is permanent.
+        OSError: when the bundle cannot be read.
+        ValueError: when its path is none.
+    """
+    context = trusted(verify) if isinstance(verify, str) else trusted() if isinstance(verify, bool) else verify
+    exemptions = Exemptions(getproxies().get("no", ""))
+    proxied = {}
+    for scheme in () if exemptions.everything else _PORTS:
+        found = _find_proxied(scheme, context)
+        if isinstance(found, str):  # what was wrong: no frame that an error passes holds the proxy's password
+            raise explained("environment", ServiceError(found, permanent=True))
+        proxied[scheme] = found
+    direct = _Pooled(httpcore.AsyncConnectionPool(ssl_context=context, **_POOL))
+    return httpx.AsyncClient(transport=_Routes(direct, proxied, exemptions), timeout=_TIMEOUT, trust_env=False)
+
+
+class _Pooled(httpx.AsyncHTTPTransport):
+    """httpx's own, which is what instruments and mocks look for, over a pool that it cannot make itself."""
+
+    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
+        self._pool = pool
+
+
+class _Routes(httpx.AsyncBaseTransport):
+    """Sends each request through a proxy or directly. httpx's patterns for that know no networks."""
+
+    def __init__(self, direct: _Pooled, proxied: Mapping[str, _Pooled | None], exemptions: Exemptions) -> None:
+        self._direct = direct
+        self._proxied = proxied
+        self._exemptions = exemptions
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it."""
+        return await self._route(request.url).handle_async_request(request)
+
+    def _route(self, url: httpx.URL) -> _Pooled:
+        proxied = self._proxied.get(url.scheme)
+        host, port = url.raw_host.decode("ascii"), url.port or _PORTS.get(url.scheme, 0)
+        return self._direct if proxied is None or self._exemptions.covers(url.scheme, host, port) else proxied
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        async with AsyncExitStack() as stack:
+            for each in filter(None, (self._direct, *self._proxied.values())):
+                stack.push_async_callback(each.aclose)
+
+
+def _find_proxied(scheme: str, context: ssl.SSLContext) -> _Pooled | str | None:
+    """What sends through the proxy for a scheme, or why that cannot be; None where there is no proxy."""
+    if (found := find_proxy(getproxies(), scheme)) is None:
+        return None
+    name, address = found
+    try:
+        proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
+    except (ValueError, httpx.InvalidURL):
+        proxy = httpx.Proxy("http://")
+    if not proxy.url.host or not 0 < (proxy.url.port or 1) < 65_536:
+        return f"{name} names no proxy that can be used: correct it, as in http://proxy.example:8080, or unset it"
+    options = {**_POOL, "ssl_context": context, "proxy_auth": proxy.raw_auth}
+    options["proxy_url"] = httpcore.URL(
+        scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target="/"
+    )
+    if proxy.url.scheme.startswith("socks"):
+        if find_spec("socksio") is None:
+            return f"{name} names a SOCKS proxy: install httpx[socks], name an HTTP proxy, or unset it"
+        return _Pooled(httpcore.AsyncSOCKSProxy(**options))
+    if scheme == "http" and not is_secure("http", proxy.url.host):
+        return None  # what is sent in plain text stays on this machine
+    if proxy.url.scheme == "https":
+        options["proxy_ssl_context"] = trusted()  # httpcore would read another one, and not that of the environment
+    return _Pooled(httpcore.AsyncHTTPProxy(**options))

@@ -1,0 +1,67 @@
+"""A request of ours, made by an HTTP client that may be somebody else's: with nothing of that client's in it.
+
+What a client has of its own for the requests of its program (headers, parameters, cookies, a base address) must not
+reach a service that was not meant, and must not break what is signed. Its transport, proxies, certificates, limits and
+time limits are what it is given for.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .._errors import ServiceError, explained
+from .endpoint import is_secure
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from .attempt import Call, HttpClient
+
+_LIBRARIES = ("httpx", "httpx2")
+
+VERSION = "0.1.0"
+"""As pyproject.toml has it: to ask what is installed would read files, on an event loop."""
+
+
+def build(client: HttpClient, call: Call) -> Any:
+    """The request, with the client's time limits and nothing else of its own.
+
+    Raises:
+        ServiceError: when the address is not one that secrets are sent to.
+    """
+    request = client.build_request(call.method, call.url, content=call.body)
+    request.url = type(request.url)(call.url)  # a client's own parameters have taken the place of the query
+    headers = {
+        "Host": request.url.netloc.decode("ascii"),
+        "Accept": "application/json",
+        # Identity: a hundred kilobytes of gzip can hold a hundred megabytes.
+        "Accept-Encoding": "identity",
+        "User-Agent": user_agent(library_of(request)),
+    }
+    if call.body is not None:
+        headers["Content-Type"] = "application/json"
+    if call.method != "GET":
+        headers["Content-Length"] = str(len(call.body or b""))
+    request.headers = type(request.headers)(headers)
+    if not is_secure(request.url.scheme, request.url.host):
+        raise explained(
+            "https-only", ServiceError("secrets are not sent without TLS: use an https:// address", permanent=True)
+        )
+    return request
+
+
+def library_of(thing: object) -> ModuleType | None:
+    """The HTTP library that a class of something comes from; None where it is what it is by its shape alone.
+
+    Looked for among the bases: a program's own subclass is in a module of the program.
+    """
+    roots = {cls.__module__.partition(".")[0] for cls in type(thing).__mro__}
+    return next((sys.modules.get(name) for name in _LIBRARIES if name in roots), None)
+
+
+def user_agent(library: ModuleType | None) -> str:
+    """What requests say of who sends them (RFC 9110, section 10.1.5)."""
+    python = f"Python/{sys.version_info.major}.{sys.version_info.minor}"
+    sender = f"anyio-acs-credential/{VERSION} {python}"
+    return sender if library is None else f"{sender} {library.__name__}/{library.__version__}"

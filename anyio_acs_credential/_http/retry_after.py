@@ -1,0 +1,54 @@
+"""How long a service asks its client to wait before it tries again."""
+
+from __future__ import annotations
+
+import calendar
+import email.utils
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_RETRY_AFTER = 300.0
+"""The longest wait that is honoured, in seconds: a service cannot put its clients to sleep for a day."""
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
+# Seconds in one unit of each header, the most exact header first. Azure services send the first two.
+_UNITS = {"retry-after-ms": 0.001, "x-ms-retry-after-ms": 0.001, "retry-after": 1.0}
+
+
+def read_retry_after(headers: Iterable[tuple[str, str]], now: float) -> float | None:
+    """The wait that an answer asks for (RFC 9110, section 10.2.3).
+
+    Args:
+        headers: Names and values of the answer's headers.
+        now: Unix seconds, for the forms that name a date.
+
+    Returns:
+        Seconds from 0 to `MAX_RETRY_AFTER`, or None where there is no header that can be read. Of several with the
+        same name the longest wait counts.
+    """
+    pairs = [(name.lower(), value.strip()) for name, value in headers]
+    for wanted, unit in _UNITS.items():
+        waits = [_read_one(value, unit, now) for name, value in pairs if name == wanted]
+        readable = [wait for wait in waits if wait is not None]
+        if readable:
+            return min(max(0.0, *readable), MAX_RETRY_AFTER)
+    return None
+
+
+def _read_one(value: str, unit: float, now: float) -> float | None:
+    if _NUMBER.fullmatch(value):
+        return float(value) * unit
+    date = _read_date(value) if unit == 1 else None
+    return None if date is None else date - now
+
+
+def _read_date(value: str) -> float | None:
+    """Unix seconds of an HTTP date in any of its three forms (RFC 9110, section 5.6.7)."""
+    try:
+        fields = email.utils.parsedate_tz(value)
+        return None if fields is None else float(calendar.timegm(fields[:6]) - (fields[9] or 0))
+    except (ArithmeticError, LookupError, TypeError, ValueError):  # the parser of e-mail dates trusts its input
+        return None

@@ -1,0 +1,99 @@
+"""The certificate authorities that our own connections trust: one TLS context for all of them.
+
+Reading a bundle of authorities takes 20 ms, and OpenSSL keeps 0.7 MB of it for each context.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+import certifi
+
+from .._errors import ServiceError, explained
+from .._redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # by such a name OpenSSL looks for a certificate in a folder
+_READING = Lock()
+
+
+class _Authorities(NamedTuple):
+    """Where they are, who says so, and what changes when they do."""
+
+    named_by: str
+    file: str | None
+    folders: str | None
+    key_log: str | None
+    stamps: tuple[tuple[int, ...], ...]
+
+
+def trusted(file: str | None = None) -> ssl.SSLContext:
+    """A context that trusts the authorities of the environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`), or those in a file.
+
+    It reads files. Each call gives the same context until these change.
+
+    Args:
+        file: The path of a bundle in PEM, in place of what the environment names.
+
+    Raises:
+        ServiceError: when the environment names what cannot be used. It is permanent.
+        OSError: when that file cannot be read.
+        ValueError: when it is no path.
+    """
+    named_by, folders = "", None
+    if file is None and (file := os.environ.get("SSL_CERT_FILE") or None):
+        named_by = "SSL_CERT_FILE"
+    elif file is None and (folders := os.environ.get("SSL_CERT_DIR") or None):
+        named_by = "SSL_CERT_DIR"
+    elif file is None:
+        file = certifi.where()
+    stamps = tuple(_stamps(file, *(folders or "").split(os.pathsep)))
+    with _READING:  # or all who begin at once would read them, and keep what each has read
+        return _read(_Authorities(named_by, file, folders, os.environ.get("SSLKEYLOGFILE") or None, stamps))
+
+
+def _stamps(*paths: str | None) -> Iterator[tuple[int, ...]]:
+    for path in filter(None, paths):
+        with suppress(OSError):  # reading it says what is wrong
+            found = Path(path).stat()
+            yield found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=8)
+def _read(authorities: _Authorities) -> ssl.SSLContext:
+    named_by, file, folders, key_log, _ = authorities
+    try:
+        context = ssl.create_default_context(cafile=file, capath=folders)
+    except OSError as error:
+        if key_log is not None and error.filename == key_log:
+            named_by, file = "SSLKEYLOGFILE", key_log
+        elif not named_by:
+            raise
+        problem = f"{named_by} names {file!r}, which cannot be used ({error.strerror or error}): correct {named_by}"
+    else:
+        if folders is None or any(_HASHED.fullmatch(path.name) for path in _files_in(folders)):
+            # httpcore sets the same at each connection, while another thread may be opening one with this context.
+            context.set_alpn_protocols(["http/1.1"])
+            context.set_alpn_protocols = _leave  # type: ignore[assignment, method-assign]
+            return context
+        problem = f"{named_by} names {folders!r}, where OpenSSL finds no certificate: run `openssl rehash` there"
+    raise explained("environment", ServiceError(redact(f"{problem}, or unset it"), permanent=True))
+
+
+def _files_in(folders: str) -> Iterator[Path]:
+    for folder in folders.split(os.pathsep):
+        with suppress(OSError):
+            yield from Path(folder).iterdir()
+
+
+def _leave(_protocols: Iterable[str]) -> None:
+    """Change nothing."""

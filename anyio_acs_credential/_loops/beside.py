@@ -1,0 +1,191 @@
+"""A task that runs beside a block, and ends with it: a task group that nobody sees, where there has to be one.
+
+What the body raises leaves the block as the object that it is. A task group would wrap it into an exception group, or
+on trio put another cancellation in its place, with such a group as its cause; and which errors are in that group
+depends on the backend. So it is not the group that is looked at, but what is known without it: what the body raised,
+and what ended the task beside it.
+
+On asyncio there is no group (see `_loops.on_asyncio`). On trio every task is in a nursery, and a nursery is left by the
+task that opened it: others are refused.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from anyio import create_task_group, get_cancelled_exc_class, get_current_task
+
+from .._errors import CredentialClosedError, CredentialUsageError, explained
+from .home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from types import TracebackType
+
+
+class Service(Protocol):
+    """What runs beside a block, in a task of its own.
+
+    Attributes:
+        crash: What ended it, where it was not closing.
+    """
+
+    crash: BaseException | None
+
+    async def run(self) -> None:
+        """Work until it is closed."""
+
+    def close(self) -> None:
+        """End `run()`. Doing it again does nothing."""
+
+
+def beside(service: Service, name: str) -> AbstractAsyncContextManager[None]:
+    """A block that has a service run in a task beside it.
+
+    Args:
+        service: What runs. It is closed when the block is left, and waited for, whatever cancels that.
+        name: The name of the task.
+    """
+    if get_cancelled_exc_class().__module__ == "trio":
+        return _OnTrio(service, name)
+    from .on_asyncio import OnAsyncio
+
+    return OnAsyncio(service, name)
+
+
+def check_entering(block: AbstractAsyncContextManager[None] | None, what: str) -> None:
+    """Refuse to enter what is open, unless its event loop has ended: nobody is left who could leave that block.
+
+    Raises:
+        CredentialUsageError: when it is open.
+    """
+    if block is not None and not _has_ended(block):
+        raise explained(
+            "open-already",
+            CredentialUsageError(f"{what} is open already: enter it once, where the program starts, and inject it"),
+        )
+
+
+def leaving(
+    block: AbstractAsyncContextManager[None] | None,
+) -> AbstractAsyncContextManager[None] | None:
+    """Refuse to leave a block where it cannot be left, before anything is touched: who entered it still can.
+
+    Returns:
+        The block; None where its event loop has ended, so that nothing of it can be awaited any more.
+
+    Raises:
+        CredentialUsageError: when there is none, in another event loop, by what runs beside it, or on trio in another
+            task than it was entered in.
+    """
+    if block is None:
+        raise explained("open-already", CredentialUsageError("left, and never entered: `async with` does both"))
+    if _has_ended(block):
+        return None
+    if isinstance(block, Beside):
+        block.check()
+    return block
+
+
+def _has_ended(block: AbstractAsyncContextManager[None]) -> bool:
+    return isinstance(block, Beside) and block.has_ended()
+
+
+class Beside(AbstractAsyncContextManager[None]):
+    """A block that knows its event loop. By itself, it has nothing beside it."""
+
+    async def __aenter__(self) -> None:
+        self._home = Home("block", "left in another event loop than it was entered in: leave it there")
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return None
+
+    def check(self) -> None:
+        """Refuse to be left where it cannot be.
+
+        Raises:
+            CredentialUsageError: always there.
+        """
+        self._home.check()
+
+    def has_ended(self) -> bool:
+        """Whether its event loop will never run again, here."""
+        return self._home.is_lost
+
+
+class _OnTrio(Beside):
+    """The service is in a task group, which only the task that entered may leave."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self._service = service
+        self._group = _grouped(service, name)
+
+    async def __aenter__(self) -> None:
+        await super().__aenter__()
+        self._host = get_current_task().id
+        await self._group.__aenter__()
+
+    def check(self) -> None:
+        super().check()
+        if get_current_task().id != self._host:
+            raise refused()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if get_current_task().id != self._host:  # of a generator, which cannot be asked before it goes on
+            self._service.close()
+            raise refused()
+        return await self._group.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task has been told to end
+
+
+@asynccontextmanager
+async def _grouped(service: Service, name: str) -> AsyncIterator[None]:
+    raised: BaseException | None = None
+    try:
+        async with create_task_group() as group:
+            group.start_soon(service.run, name=name)
+            try:
+                yield
+            except BaseException as error:
+                raised = error
+                raise
+            finally:
+                service.close()
+    except (BaseExceptionGroup, get_cancelled_exc_class()) as error:  # noqa: ASYNC103 - it is raised below
+        raised = what_went_wrong(raised, service.crash, error)
+    if raised is not None:
+        raise raised
+
+
+def refused() -> CredentialUsageError:
+    """What gets who cannot leave."""
+    return explained(
+        "another-task",
+        CredentialUsageError(
+            "left where it cannot be (by its own source, or on trio by another task than entered it): "
+            "use one `async with` around all that needs it"
+        ),
+    )
+
+
+def what_went_wrong(raised: BaseException | None, crash: BaseException | None, group: BaseException) -> BaseException:
+    """What the body raised; but what ended the task, where that is why the body was cancelled, or ends the program."""
+    if raised is None or isinstance(raised, (get_cancelled_exc_class(), CredentialClosedError)):
+        return crash or struck(group) or raised or group
+    if crash is None:
+        return raised
+    if not isinstance(crash, Exception):
+        return crash
+    raised.add_note(f"the refresh task had ended too, with {type(crash).__name__}")
+    return raised
+
+
+def struck(error: BaseException) -> BaseException | None:
+    """Ctrl-C that struck where no code of ours saw it: as a group waited, or between lines of anyio's."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(struck, error.exceptions)), None)
+    return error if isinstance(error, KeyboardInterrupt) else None

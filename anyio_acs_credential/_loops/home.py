@@ -1,0 +1,170 @@
+"""Where something was entered: the process, the thread and the event loop. Whoever waits for it has to be there."""
+
+from __future__ import annotations
+
+import os
+import sys
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
+
+from anyio.lowlevel import current_token
+
+from .._errors import CredentialUsageError, explained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.lowlevel import EventLoopToken
+
+_homes: WeakSet[Home] = WeakSet()
+
+
+class Home:
+    """The event loop that runs, and the thread and the process that it runs in.
+
+    Args:
+        name: What was entered, as messages have it: "credential".
+        in_another_loop: What is said in another event loop, with what to do there.
+
+    Attributes:
+        loop: The event loop.
+        thread: The thread's identity; None in a process that was forked since.
+        runner: Its `_thread_id` is that of the thread while the loop runs in it: so little to ask that each read of a
+            fresh token can. A thread of trio's does not tell whether trio runs: its own functions refuse everybody
+            else.
+    """
+
+    __slots__ = ("__weakref__", "_in_another_loop", "_name", "loop", "runner", "thread")
+
+    def __init__(self, name: str, in_another_loop: str) -> None:
+        self._name = name
+        self._in_another_loop = in_another_loop
+        self.loop: EventLoopToken = current_token()
+        self.thread: int | None = get_ident()
+        self.runner: Any = _runner_of(self.loop.native_token)
+        _homes.add(self)
+
+    def check(self) -> None:
+        """Refuse to wait in another process or event loop.
+
+        Raises:
+            CredentialUsageError: when called in another one.
+        """
+        self.check_process()
+        if _running() != self.loop:
+            raise explained("another-loop", CredentialUsageError(self._in_another_loop))
+
+    def check_process(self) -> None:
+        """Refuse to wait in a forked process.
+
+        Raises:
+            CredentialUsageError: when the process was forked since.
+        """
+        if self.thread is None:
+            raise explained(
+                "forked",
+                CredentialUsageError(
+                    f"the {self._name} was entered before this process was forked from another, where its event "
+                    "loop has stayed: enter one in each process, after the fork (with gunicorn, in the application's "
+                    "lifespan or in post_fork; with Celery, at worker_process_init)"
+                ),
+            )
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the event loop will never run again here."""
+        return self.thread is None or _is_closed(self.loop.native_token)
+
+    def time(self) -> float:
+        """The event loop's time, in seconds, in its tasks and in what was posted to it."""
+        return self.loop.backend_class.current_time()
+
+    def post(self, callback: Callable[[], object]) -> None:
+        """Have the event loop call a function soon. It waits for nothing, and may be called in any thread.
+
+        Raises:
+            RuntimeError: when the event loop has ended.
+        """
+        native: Any = self.loop.native_token
+        post = native.run_sync_soon if _is_trio(native) else native.call_soon_threadsafe
+        post(callback)
+
+
+def _running() -> EventLoopToken | None:
+    try:
+        return current_token()
+    except RuntimeError:
+        return None
+
+
+def _is_trio(native: Any) -> bool:
+    return hasattr(native, "run_sync_soon")
+
+
+def _is_closed(native: Any) -> bool:
+    if not _is_trio(native):
+        return bool(native.is_closed())
+    try:
+        native.run_sync_soon(int, idempotent=True)
+    except RuntimeError:  # trio.RunFinishedError
+        return True
+    return False
+
+
+def _runner_of(native: Any) -> Any:
+    if _is_trio(native):
+        return _Thread(get_ident())
+    if hasattr(native, "_thread_id") and "trio" not in sys.modules:
+        return native
+    return _Loop(native)
+
+
+class _Thread:
+    """What runs in a thread whatever happens."""
+
+    __slots__ = ("_thread_id",)
+
+    def __init__(self, identity: int | None) -> None:
+        self._thread_id = identity
+
+
+class _Loop:
+    """An asyncio loop that does not say in which thread it runs, or may have a guest.
+
+    Trio as a guest runs in the callbacks of its host, where asyncio has no task that could be cancelled.
+    """
+
+    __slots__ = ("_in_trio", "_loop", "_thread")
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+        self._thread = get_ident()
+        self._in_trio: Callable[[], bool] = bool
+        if "trio" in sys.modules:
+            from trio.lowlevel import in_trio_task
+
+            self._in_trio = in_trio_task
+
+    @property
+    def _thread_id(self) -> int | None:
+        return self._thread if self._loop.is_running() and not self._in_trio() else None
+
+
+_NO_THREAD = _Thread(None)
+
+
+class Nowhere:
+    """In place of a home, where nothing was entered."""
+
+    thread: ClassVar[None] = None
+    runner: ClassVar[Any] = _NO_THREAD
+
+
+def _forget() -> None:
+    for home in tuple(_homes):
+        home.thread, home.runner = None, _NO_THREAD
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,1 @@
+"""The one task that renews a token, its rounds, and those who wait for them."""

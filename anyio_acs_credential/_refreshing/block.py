@@ -1,0 +1,51 @@
+"""The block of an entered credential, or of a pool: what runs beside it, and where Ctrl-C may strike that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio import get_cancelled_exc_class
+
+from .._loops.beside import Beside, beside
+from .source import answer, call
+from .task import RefreshTask
+from .waiting import join
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from typing import Any
+
+    from .._loops.beside import Service
+
+
+def block_of(task: RefreshTask | None) -> AbstractAsyncContextManager[None]:
+    """The block of a credential, in which its refresh task runs, if it has one."""
+    return Beside() if task is None else running(task, "access token refresh")
+
+
+def running(service: Service, name: str) -> AbstractAsyncContextManager[None]:
+    """A block with a service in a task beside it, which ends with the block."""
+    keep_interrupts_out_of_refreshing()
+    return beside(service, name)
+
+
+def keep_interrupts_out_of_refreshing() -> None:
+    """Do that for every refresh task."""
+    keep_interrupts_out(RefreshTask.run, RefreshTask.publication, answer, join, but_not=call)
+
+
+def keep_interrupts_out(*protected: Callable[..., Any], but_not: Callable[..., Any]) -> None:
+    """Let Ctrl-C strike the program and the source, but not what keeps the refresh task and its callers together.
+
+    Trio raises `KeyboardInterrupt` between any two instructions, in its own primitives as well. Struck while it enters
+    a cancel scope, the refresh task would end with an error about that; struck while it begins to wait, a caller would
+    be woken once more later, where it does not expect it. Protected code goes on, and trio interrupts the main task
+    where that waits.
+    """
+    if get_cancelled_exc_class().__module__ == "trio":
+        from trio.lowlevel import disable_ki_protection, enable_ki_protection
+
+        for function in protected:
+            enable_ki_protection(function)
+        disable_ki_protection(but_not)

@@ -1,0 +1,167 @@
+"""Asking a token source: one awaited call, whose every failure comes back as a value."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, TypeAlias
+
+from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from .._checks import misfit
+from .._errors import TokenSourceError, cut_repeats, explained
+from .._loops.beside import struck
+from .._tokens.access_token import AccessToken, SupportsExpiry, accept
+from .round import wake
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .round import Round
+
+TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | SupportsExpiry]]"
+"""A callable without required arguments whose result is awaited and gives a JWT, or a token with its expiry."""
+
+TokenSource: TypeAlias = "Callable[..., Awaitable[str | AccessToken | SupportsExpiry]]"
+"""A token refresher, or what also takes, as its argument, the claims of a challenge that its round has to meet."""
+
+_ALWAYS_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+
+
+def check_refresher(refresher: object) -> None:
+    """Refuse what cannot be called without arguments.
+
+    Raises:
+        TypeError: with the fix, when it is not callable or has required arguments.
+    """
+    if not callable(refresher):
+        raise explained(
+            "refresher",
+            TypeError(
+                f"token_refresher is {type(refresher).__name__}, which cannot be called; give the async "
+                "function itself, "
+                "not what it returns"
+            ),
+        )
+    if (reason := misfit(refresher)) is not None:
+        raise explained(
+            "refresher",
+            TypeError(
+                f"token_refresher is called without arguments, but needs some ({reason}); bind them with "
+                "functools.partial"
+            ),
+        )
+
+
+async def ask(refresher: TokenSource, timeout: float, ours: CancelScope, asked: Round) -> AccessToken | BaseException:
+    """Ask for the next token, in a task of its own.
+
+    A source may leave a cancel scope or a task group open, such as one in an async generator that it has not read to
+    the end. In the refresh task that would be in the way of everything that comes after.
+
+    Args:
+        refresher: The token source.
+        timeout: Seconds that it may take.
+        ours: The scope whose cancellation is meant for this task.
+        asked: The round. Only a source that takes claims is asked with some.
+
+    Returns:
+        The token, or what came instead: whatever the source raised, a cancellation that nobody asked for included.
+
+    Raises:
+        BaseException: `KeyboardInterrupt`, `SystemExit` and `GeneratorExit`, alone or in a group, and our own
+            cancellation.
+    """
+    answers: list[AccessToken | BaseException] = []
+    ended = Event()
+    cancellations = _native_cancellations()
+    try:
+        with move_on_after(timeout) as limit:
+            async with create_task_group() as group:
+                scopes = (limit, ours, group.cancel_scope)
+                group.start_soon(answer, refresher, asked, answers, ended, scopes, name="token source")
+                await ended.wait()
+    except get_cancelled_exc_class():
+        _let_the_program_end(answers)  # Ctrl-C may have struck the source of a closing credential as it tidied up
+        raise
+    except BaseExceptionGroup as left_behind:
+        _let_the_program_end(answers)
+        if (interrupt := struck(left_behind)) is not None:
+            raise interrupt from None  # pragma: no cover - Ctrl-C that strikes between two lines of anyio's
+        if _native_cancellations() > cancellations:
+            raise get_cancelled_exc_class() from None
+        await checkpoint_if_cancelled()
+    if not answers:
+        return explained(
+            "source-late",
+            TokenSourceError(
+                f"the token source gave no answer within {timeout:g} s (RefreshPolicy.refresh_timeout): see "
+                "what it waits for"
+            ),
+        )
+    _let_the_program_end(answers)
+    (found,) = answers
+    return found
+
+
+async def answer(
+    refresher: TokenSource,
+    asked: Round,
+    answers: list[AccessToken | BaseException],
+    ended: Event,
+    scopes: tuple[CancelScope, ...],
+) -> None:
+    """The task of a source: it has one answer at most, and raises nothing but our own cancellation."""
+    cancellations = _native_cancellations()
+    asked.as_its_source()
+    try:
+        await checkpoint_if_cancelled()  # asyncio begins a task also where its scope has been cancelled since
+        answers.append(accept(await call(refresher, asked.claims)))
+    except BaseException as error:  # noqa: ASYNC103 - a stray cancellation is the source's fault
+        if isinstance(error, get_cancelled_exc_class()) and (
+            any(scope.cancel_called for scope in scopes) or _native_cancellations() > cancellations
+        ):
+            raise
+        cut_repeats(error)
+        answers.append(error)  # noqa: ASYNC104 - likewise
+    finally:
+        asked.source_ended()
+        wake(ended)
+
+
+async def call(refresher: TokenSource, claims: str | None) -> object:
+    """Nothing but the source: where Ctrl-C may strike, on trio (see `_refreshing.block`)."""
+    answer = refresher() if claims is None else refresher(claims)
+    if not inspect.isawaitable(answer):
+        raise explained(
+            "refresher-result",
+            TypeError(
+                f"the token refresher returned {type(answer).__name__}, which cannot be awaited; give an "
+                "async function, "
+                "and call blocking code in it through anyio.to_thread.run_sync"
+            ),
+        )
+    return await answer
+
+
+def _let_the_program_end(answers: list[AccessToken | BaseException]) -> None:
+    for found in answers:
+        if isinstance(found, BaseException) and ends_program(found):
+            raise found from None
+
+
+def ends_program(error: BaseException) -> bool:
+    """Whether an exception is, or holds, one that nobody but the program's end may stop."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(_ALWAYS_PASS) is not None
+    return isinstance(error, _ALWAYS_PASS)
+
+
+def _native_cancellations() -> int:
+    """How often asyncio's own `Task.cancel()` was called on this task, as `asyncio.run` does at its end."""
+    if get_cancelled_exc_class().__module__ == "trio":
+        return 0
+    import asyncio
+
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()

@@ -1,0 +1,173 @@
+"""The one task that renews a token.
+
+It knows no HTTP and no sign-in: a token source is a callable that is awaited. The rules of this file and of
+`waiting`:
+
+1. One task has the source asked, and it is nobody's caller: it runs in the context of the task that entered, under a
+   shielded cancel scope that only closing cancels. The source has a task of its own for the length of a round, so that
+   what it leaves behind ends there. Callers wait on an event; what happens to them stays with them.
+2. The source is entered under the lock, after a second look at whether a round is still wanted.
+3. A `Round` is used once. Its event is set last: the token, the next round, the log line and the observer's event are
+   in place before anybody wakes. Events are replaced, never reset.
+4. Whatever the source does fails its round at most. What must leave the task (see `source.ask`) leaves it, and
+   whoever waits is told that the credential is closed.
+5. Each waiter gets an exception of its own: one object raised in many tasks would grow its traceback without end.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from anyio import CancelScope, Event, Lock, current_time, get_cancelled_exc_class, move_on_after
+
+from .._decisions.schedule import NO_REMAINDER, SLICE
+from .._errors import CredentialClosedError
+from .._loops.home import Home
+from .._tokens.access_token import AccessToken
+from .round import Round, wake
+from .source import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._decisions.state import Held, RefreshState
+    from .report import Reporter
+    from .source import TokenSource
+
+
+class RefreshTask:
+    """The refresh task of one entered credential.
+
+    Args:
+        refresher: The token source.
+        state: What is held and what is due.
+        reporter: Where events go.
+        publish: Called with what is held whenever that changes, and with None at the end.
+    """
+
+    def __init__(
+        self,
+        refresher: TokenSource,
+        state: RefreshState,
+        reporter: Reporter,
+        publish: Callable[[Held | None], None],
+    ) -> None:
+        self.scope: Final = CancelScope(shield=True)
+        self.round: Round = Round()
+        self._published: Event | None = None
+        self.closed: bool = False
+        self.crash: BaseException | None = None  # what ended the task, where it was not closing
+        self._refresher = refresher
+        self.state = state
+        self._reporter = reporter
+        self._publish = publish
+        self.home: Final[Home] = Home(
+            "credential",
+            "the credential was entered in another event loop; from other threads use get_token_from_thread(), "
+            "and in a second event loop enter a credential of its own",
+        )
+        self._lock = Lock()
+        self._wake = Event()
+        self._seen_expired: Held | None = None
+
+    async def run(self) -> None:
+        """Renew the token until the task is closed."""
+        try:
+            with self.scope:
+                while True:
+                    await self._pause()
+                    async with self._lock:
+                        if self._delay() < NO_REMAINDER:
+                            await self._renew()
+        except get_cancelled_exc_class():  # noqa: ASYNC103 - not a scope's: asyncio's own Task.cancel() ends the task
+            self._reporter.cancelled()
+        except BaseException as error:
+            self.crash = error
+            raise
+        finally:
+            self.close()
+
+    async def _pause(self) -> None:
+        while (delay := self._delay()) >= NO_REMAINDER:
+            self._wake = Event()
+            with move_on_after(min(delay, SLICE)):
+                await self._wake.wait()
+
+    def _delay(self) -> float:
+        """Seconds until there is something to do, by both clocks as they stand now."""
+        if self.closed:
+            return inf
+        state = self.state
+        delay = state.until_scheduled()
+        if self.round.forced:
+            delay = 0.0
+        elif self.round.requested:
+            delay = min(delay, state.until_callers() if state.remaining() == 0 else state.until_retry())
+        self._tell_expiry()
+        remaining = state.remaining()
+        return min(delay, remaining) if remaining > 0 else delay  # the expiry is something to tell
+
+    def _tell_expiry(self) -> None:
+        state = self.state
+        if state.held is not None and state.held is not self._seen_expired and state.remaining() == 0:
+            self._seen_expired = state.held
+            self._reporter.expired(state.held.token.expires_on, unrenewed=state.proactive or state.cause is not None)
+
+    async def _renew(self) -> None:
+        asked = self.round
+        asked.begin(current_time())
+        self._reporter.started(asked.forced)
+        outcome = await ask(self._refresher, self.state.policy.refresh_timeout, self.scope, asked)
+        if not self.closed:
+            self._settle(asked, outcome)
+
+    def _settle(self, asked: Round, outcome: AccessToken | BaseException) -> None:
+        self._tell_expiry()
+        before = self.state.held
+        if isinstance(outcome, AccessToken):
+            outcome = self.state.take(outcome, forced=asked.forced, rejected=asked.rejected)
+        if isinstance(outcome, AccessToken):
+            report = partial(self._reporter.succeeded, self.state, outcome.expires_on)
+        else:
+            asked.fail(outcome)
+            failure = self.state.fail(outcome, asked.claims)
+            report = partial(self._reporter.failed, self.state, failure, challenge=asked.claims is not None)
+        self.round = Round()
+        if self.state.held is not before:
+            self._publish(self.state.held)
+            self._announce()
+        try:
+            report()
+        finally:
+            asked.end()
+
+    def _announce(self) -> None:
+        published, self._published = self._published, None
+        if published is not None:
+            wake(published)
+
+    async def publication(self) -> None:
+        """Wait until another token is held, or the task is closed."""
+        self.home.check()
+        if self._published is None:
+            self._published = Event()
+        await self._published.wait()
+
+    def close(self) -> None:
+        """End refreshing: cancel the task and wake everybody who waits. Doing it again does nothing."""
+        self.scope.cancel("the credential is closing")
+        if self.closed:
+            return
+        self.closed = True
+        self._publish(None)
+        self.round.fail(CredentialClosedError())
+        self.round.end()
+        self._announce()
+        self._reporter.closed()
+
+    def request(self, asked: Round) -> None:
+        """Have the round made, now or when its turn comes."""
+        asked.requested = True
+        self._wake.set()

@@ -1,0 +1,159 @@
+"""Waiting for a token in a thread, without a task in the event loop and without any of the event loop's own threads.
+
+The thread says what it waits for by `Home.post`, and waits on a future of its own. So its time limit holds whatever the
+event loop does, and it notices that it was cancelled, or that the event loop has gone.
+
+Threads that wait may be all that an executor has, and a round may need one of them: to look up a host's name, if the
+HTTP client is somebody else's. So while rounds fail, one thread at most waits for the next, and for half of its time at
+most; the others are given the last answer at once, and go.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from contextvars import copy_context
+from math import inf
+from typing import TYPE_CHECKING
+
+from anyio import from_thread
+
+from .._errors import CredentialError
+from .waiting import answer_of, closed_error, look, refresh_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._tokens.access_token import AccessToken
+    from .round import Round
+    from .task import RefreshTask
+
+_POLL = 0.05  # seconds between looks at what nobody tells a thread: that it was cancelled, or that the loop has gone
+
+
+def wait_in_thread(task: RefreshTask, timeout: float | None) -> AccessToken:
+    """The token that `get_token()` would give, for a thread that blocks.
+
+    Raises:
+        TimeoutError: when the time is up.
+        CredentialClosedError: when the credential closes meanwhile, or its event loop has ended.
+        CredentialError: as `get_token()` does.
+    """
+    waiter = _Waiter(task)
+    deadline = inf if timeout is None else time.monotonic() + timeout
+    waiter.post(waiter.ask)
+    try:
+        while not waiter.answer.done():
+            now = time.monotonic()
+            if now >= deadline:
+                raise TimeoutError(f"no access token was to be had within {timeout:g} seconds")
+            if now >= waiter.patience_ends:
+                waiter.patience_ends = inf
+                waiter.post(waiter.give_up)
+            _check_cancelled()
+            if task.home.is_lost:
+                raise closed_error()
+            with suppress(TimeoutError):
+                waiter.answer.exception(min(_POLL, deadline - now, max(0.0, waiter.patience_ends - now)))
+        return waiter.answer.result()
+    finally:
+        waiter.leave()
+
+
+class _Waiter:
+    """One thread that waits. But for `post()` and `leave()`, its methods run in the event loop.
+
+    Attributes:
+        answer: What the thread waits on.
+        patience_ends: When it is to have the last answer instead, by the `time` module.
+    """
+
+    def __init__(self, task: RefreshTask) -> None:
+        self.answer: Future[AccessToken] = Future()
+        self.patience_ends = inf
+        self._task = task
+        self._asked: Round = task.round
+        self._context = copy_context()  # which says whether it is the source that asks
+
+    def post(self, step: Callable[[], None]) -> None:
+        """Have the event loop take a step.
+
+        Raises:
+            CredentialClosedError: when it has ended.
+        """
+        try:
+            self._task.home.post(lambda: self._settle(step))
+        except RuntimeError:
+            raise closed_error() from None
+
+    def leave(self) -> None:
+        """Wait no longer."""
+        if self.answer.cancel():
+            with suppress(RuntimeError):
+                self._task.home.post(self._forget)
+
+    def ask(self) -> None:
+        """Have an answer, or join the round."""
+        task, state, asked = self._task, self._task.state, self._task.round
+        found: AccessToken | CredentialError | float | None = look(task)
+        if isinstance(found, float | int) and state.cause is not None:
+            # The last failure is an answer; so half of a round is time enough, and one thread for it.
+            waited = 0.0 if asked.began is None else task.home.time() - asked.began
+            left = state.policy.refresh_timeout / 2 - waited
+            found = min(found, left) if left > 0 and not asked.threads else self._last_answer()
+        if isinstance(found, float | int):
+            asked.refuse_its_source()
+            self._asked = asked
+            asked.tell(self._over)
+            task.request(asked)
+            self.patience_ends = time.monotonic() + found
+        else:
+            self._give(found)
+
+    def give_up(self) -> None:
+        """Have the last answer: the round takes longer than this waits."""
+        self._forget()
+        self._give(self._last_answer())
+
+    def _last_answer(self) -> AccessToken | CredentialError | None:
+        state = self._task.state
+        return state.valid() or (None if state.cause is None else refresh_error(state.cause))
+
+    def _over(self) -> None:
+        self._settle(self._take)
+
+    def _take(self) -> None:
+        self._give(answer_of(self._task, self._asked))
+
+    def _give(self, found: AccessToken | CredentialError | None) -> None:
+        if isinstance(found, CredentialError):
+            raise found
+        if found is None:
+            self.ask()
+        else:
+            self.answer.set_result(found)
+
+    def _settle(self, step: Callable[[], None]) -> None:
+        if self.answer.done():
+            return
+        with suppress(InvalidStateError):  # the thread has left in between
+            try:
+                self._context.run(step)
+            except Exception as error:  # noqa: BLE001 - a clock that raises fails its caller, not the event loop
+                self.answer.set_exception(error)
+
+    def _forget(self) -> None:
+        self._asked.leave(self._over)
+
+
+def _check_cancelled() -> None:
+    """Let the cancellation of a worker thread's caller through, in anyio's threads and in trio's own."""
+    with suppress(RuntimeError):  # no worker thread
+        from_thread.check_cancelled()
+    if "trio" in sys.modules:
+        import trio
+
+        with suppress(RuntimeError):
+            trio.from_thread.check_cancelled()

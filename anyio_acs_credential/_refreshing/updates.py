@@ -1,0 +1,46 @@
+"""The tokens of a credential, one after the other, for whoever hands them on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from anyio.lowlevel import checkpoint
+
+from .._public import public
+
+if TYPE_CHECKING:
+    from .._decisions.state import RefreshState
+    from .._tokens.access_token import AccessToken
+    from .task import RefreshTask
+
+
+class TokenUpdates:
+    """An async iterator of the held token, if there is a valid one, and of each that replaces it.
+
+    It subscribes when it is made. A slow reader gets the newest token and misses those between. It ends when the
+    credential closes, and after its one token where that is all there will be (a static credential). Waiting for the
+    next may be cancelled and taken up again: nothing is lost.
+    """
+
+    def __init__(self, state: RefreshState, task: RefreshTask | None) -> None:
+        self._state = state
+        self._task = task
+        self._last: AccessToken | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AccessToken:
+        await checkpoint()
+        while self._task is None or not self._task.closed:
+            token = self._state.valid()
+            if token is not None and token is not self._last:
+                self._last = token
+                return token
+            if self._task is None:
+                break
+            await self._task.publication()
+        raise StopAsyncIteration
+
+
+public(TokenUpdates, module="typing")

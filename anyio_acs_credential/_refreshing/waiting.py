@@ -1,0 +1,224 @@
+"""Waiting for the refresh task: what callers get, and when. Nothing here asks the source."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from anyio import move_on_after
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from .._decisions.schedule import TokenState
+from .._decisions.state import verdict
+from .._errors import (
+    CredentialClosedError,
+    CredentialError,
+    CredentialNotEnteredError,
+    TokenRefreshError,
+    TokenUnavailableError,
+    explained,
+)
+
+if TYPE_CHECKING:
+    from .._decisions.state import RefreshState
+    from .._redaction import Secret
+    from .._tokens.access_token import AccessToken
+    from .round import Round
+    from .task import RefreshTask
+
+
+async def wait_for_token(task: RefreshTask) -> AccessToken:
+    """The held token, after a wait for a newer one where its state asks for that.
+
+    Raises:
+        TokenRefreshError: when none is valid and the round failed, or one failed too short a time ago.
+        CredentialClosedError: when the credential closes meanwhile.
+        CredentialUsageError: when called in another event loop, or by the source itself.
+    """
+    task.home.check()
+    await checkpoint()
+    while True:
+        asked, found = task.round, look(task)
+        if isinstance(found, float | int):
+            asked.refuse_its_source()
+            await join(task, asked, found)
+            answer = answer_of(task, asked)
+        else:
+            answer = found
+        if isinstance(answer, CredentialError):
+            raise answer
+        if answer is not None:
+            return answer
+
+
+def look(task: RefreshTask) -> AccessToken | CredentialError | float:
+    """What `get_token()` gives now, or the seconds that it waits for the round that is next or in flight."""
+    if task.closed:
+        return closed_error()
+    state, asked = task.state, task.round
+    token = state.valid()
+    if token is None:
+        if asked.began is None and state.cause is not None and state.until_callers() > 0:
+            return refresh_error(state.cause)
+        return inf
+    if state.token_state() is TokenState.FRESH or (asked.began is None and state.until_retry() > 0):
+        return token
+    if asked.began is None:
+        return state.policy.on_demand_wait  # a wait of 0 starts the round as well
+    left = asked.began + state.policy.on_demand_wait - task.home.time()
+    return left if left > 0 else token
+
+
+def answer_of(task: RefreshTask, asked: Round) -> AccessToken | CredentialError | None:
+    """What `get_token()` gives after it has waited for a round; None where it has to look again."""
+    if task.closed:
+        return closed_error()
+    if (token := task.state.valid()) is not None:
+        return token
+    # What failed a challenge is its challengers' alone.
+    return refresh_error(asked.cause) if asked.cause is not None and asked.claims is None else None
+
+
+async def wait_for_refresh(task: RefreshTask, rejected: Secret | None = None) -> AccessToken:
+    """The token of a round made now, or of the one in flight.
+
+    Args:
+        task: The refresh task.
+        rejected: The text of a token that a service turned down.
+
+    Raises:
+        TokenRefreshError: when the round failed, or a rejected token may not be replaced yet.
+        CredentialClosedError: when the credential closes meanwhile.
+        CredentialUsageError: when called in another event loop, or by the source itself.
+    """
+    task.home.check()
+    await checkpoint_if_cancelled()
+    asked = task.round
+    if rejected is not None:
+        held = task.state.valid()
+        if held is None or held.token != rejected.value:
+            await checkpoint()
+            return task.state.valid() or await wait_for_token(task)
+        asked.refuse_its_source()
+        if asked.began is None and not asked.forced:
+            _check_backoff(task.state)
+            _check_pace(task.state)
+    while True:
+        asked.refuse_its_source()
+        asked.force(rejected=rejected)
+        await join(task, asked, inf)
+        if asked.cause is None or asked.claims is None or task.closed:
+            return await _answered(task, asked)
+        asked = task.round  # that one failed at somebody's challenge
+
+
+async def wait_for_claims(task: RefreshTask, claims: str) -> AccessToken:
+    """The token of a round whose source is given the claims of a challenge; one in flight with the same is joined.
+
+    Raises:
+        TokenRefreshError: when the round failed, or may not be made yet, as for a rejected token.
+        CredentialClosedError: when the credential closes meanwhile.
+        CredentialUsageError: when called in another event loop, or by the source itself.
+    """
+    task.home.check()
+    await checkpoint_if_cancelled()
+    waited = False
+    while (asked := task.round).claims != claims and (asked.began is not None or asked.claims is not None):
+        asked.refuse_its_source()
+        await join(task, asked, inf)  # it answers another question
+        waited = True
+        if task.closed:
+            raise closed_error()
+    asked.refuse_its_source()
+    if asked.began is None and not asked.forced:
+        _check_backoff(task.state)
+        if (cause := task.state.unmet(claims)) is not None:
+            raise refresh_error(cause)
+        if not waited:
+            _check_pace(task.state)
+    asked.force(claims=claims)
+    await join(task, asked, inf)
+    return await _answered(task, asked)
+
+
+async def _answered(task: RefreshTask, asked: Round) -> AccessToken:
+    if asked.cause is not None:
+        raise closed_error() if task.closed else refresh_error(asked.cause)
+    # What the round brought may have ended before this task had its turn.
+    return task.state.valid() or await wait_for_token(task)
+
+
+def _check_backoff(state: RefreshState) -> None:
+    if state.cause is not None and state.until_retry() > 0:
+        raise refresh_error(state.cause)
+
+
+def _check_pace(state: RefreshState) -> None:
+    if not state.may_replace_rejected():
+        raise explained(
+            "rejected-at-once",
+            TokenRefreshError(
+                "the service turns tokens down as soon as they are fetched, so the next is not fetched at once; "
+                "see why it refuses them (its answer's body, the token's scopes)"
+            ),
+        )
+
+
+async def join(task: RefreshTask, asked: Round, patience: float) -> None:
+    """Have a round made, and wait until it is over or the patience is."""
+    task.request(asked)
+    if patience == inf:
+        await asked.wait()
+    else:
+        with move_on_after(patience):
+            await asked.wait()
+
+
+def refresh_error(cause: BaseException) -> TokenRefreshError:
+    """A new exception for one waiter."""
+    permanent, retry_after = verdict(cause)
+    advice = "mend that and call refresh()" if permanent else "it is tried again at the next request"
+    error = explained(
+        "refresh-failed",
+        TokenRefreshError(
+            f"no access token could be fetched ({type(cause).__name__}, see __cause__); {advice}",
+            permanent=permanent,
+            retry_after=retry_after,
+        ),
+    )
+    error.__cause__ = cause
+    return error
+
+
+def closed_error() -> CredentialClosedError:
+    """What callers of a closed credential get."""
+    return explained(
+        "closed",
+        CredentialClosedError("the credential is closed; use it inside its `async with` block, or enter it again"),
+    )
+
+
+def unavailable_error(*, closed: bool, refreshes: bool, entered: bool, hint: str) -> CredentialError:
+    """What callers get of a credential that has no valid token for them."""
+    if closed:
+        return closed_error()
+    if not refreshes:
+        return explained(
+            "static-expired",
+            TokenUnavailableError(
+                f"the static access token has expired{hint}: make a credential with a newer one, or with a "
+                "token_refresher"
+            ),
+        )
+    if not entered:
+        return explained(
+            "not-entered",
+            CredentialNotEnteredError(
+                "the credential renews its token only inside its block: use `async with credential:` first, and open "
+                "it once, where the program starts, such as a web framework's lifespan"
+            ),
+        )
+    return explained(
+        "token-unavailable",
+        TokenUnavailableError("no valid access token is held at this moment: await get_token() for one"),
+    )

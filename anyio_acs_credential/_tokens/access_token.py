@@ -1,0 +1,242 @@
+"""Access tokens: the immutable value, the claims inside one, and what token refreshers may return.
+
+Nothing here verifies a signature: the service does that, with a key that only it needs. What is read is the time at
+which a token ends, so everything that is not plainly a token with a usable expiry is refused, with one error type.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
+
+from .._errors import InvalidTokenError, explained
+from .._public import public
+from .._redaction import Secret
+from .jwt import check_text, read_claims
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
+_MISSING = object()
+_SHORTEST_LIFE, _LONGEST_LIFE = 60, 86_400  # of an access token, in seconds, as the service issues them
+_PLAUSIBLE = 946_684_800  # 2000-01-01, before which no access token ended
+_NUMBER = r"[0-9]{1,18}(?:\.[0-9]*)?"
+_EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
+
+
+class AccessToken:
+    """An access token and the time at which it ends.
+
+    It is immutable, it never shows its text (`repr`, `str` and `format` give the expiry alone), it refuses to be
+    pickled, and a copy of it is itself. Its attributes are those of `azure.core.credentials.AccessToken`.
+
+    Args:
+        token: The text that goes behind "Bearer " in an `Authorization` header. It need not be a JWT: an encrypted
+            or opaque token is welcome here, since its expiry is given.
+        expires_on: When it ends, in Unix seconds. A fraction is floored.
+
+    Raises:
+        InvalidTokenError: when the text cannot stand in a header, carries a "Bearer " prefix or white space, or the
+            expiry is no time between the years 1 and 9999.
+    """
+
+    __slots__ = ("__weakref__", "expires_on", "token")
+
+    token: str
+    expires_on: int
+
+    def __init__(self, token: str, expires_on: float) -> None:
+        hidden, token = Secret(token), ""  # no frame that an error passes shows it
+        object.__setattr__(self, "token", check_text(hidden.value))
+        object.__setattr__(self, "expires_on", math.floor(_check_seconds(expires_on)))
+
+    @classmethod
+    def from_jwt(cls, token: str) -> Self:
+        """An access token from the text of a JWT, whose `exp` claim says when it ends (RFC 7519, section 4.1.4).
+
+        Args:
+            token: Three base64url segments with dots between them. The signature is not verified.
+
+        Returns:
+            The token with its expiry.
+
+        Raises:
+            InvalidTokenError: when it is no JWT, or its `exp` is not a number. The message never shows the token.
+        """
+        hidden, token = Secret(token), ""  # no frame that an error passes shows it
+        expires_on = read_claims(check_text(hidden.value)).get("exp", _MISSING)
+        if expires_on is _MISSING:
+            raise explained(
+                "no-expiry",
+                InvalidTokenError("the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)"),
+            )
+        return cls(hidden.value, expires_on)
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """The payload of a JWT, read-only and read anew at each access; empty where the text is not a JWT."""
+        try:
+            return MappingProxyType(read_claims(self.token))
+        except InvalidTokenError:
+            return MappingProxyType({})
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"an access token is immutable: make a new one instead of setting {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"an access token is immutable: {name!r} stays")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AccessToken):
+            return NotImplemented
+        return self.token == other.token and self.expires_on == other.expires_on
+
+    def __hash__(self) -> int:
+        return hash((self.token, self.expires_on))
+
+    def __repr__(self) -> str:
+        expires_on = getattr(self, "expires_on", None)  # there is none in the traceback of its own making
+        return f"{type(self).__name__}(<hidden>, expires_on={expires_on})"
+
+    def __format__(self, spec: str) -> str:
+        return format(repr(self), spec)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise explained(
+            "pickling", TypeError("an access token is a secret and is not pickled; send its text where you mean to")
+        )
+
+
+class AccessTokenInfo(AccessToken):
+    """An access token as `azure.core.credentials.AccessTokenInfo` describes one.
+
+    An azure-core client keeps a token of its own for as long as it may. A time to refresh that is long past makes it
+    ask at each request, so that a token renewed here is the one that it sends. It takes 0 for absent and adds up to a
+    minute of jitter; the second of 1970 that stands here is neither.
+    """
+
+    __slots__ = ()
+
+    token_type: ClassVar[str] = "Bearer"  # noqa: S105 - the kind of token, not one
+    refresh_on: ClassVar[int] = 1
+
+
+class SupportsExpiry(Protocol):
+    """Any object with a token's text and the time at which it ends, as other packages' tokens are."""
+
+    @property
+    def token(self) -> str:
+        """The text of the token."""
+        ...
+
+    @property
+    def expires_on(self) -> float | str | datetime:
+        """Unix seconds, also as text, an aware `datetime`, or ISO 8601 text with a time zone."""
+        ...
+
+
+def accept(result: object) -> AccessToken:
+    """The access token in what a token refresher returned.
+
+    Args:
+        result: The text of a JWT, an `AccessToken`, or any object with `.token` and `.expires_on`.
+
+    Returns:
+        The token, itself where it was an `AccessToken` already.
+
+    Raises:
+        InvalidTokenError: when it is none of these. The message never shows the token.
+    """
+    if isinstance(result, AccessToken):
+        return result
+    if isinstance(result, str):
+        hidden, result = Secret(result), None  # no frame that an error passes shows it
+        return AccessToken.from_jwt(hidden.value)
+    if hasattr(result, "token") and hasattr(result, "expires_on"):
+        return AccessToken(result.token, read_expiry(result.expires_on))
+    raise explained(
+        "refresher-result",
+        InvalidTokenError(
+            f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on, "
+            f"not {type(result).__name__}"
+        ),
+    )
+
+
+def raw_id_of(token: AccessToken) -> str | None:
+    """The raw id of the user of a token: what the token's `raw_id` says, if it has one, or the `skypeid` claim."""
+    named: str | None = getattr(token, "raw_id", None)
+    if named is not None:
+        return named
+    skype_id = token.claims.get("skypeid")
+    if not isinstance(skype_id, str) or not skype_id:
+        return None
+    return skype_id if skype_id.startswith("8:") else f"8:{skype_id}"
+
+
+def read_expiry(value: object) -> float:
+    """A point in time as Unix seconds, from each of the forms that services and SDKs use for one.
+
+    Args:
+        value: Unix seconds (a number, or its text), an aware `datetime`, or ISO 8601 text with a time zone; the seven
+            fractional digits that Azure services write are read, to the microsecond.
+
+    Returns:
+        Unix seconds.
+
+    Raises:
+        InvalidTokenError: when it is none of these, has no time zone, or is no time between the years 1 and 9999.
+    """
+    if isinstance(value, str):
+        value = float(value) if re.fullmatch(_NUMBER, value) else _read_iso(value)
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise explained(
+                "expiry",
+                InvalidTokenError("expires_on has no time zone; give an aware datetime, such as datetime.now(UTC)"),
+            )
+        value = value.timestamp()
+    return _check_seconds(value)
+
+
+def _check_seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise explained(
+            "expiry", InvalidTokenError(f"an expiry is a number of Unix seconds, not {type(value).__name__}")
+        )
+    if not _EARLIEST <= value <= _LATEST:  # false for NaN as well
+        milliseconds = 1000 * _PLAUSIBLE <= value <= 1000 * _LATEST
+        hint = ": milliseconds were given, it seems, so divide by 1000" if milliseconds else ""
+        raise explained(
+            "expiry", InvalidTokenError(f"an expiry is a time in Unix seconds between the years 1 and 9999{hint}")
+        )
+    return value
+
+
+def ended(expires_on: int) -> str:
+    """What to say of a token that has ended, where its expiry is as long as tokens live: when, and what was meant."""
+    if not _SHORTEST_LIFE <= expires_on <= _LONGEST_LIFE:
+        return ""
+    when = (datetime.fromtimestamp(0, UTC) + timedelta(seconds=expires_on)).isoformat()
+    return f" (it ended at {when}: if {expires_on} seconds from now were meant, give time.time() + {expires_on})"
+
+
+def _read_iso(text: str) -> datetime:
+    with suppress(ValueError):
+        return datetime.fromisoformat(text)
+    raise explained("expiry", InvalidTokenError("expires_on is text that is not an ISO 8601 time; give Unix seconds"))
+
+
+public(AccessToken)
+public(AccessTokenInfo, SupportsExpiry, module="typing")

@@ -1,0 +1,102 @@
+"""The text of an access token, and the claims inside one that is a JWT."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from .._errors import InvalidTokenError, explained
+
+_SEGMENTS = r"[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]*=*"
+_HEADER_TEXT = r"[!-~]+"
+
+
+def check_text(token: object) -> str:
+    """The text, if it can stand behind "Bearer " in a header.
+
+    Raises:
+        InvalidTokenError: when it cannot.
+    """
+    if not isinstance(token, str):
+        raise explained(
+            "invalid-token", InvalidTokenError(f"an access token is text (str), not {type(token).__name__}")
+        )
+    plain = str.__str__(token)  # a text of somebody's own class may show something else than it holds
+    if (fault := _fault_of(plain)) is not None:
+        token = plain = ""  # no frame that an error passes shows it
+        raise fault
+    return plain
+
+
+def _fault_of(token: str) -> InvalidTokenError | None:
+    if not token.strip():
+        return explained("invalid-token", InvalidTokenError("the access token is blank: give its text"))
+    if token[:7].lower() == "bearer ":
+        return explained(
+            "bearer-prefix", InvalidTokenError('leave out the "Bearer " prefix: the token alone is wanted')
+        )
+    if not re.fullmatch(_HEADER_TEXT, token):
+        return explained(
+            "invalid-token",
+            InvalidTokenError(
+                "the access token contains white space or a character that no HTTP header can carry: copy it again"
+            ),
+        )
+    return None
+
+
+def read_claims(token: str) -> dict[str, Any]:
+    """The payload of a JWT (RFC 7519), whose signature is not verified.
+
+    Raises:
+        InvalidTokenError: when the text is no JWT.
+    """
+    claims = _read(token)
+    if isinstance(claims, InvalidTokenError):
+        token = ""  # no frame that an error passes shows it
+        raise claims
+    return claims
+
+
+def _read(token: str) -> dict[str, Any] | InvalidTokenError:
+    if token.count(".") == 4:
+        return explained(
+            "encrypted-token",
+            InvalidTokenError("the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)"),
+        )
+    if not re.fullmatch(_SEGMENTS, token):
+        return explained(
+            "invalid-token",
+            InvalidTokenError(
+                "the token is not a JWT: three base64url segments with dots between them are wanted. "
+                "If it is an opaque token, say when it ends: AccessToken(token, expires_on)"
+            ),
+        )
+    claims = _decode(token)
+    if not isinstance(claims, dict):
+        return explained(
+            "invalid-token",
+            InvalidTokenError("the token's payload is not a JSON object in UTF-8; it was cut or changed on its way"),
+        )
+    return claims
+
+
+def _decode(token: str) -> object:
+    from jwt.api_jws import decode_complete  # it brings cryptography, twice the cost of all the rest: never at import
+
+    def read(payload: str, signature: str) -> bytes:
+        # Behind an empty header: what the token's own says of keys and extensions (`kid`, `crit`, `b64`) would be
+        # judged here, and is the service's to judge.
+        content: bytes = decode_complete(f"e30.{payload}.{signature}", options={"verify_signature": False})["payload"]
+        return content
+
+    try:
+        header, payload, signature = token.split(".")
+        if not isinstance(json.loads(read(header, "")), dict):
+            return None
+        # Decoded here: given bytes, the json module would guess UTF-16 and UTF-32 too.
+        return json.loads(read(payload, signature).decode("utf-8"))
+    except Exception:  # noqa: BLE001 - PyJWT and json fail in many ways, RecursionError included; all mean one thing
+        # The error is raised by the caller, outside this block: the one caught here may quote the token.
+        return None

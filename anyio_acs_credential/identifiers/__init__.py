@@ -1,0 +1,37 @@
+"""Communication identifiers: who takes part in a call or a chat.
+
+Two identifiers are equal when they are of one kind and have the same raw id. They cannot be changed, so they may be
+keys and members of sets, and `match` takes them apart. A raw id that is given wins over the one that is built from the
+attributes: the service's word is the last.
+"""
+
+from __future__ import annotations
+
+from .._errors import InvalidIdentifierError
+from .._public import public
+from ._from_raw_id import identifier_from_raw_id
+from ._from_wire import identifier_from_wire
+from ._kinds import (
+    CommunicationIdentifier,
+    CommunicationUserIdentifier,
+    MicrosoftTeamsAppIdentifier,
+    MicrosoftTeamsUserIdentifier,
+    PhoneNumberIdentifier,
+    TeamsExtensionUserIdentifier,
+    UnknownIdentifier,
+)
+
+__all__ = (
+    "CommunicationIdentifier",
+    "CommunicationUserIdentifier",
+    "InvalidIdentifierError",
+    "MicrosoftTeamsAppIdentifier",
+    "MicrosoftTeamsUserIdentifier",
+    "PhoneNumberIdentifier",
+    "TeamsExtensionUserIdentifier",
+    "UnknownIdentifier",
+    "identifier_from_raw_id",
+    "identifier_from_wire",
+)
+
+public(*CommunicationIdentifier.__args__, identifier_from_raw_id, identifier_from_wire)

@@ -28,7 +28,6 @@ except ModuleNotFoundError as _missing:
         "extra-missing", ImportError(missing_extra("OpenTelemetry's API", "otel"), name=_missing.name)
     ) from _missing
 
-from ._span_ends import end_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -266,7 +265,7 @@ def _end(span: Span, attributes: Attributes, failed: bool) -> None:
         span.set_attributes(attributes)
         if failed:
             span.set_status(Status(StatusCode.ERROR))  # without a text, which would be somebody else's
-        end_elsewhere(span)
+        span.end()
 
 
 def _type_of(error: BaseException) -> str:

@@ -60,10 +60,13 @@ class Lifecycle:
         await checkpoint()
 
     async def __aenter__(self) -> Self:
+        # What survives a re-entry is the state: the held token and the counts. Waits, the task and its home are new.
         check_entering(self._block, "the credential")
         self._held, self._closed = self._state.held, False
         block = self._block_of(None if self._refresher is None else self._begin(self._refresher))
-        await block.__aenter__()  # which never yields: no second task comes between
+        # Entering the block never yields, so that no second task comes between; and nothing from here to the next line
+        # may raise, or the task that has begun would belong to nobody.
+        await block.__aenter__()
         self._block = block
         return self
 
@@ -89,6 +92,7 @@ class Lifecycle:
         return self._task
 
     def _publish(self, held: Held | None) -> None:
+        # Apart from entering, this alone sets what readers see: called by the refresh task, and at the end.
         self._held = held
         self._closed = held is None
 

@@ -1,8 +1,8 @@
 """A round: one question to the token source, and its answer for all who wait.
 
 Until it begins, anybody may ask more of it: that it is made whatever the schedule says, that it meets a challenge. Once
-it has begun, its claims stay; that a caller joins with `refresh()`, or that a token was rejected, still counts when its
-answer is taken.
+it has begun, a waiter may set two things and no more, which count when its answer is taken: `forced`, by joining with
+`refresh()`, and one more `rejected` token. Its claims stay, since the source has been given them.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ class Round:
 
 def wake(event: Event) -> None:
     """Set an event for which the program's main task may wait."""
-    # On asyncio Ctrl-C cancels the main task between any two lines of set(), which then raises InvalidStateError.
-    # Whom it has not woken by then, the end of the main task cancels.
+    # On asyncio Ctrl-C cancels the main task between any two lines of set(), which then raises InvalidStateError. Some
+    # waiters stay asleep then; the end of the main task cancels them.
     with suppress(Exception):
         event.set()
 

@@ -6,7 +6,9 @@ It knows no HTTP and no sign-in: a token source is a callable that is awaited. T
 1. One task has the source asked, and it is nobody's caller: it runs in the context of the task that entered, under a
    shielded cancel scope that only closing cancels. The source has a task of its own for the length of a round, so that
    what it leaves behind ends there. Callers wait on an event; what happens to them stays with them.
-2. The source is entered under the lock, after a second look at whether a round is still wanted.
+2. The source is entered under the lock, after a second look at whether a round is still wanted. One task takes the lock
+   today. It states the rule for whoever adds a second taker, and the second look is what keeps that one from asking anew
+   for what the first has just brought.
 3. A `Round` is used once. Its event is set last: the token, the next round, the log line and the observer's event are
    in place before anybody wakes. Events are replaced, never reset.
 4. Whatever the source does fails its round at most. What must leave the task (see `source.ask`) leaves it, and
@@ -90,7 +92,11 @@ class RefreshTask:
             self.close()
 
     async def _pause(self) -> None:
-        while (delay := self._delay()) >= NO_REMAINDER:
+        while True:
+            self._tell_expiry()
+            if (delay := self._delay()) < NO_REMAINDER:
+                return
+            # Nothing may wait between these lines: a request that came in between would set the old event, unheard.
             self._wake = Event()
             with move_on_after(min(delay, SLICE)):
                 await self._wake.wait()
@@ -105,7 +111,6 @@ class RefreshTask:
             delay = 0.0
         elif self.round.requested:
             delay = min(delay, state.until_callers() if state.remaining() == 0 else state.until_retry())
-        self._tell_expiry()
         remaining = state.remaining()
         return min(delay, remaining) if remaining > 0 else delay  # the expiry is something to tell
 

@@ -7,8 +7,8 @@ It knows no HTTP and no sign-in: a token source is a callable that is awaited. T
    shielded cancel scope that only closing cancels. The source has a task of its own for the length of a round, so that
    what it leaves behind ends there. Callers wait on an event; what happens to them stays with them.
 2. The source is entered under the lock, after a second look at whether a round is still wanted. One task takes the lock
-   today. It states the rule for whoever adds a second taker, and the second look is what keeps that one from asking anew
-   for what the first has just brought.
+   today. It states the rule for whoever adds a second taker, and the second look is what keeps that taker from asking
+   anew for what the first has just brought.
 3. A `Round` is used once. Its event is set last: the token, the next round, the log line and the observer's event are
    in place before anybody wakes. Events are replaced, never reset.
 4. Whatever the source does fails its round at most. What must leave the task (see `source.ask`) leaves it, and
@@ -116,6 +116,8 @@ class RefreshTask:
 
     def _tell_expiry(self) -> None:
         state = self.state
+        if self.closed:
+            return
         if state.held is not None and state.held is not self._seen_expired and state.remaining() == 0:
             self._seen_expired = state.held
             self._reporter.expired(state.held.token.expires_on, unrenewed=state.proactive or state.cause is not None)

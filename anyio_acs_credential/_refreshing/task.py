@@ -94,7 +94,7 @@ class RefreshTask:
     async def _pause(self) -> None:
         while True:
             delay = self._delay()
-            self._tell_expiry()  # after the look at the clocks: a token that ends in between is told now, not a slice later
+            self._tell_expiry()  # after that look: a token that ends in between is told now, and not a slice later
             if delay < NO_REMAINDER:
                 return
             # Nothing may wait between these lines: a request that came in between would set the old event, unheard.

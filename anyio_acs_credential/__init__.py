@@ -46,7 +46,13 @@ if TYPE_CHECKING:
         identifier_from_raw_id,
         identifier_from_wire,
     )
-    from .identity import AccessKeyCredential, CommunicationIdentityClient, ConnectionString, parse_connection_string
+    from .identity import (
+        AccessKeyCredential,
+        CommunicationIdentityClient,
+        ConnectionString,
+        TeamsPhoneAssignment,
+        parse_connection_string,
+    )
     from .identity._auth import AccessKeyAuth
 
 __all__ = (  # noqa: RUF022 - sorted as Python sorts
@@ -84,6 +90,7 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "SignInRequiredError",
     "TEAMS_PHONE_SCOPE",
     "TeamsExtensionUserIdentifier",
+    "TeamsPhoneAssignment",
     "TokenExpired",
     "TokenRefreshError",
     "TokenSourceError",
@@ -118,6 +125,7 @@ _LAZY = {
     "RefreshStarted": "._decisions.events",
     "RefreshSucceeded": "._decisions.events",
     "TeamsExtensionUserIdentifier": ".identifiers",
+    "TeamsPhoneAssignment": ".identity",
     "TokenExpired": "._decisions.events",
     "UnknownIdentifier": ".identifiers",
     "identifier_from_raw_id": ".identifiers",

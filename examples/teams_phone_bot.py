@@ -1,5 +1,9 @@
 """A Teams Phone Extensibility bot: a person signs it in with a code on another device, and it stays signed in.
 
+First, once, whoever has the resource's connection string allows the person; without that, it ends and says so:
+
+    acs-credential teams-phone allow '<tenant id>' '<the object id of the person>'
+
 It hands each token on as it comes. Where Entra wants the person again, it shows another code, and goes on afterwards.
 Leave it running, or give the seconds after which it ends.
 
@@ -41,17 +45,20 @@ async def main(seconds: float) -> None:
     endpoint, scopes = os.environ["ACS_ENDPOINT"], [TEAMS_PHONE_SCOPE]
     async with DeviceCodeCredential(os.environ["ENTRA_CLIENT_ID"], authority=os.environ["ENTRA_AUTHORITY"]) as person:
         await person.sign_in(*scopes)
-        async with (
-            CommunicationTokenCredential(
-                resource_endpoint=endpoint, token_credential=person, scopes=scopes
-            ) as credential,
-            anyio.create_task_group() as group,
-        ):
-            group.start_soon(keep_signed_in, person, credential)
-            with anyio.move_on_after(seconds):
-                async for token in credential.updates():
-                    print(f"{credential.raw_id} goes on with {token}", flush=True)  # here: hand it to the call
-            group.cancel_scope.cancel()
+        async with CommunicationTokenCredential(
+            resource_endpoint=endpoint, token_credential=person, scopes=scopes
+        ) as credential:
+            try:
+                await credential.get_token()
+            except TokenRefreshError as error:
+                if error.permanent:  # nobody has allowed the person
+                    raise SystemExit(f"{error.__cause__}") from error
+            async with anyio.create_task_group() as group:
+                group.start_soon(keep_signed_in, person, credential)
+                with anyio.move_on_after(seconds):
+                    async for token in credential.updates():
+                        print(f"{credential.raw_id} goes on with {token}", flush=True)  # here: hand it to the call
+                group.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

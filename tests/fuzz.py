@@ -34,6 +34,7 @@ from anyio_acs_credential import (
     InvalidIdentifierError,
     InvalidTokenError,
     ServiceError,
+    TeamsPhoneAssignment,
     TokenSourceError,
     identifier_from_raw_id,
     identifier_from_wire,
@@ -45,6 +46,7 @@ from anyio_acs_credential.entra import DeviceCodeCredential, OnBehalfOfCredentia
 from anyio_acs_credential.entra._grant import take
 from anyio_acs_credential.entra._secrets import KNOWN
 from anyio_acs_credential.entra._transport import _read
+from anyio_acs_credential.identity._teams_phone import read_assignment, refuse_assignment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,6 +146,10 @@ TOKENS = packed(
     {"token_type": "Bearer", "scope": SCOPE, "expires_in": "3600", "access_token": "opaque", "foci": "1"},
 )
 GUID = "45ab2481-1c1c-4005-be24-0ffb879b1130"
+ASSIGNMENTS = packed(
+    {"objectId": GUID, "tenantId": GUID, "principalType": "user", "clientIds": [GUID, "app"]},
+    {"objectId": GUID, "tenantId": GUID, "principalType": "teamsResourceAccount", "clientIds": None},
+)
 RAW_IDS = (
     *(f"8:{cloud}:{GUID}_{GUID}" for cloud in ("acs", "dod-acs", "gcch-acs", "spool")),
     *(f"8:{cloud}acs:{GUID}_{GUID}_{GUID}" for cloud in ("", "dod-", "gcch-")),
@@ -432,6 +438,22 @@ def exchange() -> Parser:
     return Parser(partial(answer_of, EXCHANGES, REFUSALS), read_exchanged, ServiceError, is_token)
 
 
+def read_assigned(answer: Answer) -> TeamsPhoneAssignment:
+    """As the identity client reads it."""
+    if not answer.is_success:
+        refuse_assignment(answer, GUID, GUID)
+    return read_assignment(answer, GUID, GUID)
+
+
+def is_assignment(assignment: TeamsPhoneAssignment) -> bool:
+    texts = (assignment.tenant_id, assignment.object_id, *assignment.client_ids)
+    return assignment.principal_type in {"user", "resource_account"} and all(isinstance(text, str) for text in texts)
+
+
+def assignment() -> Parser:
+    return Parser(partial(answer_of, ASSIGNMENTS, REFUSALS), read_assigned, ServiceError, is_assignment)
+
+
 def jwt() -> Parser:
     return Parser(jwt_text, AccessToken.from_jwt, InvalidTokenError, is_token)
 
@@ -459,7 +481,8 @@ def grant() -> Parser:
 
 
 PARSERS: dict[str, Callable[[], Parser]] = {
-    each.__name__: each for each in (exchange, jwt, discovery, device_code, token, renewal, grant, raw_id, wire)
+    each.__name__: each
+    for each in (exchange, assignment, jwt, discovery, device_code, token, renewal, grant, raw_id, wire)
 }
 
 

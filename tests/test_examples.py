@@ -337,6 +337,22 @@ async def test_teams_phone_bot_whose_person_declines(monkeypatch: pytest.MonkeyP
     assert person.codes == 2
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_teams_phone_bot_from_nothing(tmp_path: Path) -> None:
+    """Without its first step the program says what to run; that allows the person, and the same program goes on."""
+    async with running(require_teams_phone_assignment=True, device_code_interval=1) as (emulator, environment):
+        inherited = {**os.environ, **environment, "HOME": str(tmp_path)}
+        output, status = await run_program("teams_phone_bot.py 1", inherited, Person(emulator))
+        assert status == 1
+        (command,) = set(re.findall(r"`acs-credential (teams-phone allow \S+ \S+)`", output))
+        assert "Traceback" not in output
+        allowed = [sys.executable, "-m", "anyio_acs_credential", *command.split()]
+        await anyio.run_process(allowed, env=inherited)
+        output, status = await run_program("teams_phone_bot.py 1", inherited, Person(emulator))
+        assert status == 0
+        assert re.fullmatch(COMMANDS_AND_OUTPUT["teams_phone_bot.py 1"], output), output
+
+
 @asynccontextmanager
 async def bot(
     monkeypatch: pytest.MonkeyPatch, *, declining: bool = False

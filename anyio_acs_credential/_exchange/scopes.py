@@ -81,6 +81,15 @@ def route_of(scopes: tuple[str, ...]) -> Route:
     return next(route for route in map(_find, scopes) if route is not None)
 
 
+def is_teams_phone(scopes: tuple[str, ...]) -> bool:
+    """Whether they are those of Teams Phone Extensibility.
+
+    Args:
+        scopes: What `check_scopes` returned.
+    """
+    return route_of(scopes) is _TEAMS_PHONE_EXTENSIBILITY
+
+
 def _find(scope: str) -> Route | None:
     lower = scope.lower()
     for prefix, route in _ROUTES.items():

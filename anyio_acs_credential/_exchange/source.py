@@ -16,8 +16,8 @@ from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
 from .._http.retries import Limits, send
 from .entra_tokens import EntraTokenSource
-from .scopes import check_scopes
-from .wire import EXCHANGE_BODY, exchange_url, read_exchange
+from .scopes import check_scopes, is_teams_phone
+from .wire import EXCHANGE_BODY, allow_command, exchange_url, read_exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -91,7 +91,7 @@ class EntraSource:
         async with self._make_client() as client:
             answer = await self._meet(client, entra)
         try:
-            return read_exchange(answer, self._clock.time())
+            return read_exchange(answer, self._clock.time(), allow=self._allow())
         except ServiceError as error:
             if error.status_code == 401 and self._is_ending():
                 error.permanent = False  # that token may have ended: the next one is as good as ever
@@ -116,6 +116,13 @@ class EntraSource:
             entra = await self._credential.get(self._scopes, claims)
         self._entra, self._sign_ins = entra, sign_ins
         return entra
+
+    def _allow(self) -> str:
+        """What allows the person whom the Entra token names, where the exchange wants that."""
+        if not is_teams_phone(self._scopes):
+            return ""
+        claims = {} if self._entra is None else self._entra.claims
+        return allow_command(claims.get("tid"), claims.get("oid"))
 
     def _is_ending(self) -> bool:
         return self._entra is not None and self._entra.expires_on - self._clock.time() < _LAST_MOMENTS

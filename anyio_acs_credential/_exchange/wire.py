@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING
 
 from .._errors import InvalidTokenError, ServiceError, explained
-from .._http.answer import error_from, malformed, read_object, request_id
+from .._http.answer import error_from, malformed, read_object, refusal, request_id
 from .._tokens.access_token import AccessToken, read_expiry
 from .scopes import route_of
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 EXCHANGE_BODY = b"{}"
 """What the service wants in the request: an object without anything in it."""
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class ExchangedToken(AccessToken):
@@ -49,7 +51,19 @@ def exchange_url(endpoint: str, scopes: tuple[str, ...]) -> str:
     return f"{endpoint}{path}?api-version={api_version}"
 
 
-def read_exchange(answer: Answer, now: float = -inf) -> ExchangedToken:
+def allow_command(tenant_id: object, object_id: object) -> str:
+    """The command that allows somebody to use Teams Phone through a resource, to be pasted into a shell.
+
+    Args:
+        tenant_id: The person's tenant; a word stands for what is no GUID.
+        object_id: The person's object id there; likewise.
+    """
+    given = (("TENANT", tenant_id), ("OBJECT", object_id))
+    words = (text if isinstance(text, str) and _GUID.fullmatch(text) else word for word, text in given)
+    return f"`acs-credential teams-phone allow {' '.join(words)}`"
+
+
+def read_exchange(answer: Answer, now: float = -inf, *, allow: str = "") -> ExchangedToken:
     """The access token in an answer.
 
     It ends when the answer says, or when the token itself does, whichever comes first.
@@ -57,11 +71,21 @@ def read_exchange(answer: Answer, now: float = -inf) -> ExchangedToken:
     Args:
         answer: The service's.
         now: Unix seconds, by the clock that the token has to last by.
+        allow: The command that allows the person, where the exchange wants that.
 
     Raises:
         ServiceError: when the service refused, or the answer is malformed or holds a token that has ended, which
             is transient.
     """
+    if answer.status == 403 and allow:
+        raise explained(
+            "teams-phone-not-allowed",
+            refusal(
+                answer,
+                f"unless this person is allowed to use Teams Phone here, have the resource's owner run {allow}; "
+                "then call refresh()",
+            ),
+        )
     if not answer.is_success:
         raise error_from(answer)
     content = read_object(answer)

@@ -91,21 +91,25 @@ def malformed(answer: Answer, reason: str) -> NoReturn:
 
 def error_from(answer: Answer) -> ServiceError:
     """The error that an answer without success stands for."""
+    return explained("refused", refusal(answer, _advise(answer)))
+
+
+def refusal(answer: Answer, advice: str) -> ServiceError:
+    """The same, with other words about what to do, for an entry of their own in the documentation.
+
+    Args:
+        answer: Without success.
+        advice: What to do, without a full stop.
+    """
     code, text = _read_error(answer)
-    advice = _advise(answer)
     said = f". It said: {text}" if text else ""
-    return explained(
-        "refused",
-        ServiceError(
-            redact(
-                f"the service answered {_name(answer.status)}{f' ({code})' if code else ''}: {advice}{said}", limit=900
-            ),
-            permanent=not is_transient(answer.status),
-            retry_after=answer.retry_after,
-            status_code=answer.status,
-            code=code,
-            request_id=request_id(answer),
-        ),
+    return ServiceError(
+        redact(f"the service answered {_name(answer.status)}{f' ({code})' if code else ''}: {advice}{said}", limit=900),
+        permanent=not is_transient(answer.status),
+        retry_after=answer.retry_after,
+        status_code=answer.status,
+        code=code,
+        request_id=request_id(answer),
     )
 
 

@@ -13,6 +13,7 @@ from ._demo._command import demo
 from ._emulator import emulator
 from ._inspect import inspect
 from ._output import OutputError, complain, discard_output, require_output
+from ._teams_phone import teams_phone
 from ._token import token
 from ._watch._command import watch
 
@@ -99,6 +100,7 @@ def _group(context: click.Context) -> None:
       acs-credential token                     an access token of a new user
       acs-credential token | acs-credential inspect
       acs-credential watch                     a credential that renews its token, live
+      acs-credential teams-phone --help        who may use Teams Phone
     \b
     Each command has examples and exit statuses: acs-credential token --help
     """  # noqa: D301 - click's mark is the character, not its escape
@@ -106,5 +108,5 @@ def _group(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, watch, token, inspect, emulator):
+for _command in (demo, watch, token, inspect, teams_phone, emulator):
     _group.add_command(_command)

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,11 +17,33 @@ from ._arguments import Seconds, Whole, backend_option
 from ._interrupt import loading
 from ._output import complain, say
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..emulator import Emulator
+    from ._program import Program
+
 _DAY, _YEAR = 86_400, 31_536_000
 _TOLD = ("endpoint", "connection_string", "authority", "tenant_id", "client_id", "client_secret", "ca_file")
 
 
-@click.command(short_help="Run the emulator for tests in any language.")
+class _Command(click.Command):
+    """A command with a program behind `--`, whose arguments are its own; without `--`, none is taken for one."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            args, context.obj = args[:at], args[at + 1 :]
+            if not context.obj:
+                raise click.UsageError("there is no program behind --: name one, or leave out --", context)
+        return super().parse_args(context, args)
+
+
+@click.command(
+    cls=_Command,
+    options_metavar="[OPTIONS] [-- PROGRAM [ARGUMENT]...]",
+    short_help="Run the emulator for tests in any language.",
+)
 @click.option(
     "--port", type=Whole(0, 65535), default=0, metavar="NUMBER", help="On 127.0.0.1, over TLS; without it, a free one."
 )
@@ -30,8 +52,14 @@ _TOLD = ("endpoint", "connection_string", "authority", "tenant_id", "client_id",
 @click.option("--device-code-interval", type=Seconds(1, 60), help="Seconds between two questions about a device code.")
 @click.option("--device-code-lifetime", type=Seconds(1, _DAY), help="Seconds that a device code lives.")
 @click.option("--sign-in-as", metavar="NAME", help="Who signs in at the sign-in page without being asked.")
+@click.option(
+    "--require-teams-phone-assignment",
+    is_flag=True,
+    help="Exchange no token of a person whom nobody has allowed to use Teams Phone, as the service.",
+)
 @backend_option
-def emulator(port: int, sign_in_as: str | None, backend: str, **lifetimes: Any) -> int:
+@click.pass_obj
+def emulator(words: list[str] | None, /, port: int, sign_in_as: str | None, backend: str, **given: Any) -> int:
     """Run an emulator of Communication Services and of an Entra tenant on this machine, for tests in any language.
 
     When it is ready, it prints one line of JSON: endpoint, connection_string, authority, tenant_id, client_id,
@@ -39,8 +67,12 @@ def emulator(port: int, sign_in_as: str | None, backend: str, **lifetimes: Any) 
     Ctrl-C, SIGTERM and SIGHUP, and when its standard input is a pipe that closes, as it does when a test suite dies.
     Keys, secrets and the authority are made anew each time, and are gone at the end.
 
+    With a program behind --, it runs that instead, with ACS_CONNECTION_STRING, ACS_ENDPOINT and SSL_CERT_FILE set, and
+    ends with it and its status. It prints nothing, and passes SIGINT, SIGTERM and SIGHUP on.
+
     \b
     Examples:
+      acs-credential emulator -- pytest                a test suite against it
       acs-credential emulator                          until Ctrl-C, on a free port
       acs-credential emulator --port 8443              on this one
       acs-credential emulator --token-lifetime 5       with tokens that end soon
@@ -56,32 +88,57 @@ def emulator(port: int, sign_in_as: str | None, backend: str, **lifetimes: Any) 
       1  the port is taken                     143  ended by SIGTERM before
       2  an argument is wrong                  129  ended by SIGHUP before
                                                141  nobody reads the output any more
+    \b
+    With a program, its own; 128 and a number where that signal ended it;
+    127 where it is not found, and 126 where it cannot be run.
     """  # noqa: D301 - click's mark is the character, not its escape
     with loading():
+        from ._program import Program
         from ._running import run
 
-    settings = {name: value for name, value in lifetimes.items() if value is not None}
+    settings = {name: value for name, value in given.items() if value is not None}
+    if words is not None:
+        program = Program(words)
+        return run(partial(_serve, partial(_run, program), sign_in_as, port=port, **settings), backend, program.take)
     ready: list[str] = []
-    status = run(partial(_serve, ready, sign_in_as, port=port, **settings), backend)
+    status = run(partial(_serve, partial(_tell, ready), sign_in_as, port=port, **settings), backend)
     return 0 if ready else status
 
 
-async def _serve(ready: list[str], sign_in_as: str | None, **settings: Any) -> None:
-    from anyio import sleep_forever
-
+async def _serve(
+    use: Callable[[Emulator], Awaitable[int | None]], sign_in_as: str | None, **settings: Any
+) -> int | None:
     from ..emulator import open_emulator
 
     try:
         async with open_emulator(**settings) as running:
             running.sign_in_as = sign_in_as
-            ready.append(json.dumps({name: getattr(running, name) for name in _TOLD}))
-            say(ready[0])
-            if sys.stderr is not None and sys.stderr.isatty():
-                complain(f"ready at {running.endpoint}; set SSL_CERT_FILE={running.ca_file}; Ctrl-C ends")
-            pipe = _pipe_at_standard_input()
-            await (sleep_forever() if pipe is None else _until_closed(pipe))
+            return await use(running)
     except OSError as error:
         raise click.ClickException(error.strerror or str(error)) from None
+
+
+async def _run(program: Program, running: Emulator) -> int:
+    """Run a program that finds the emulator."""
+    return await program.run(
+        {
+            "ACS_CONNECTION_STRING": running.connection_string,
+            "ACS_ENDPOINT": running.endpoint,
+            "SSL_CERT_FILE": running.ca_file,
+        }
+    )
+
+
+async def _tell(ready: list[str], running: Emulator) -> None:
+    """Say where it is, and wait for whoever started this process."""
+    from anyio import sleep_forever
+
+    ready.append(json.dumps({name: getattr(running, name) for name in _TOLD}))
+    say(ready[0])
+    if sys.stderr is not None and sys.stderr.isatty():
+        complain(f"ready at {running.endpoint}; set SSL_CERT_FILE={running.ca_file}; Ctrl-C ends")
+    pipe = _pipe_at_standard_input()
+    await (sleep_forever() if pipe is None else _until_closed(pipe))
 
 
 def _pipe_at_standard_input() -> int | None:

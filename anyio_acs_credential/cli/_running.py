@@ -23,12 +23,17 @@ _SIGNALLED = 128
 logging.getLogger("anyio_acs_credential").addHandler(logging.NullHandler())
 
 
-def run(work: Callable[[], Awaitable[int | None]], backend: str) -> int:
+def run(
+    work: Callable[[], Awaitable[int | None]],
+    backend: str,
+    take: Callable[[signal.Signals], bool] = lambda _number: False,
+) -> int:
     """Run an async function, which SIGINT, SIGTERM and SIGHUP cancel; not SIGHUP where it is ignored, as under nohup.
 
     Args:
         work: Gives the exit status; None is 0.
         backend: "asyncio" or "trio".
+        take: Told of each signal; where it returns true, it has dealt with it, and nothing is cancelled.
 
     Returns:
         That status, or the one of a program that the signal ended.
@@ -38,10 +43,10 @@ def run(work: Callable[[], Awaitable[int | None]], backend: str) -> int:
     """
     if not find_spec(backend):
         raise click.UsageError(missing_extra(backend, backend))
-    return anyio.run(_until_signalled, work, backend=backend)
+    return anyio.run(_until_signalled, work, take, backend=backend)
 
 
-async def _until_signalled(work: Callable[[], Awaitable[int | None]]) -> int:
+async def _until_signalled(work: Callable[[], Awaitable[int | None]], take: Callable[[signal.Signals], bool]) -> int:
     stopped: list[int] = []
     status = 0
     with ExitStack() as stack:  # left after the task group, so that an impatient second Ctrl-C changes nothing
@@ -51,7 +56,7 @@ async def _until_signalled(work: Callable[[], Awaitable[int | None]]) -> int:
             except NotImplementedError:
                 pass  # asyncio on Windows: there, Ctrl-C raises KeyboardInterrupt
             else:
-                group.start_soon(_stop, signals, stopped, group.cancel_scope)
+                group.start_soon(_stop, signals, take, stopped, group.cancel_scope)
             status = await work() or 0
             group.cancel_scope.cancel()
     return _SIGNALLED + stopped[0] if stopped else status
@@ -65,7 +70,13 @@ def _ending() -> list[signal.Signals]:
     return ending
 
 
-async def _stop(signals: AsyncIterator[signal.Signals], stopped: list[int], scope: anyio.CancelScope) -> None:
+async def _stop(
+    signals: AsyncIterator[signal.Signals],
+    take: Callable[[signal.Signals], bool],
+    stopped: list[int],
+    scope: anyio.CancelScope,
+) -> None:
     async for number in signals:
-        stopped.append(number)
-        scope.cancel()
+        if not take(number):
+            stopped.append(number)
+            scope.cancel()

@@ -10,7 +10,7 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from starlette.applications import Starlette
 
 from ..testing._real_time import refuse_real_time
-from . import _chat_routes, _entra_routes, _exchange_routes, _identity_routes, _sign_in_routes
+from . import _chat_routes, _entra_routes, _exchange_routes, _identity_routes, _sign_in_routes, _teams_phone_routes
 from ._answers import EXCEPTION_HANDLERS
 from ._entra_state import Entra
 from ._entra_switches import EntraSwitches
@@ -19,7 +19,7 @@ from ._front import Front
 from ._oauth_error import OAuthError, oauth_answer
 from ._operations import Operations
 from ._server import bind, serving
-from ._settings import check_clock, check_port, check_seconds
+from ._settings import check_clock, check_port, check_seconds, check_switch
 from ._signing import signing_key
 from ._state import Service
 from ._switches import FaultSwitches
@@ -84,6 +84,7 @@ async def open_emulator(
     entra_refresh_in: float | None = None,
     device_code_interval: float = 5,
     device_code_lifetime: float = 900,
+    require_teams_phone_assignment: bool = False,
     clock: Clock = time,
 ) -> AsyncGenerator[Emulator]:
     """A Communication Services resource and an Entra tenant on this machine, over TLS, while the block runs.
@@ -102,6 +103,9 @@ async def open_emulator(
             after half of its life where that is two hours or more, and else to say nothing.
         device_code_interval: Seconds between a client's questions about a device code, 1 or more, cut to whole ones.
         device_code_lifetime: Seconds that a device code lives, 1 or more.
+        require_teams_phone_assignment: Whether to refuse, as the service does, to exchange the token of a person whom
+            nobody has allowed to use Teams Phone, with `set_teams_phone_assignment()` or `acs-credential teams-phone
+            allow`.
         clock: Any object with `time()`, in Unix seconds: for the expiry of tokens, the age of signatures and the
             duration of faults.
 
@@ -120,12 +124,14 @@ async def open_emulator(
     check_seconds("entra_refresh_in", entra_refresh_in, least=0, optional=True)
     check_seconds("device_code_interval", device_code_interval, least=1)
     check_seconds("device_code_lifetime", device_code_lifetime, least=1)
+    check_switch("require_teams_phone_assignment", require_teams_phone_assignment)
     check_clock(clock)
     refuse_real_time("open_emulator", clock)
     certificates, key = await to_thread.run_sync(_prepare, limiter=CapacityLimiter(1))
     try:
         with bind(port) as listener:
             service = Service(key, clock=clock, token_lifetime=token_lifetime)
+            service.requires_assignment = require_teams_phone_assignment
             entra = Entra(key, clock, f"https://127.0.0.1:{listener.getsockname()[1]}")
             entra.tokens.lifetime, entra.tokens.refresh_in = entra_token_lifetime, entra_refresh_in
             entra.devices.interval, entra.devices.lifetime = int(device_code_interval), device_code_lifetime
@@ -147,7 +153,7 @@ def _prepare() -> tuple[Certificates, SigningKey]:
 
 
 def _routes() -> list[Route]:
-    parts = (_identity_routes, _chat_routes, _exchange_routes, _entra_routes, _sign_in_routes)
+    parts = (_identity_routes, _chat_routes, _exchange_routes, _teams_phone_routes, _entra_routes, _sign_in_routes)
     return [route for part in parts for route in part.ROUTES]
 
 

@@ -31,6 +31,8 @@ async def _exchange(request: Request, *, api: Api, versions: frozenset[str]) -> 
     claims = check_entra(request, api)
     check_version(request, versions)
     await json_object(request)
+    if api is TEAMS_EXTENSION:
+        service.check_assignment(claims)
     identity = f"8:acs:{service.resource_id}_{claims['tid']}_{claims['oid']}"
     service.register_identity(identity)
     scopes = _granted(claims, api) or ["chat", "voip"]

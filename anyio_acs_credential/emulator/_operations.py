@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_PLACE = re.compile(r"\{\w+\}")
+_PLACE = re.compile(r"\{(\w+)\}")
 _RAW_ID = re.compile(r"\d+:[^/$]+")
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class Operations:
     """The emulator's operations.
 
     Args:
-        addresses: The method and the path of each, with `{identity}` and `{tenant}` where requests differ.
+        addresses: The method and the path of each, with names in braces, such as `{identity}`, where requests differ.
         tenant_id: The tenant's id.
         identities: Gives the raw ids that are known.
     """
@@ -52,12 +54,14 @@ class Operations:
             raise self._refusal(target)
 
     def _fits(self, target: str) -> str | None:
-        written = _RAW_ID.findall(_literal(target))  # of a user who may be known only later
-        users = ["8:acs:resource_user", *written, *self._identities()]
+        words = _literal(target)  # of users and principals who may be known only later
+        ids = [*_GUID.findall(words), self._tenants[0]]
+        users = ["8:acs:resource_user", *_RAW_ID.findall(words), *self._identities()]
+        fillings = {"tenant": self._tenants, "tenant_id": ids, "object_id": ids, "identity": users}
         requests = [*self._invented]
         for known in self._known:
-            fillings = self._tenants if "{tenant}" in known else users
-            requests += {filling.join(_PLACE.split(known)) for filling in fillings}
+            form, places = _PLACE.sub("{}", known), _PLACE.findall(known)
+            requests += (form.format(*filling) for filling in product(*(fillings[place] for place in places)))
         return next((request for request in requests if re.search(target, request)), None)
 
     def _nearest(self, words: str) -> list[str]:

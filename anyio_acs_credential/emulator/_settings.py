@@ -39,6 +39,16 @@ def check_seconds(name: str, value: object, *, least: int, optional: bool = Fals
         raise ValueError(f"{name} is {least} second{'' if least == 1 else 's'} or more, and finite, not {value}")
 
 
+def check_switch(name: str, value: object) -> None:
+    """Refuse what is neither on nor off.
+
+    Raises:
+        TypeError: when it is something else.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is True or False, not {type(value).__name__}")
+
+
 def check_clock(clock: object) -> None:
     """Refuse what tells no time.
 

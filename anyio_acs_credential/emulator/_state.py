@@ -6,7 +6,7 @@ import math
 from base64 import b64encode
 from datetime import UTC, datetime
 from secrets import token_bytes, token_hex
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from ._service_error import ServiceError
@@ -27,6 +27,22 @@ class Clock(Protocol):
         ...
 
 
+class Assignment(NamedTuple):
+    """That somebody may use Teams Phone.
+
+    Attributes:
+        is_user: Whether that is a person, and no resource account.
+        client_ids: The applications that the person may use; empty for all.
+    """
+
+    is_user: bool
+    client_ids: tuple[str, ...]
+
+    def allows(self, client_id: str) -> bool:
+        """Whether the person may come with this application."""
+        return self.is_user and (not self.client_ids or client_id in self.client_ids)
+
+
 class Service:
     """One Communication Services resource.
 
@@ -37,6 +53,8 @@ class Service:
 
     Attributes:
         access_key: The key of the resource, as bytes.
+        assignments: Who may use Teams Phone: tenant and object id, in lower case, and how.
+        requires_assignment: Whether nobody else may.
     """
 
     def __init__(self, key: SigningKey, *, clock: Clock, token_lifetime: float | None = None) -> None:
@@ -44,6 +62,8 @@ class Service:
         self.token_lifetime = token_lifetime
         self.access_key: bytes = token_bytes(64)
         self.resource_id: str = str(uuid4())
+        self.assignments: dict[tuple[str, str], Assignment] = {}
+        self.requires_assignment = False
         self._key = key
         # The generation of a user's tokens. Revoking begins a new one: times in whole seconds, as tokens have
         # them, could not tell a token issued just before from one issued just after.
@@ -113,6 +133,20 @@ class Service:
             "jti": f"{self._generation(identity)}.{token_hex(8)}",
         }
         return {"token": self._key.sign(claims), "expiresOn": _timestamp(expires)}
+
+    def check_assignment(self, claims: Mapping[str, Any]) -> None:
+        """Let a person pass who may use Teams Phone.
+
+        Args:
+            claims: Of the person's Entra token.
+
+        Raises:
+            ServiceError: 403, when an assignment is required, and there is none for this person and application.
+        """
+        assignment = self.assignments.get((claims["tid"], claims["oid"]))
+        is_allowed = assignment is not None and assignment.allows(claims["azp"])
+        if self.requires_assignment and not is_allowed:
+            raise ServiceError(403, "Forbidden", "The user is not allowed to use Teams Phone through this resource.")
 
     def check_token(self, token: str) -> Mapping[str, Any]:
         """The claims of a token that is good now.

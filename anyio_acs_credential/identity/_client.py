@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._errors import CredentialUsageError, explained
 from .._http.answer import error_from, read_object
@@ -17,6 +17,14 @@ from .._redaction import Secret
 from ._authorization import authorization_of
 from ._connection import parse_connection_string
 from ._keys import AccessKeyCredential
+from ._teams_phone import (
+    ASSIGNMENTS_QUERY,
+    TeamsPhoneAssignment,
+    assignment_body,
+    assignment_path,
+    read_assignment,
+    refuse_assignment,
+)
 from ._wire import check_id, check_scopes, expiry, path_of, query_of, read_token, read_user, text_of
 
 if TYPE_CHECKING:
@@ -37,10 +45,10 @@ if TYPE_CHECKING:
 class CommunicationIdentityClient:
     """Makes and deletes users of a Communication Services resource, and issues and revokes their access tokens.
 
-    Use it in an `async with` block, and in as many tasks at once as you like: they share its connections. Every method
-    waits for the network, and for the credential where that gives Entra tokens, for 30 seconds at most; cancelling one
-    closes its connection. A call is tried three times where that is safe: what may have made a user is repeated only
-    after a 429, or where nothing was sent.
+    It also says who may use Teams Phone through the resource. Use it in an `async with` block, and in as many tasks at
+    once as you like: they share its connections. Every method waits for the network, and for the credential where that
+    gives Entra tokens, for 30 seconds at most; cancelling one closes its connection. A call is tried three times where
+    that is safe: what may have made a user is repeated only after a 429, or where nothing was sent.
 
     Args:
         endpoint: The resource's address, "https://<resource>.communication.azure.com".
@@ -51,7 +59,7 @@ class CommunicationIdentityClient:
             block opens one of its own, which honours the environment's proxies and certificates, and needs no place in
             asyncio's default executor or trio's default limiter to look up a name: a client of yours does. Entering
             raises a permanent `ServiceError` where the environment names what cannot be used.
-        api_version: The version of the REST API.
+        api_version: The version of the REST API; the methods about Teams Phone have their own.
 
     Raises:
         TypeError: when an argument is of a wrong type.
@@ -250,12 +258,94 @@ class CommunicationIdentityClient:
         answer = await self._send("POST", "/teamsUser/:exchangeAccessToken", {"token": token, **ids}, secret=token)
         return read_token(answer, read_object(_check(answer)))
 
+    async def get_teams_phone_assignment(self, tenant_id: str, object_id: str) -> TeamsPhoneAssignment:
+        """Whether somebody may use Teams Phone through this resource, and how.
+
+        Args:
+            tenant_id: The Entra tenant of the person or of the Teams resource account.
+            object_id: Its object id there.
+
+        Returns:
+            The assignment.
+
+        Raises:
+            TypeError: when an id is no text.
+            ValueError: when an id is empty.
+            ServiceError: with the status 404 when there is none; with 403 and the code "SubscriptionNotAllowed" when
+                the resource's subscription may not use Teams Phone Extensibility; and when the service refuses
+                otherwise, cannot be reached or answers nonsense.
+            TokenSourceError: when the Entra token credential gives no token.
+            CredentialUsageError: outside the `async with` block, or in another event loop.
+        """
+        return await self._assign("GET", tenant_id, object_id)
+
+    async def set_teams_phone_assignment(
+        self,
+        tenant_id: str,
+        object_id: str,
+        *,
+        principal_type: Literal["user", "resource_account"],
+        client_ids: Iterable[str] = (),
+    ) -> TeamsPhoneAssignment:
+        """Let somebody use Teams Phone through this resource; what was assigned to them before is replaced.
+
+        A person's Entra token for `TEAMS_PHONE_SCOPE` is exchanged from then on, and calls to a Teams resource account
+        reach the resource. Doing it twice is as good as doing it once.
+
+        Args:
+            tenant_id: The Entra tenant of the person or of the Teams resource account.
+            object_id: Its object id there.
+            principal_type: Which of the two it is: "user" or "resource_account".
+            client_ids: The applications that a person may use; none to name none.
+
+        Returns:
+            The assignment, as the service has it now.
+
+        Raises:
+            TypeError: when an argument is of a wrong type.
+            ValueError: when an id is empty, or the principal type is neither.
+            ServiceError: as for `get_teams_phone_assignment`.
+            TokenSourceError: when the Entra token credential gives no token.
+            CredentialUsageError: outside the `async with` block, or in another event loop.
+        """
+        return await self._assign("PUT", tenant_id, object_id, assignment_body(principal_type, client_ids))
+
+    async def delete_teams_phone_assignment(self, tenant_id: str, object_id: str) -> None:
+        """Let somebody no longer use Teams Phone through this resource.
+
+        Where an answer was lost, the request is repeated, and "there is none" is then what was wanted.
+
+        Args:
+            tenant_id: The Entra tenant of the person or of the Teams resource account.
+            object_id: Its object id there.
+
+        Raises:
+            TypeError: when an id is no text.
+            ValueError: when an id is empty.
+            ServiceError: as for `get_teams_phone_assignment`.
+            TokenSourceError: when the Entra token credential gives no token.
+            CredentialUsageError: outside the `async with` block, or in another event loop.
+        """
+        answer = await self._send("DELETE", assignment_path(tenant_id, object_id), query=ASSIGNMENTS_QUERY)
+        if not (answer.is_success or (answer.status == 404 and answer.repeated)):
+            refuse_assignment(answer, tenant_id, object_id)
+
+    async def _assign(
+        self, method: str, tenant_id: str, object_id: str, body: Mapping[str, Any] | None = None
+    ) -> TeamsPhoneAssignment:
+        path = assignment_path(tenant_id, object_id)
+        answer = await self._send(method, path, body, query=ASSIGNMENTS_QUERY)
+        if not answer.is_success:
+            refuse_assignment(answer, tenant_id, object_id)
+        return read_assignment(answer, tenant_id, object_id)
+
     async def _send(
         self,
         method: str,
         path: str,
         content: Mapping[str, Any] | None = None,
         *,
+        query: str = "",
         repeatable: bool = True,
         secret: Secret | None = None,
     ) -> Answer:
@@ -265,7 +355,7 @@ class CommunicationIdentityClient:
                 CredentialUsageError("the identity client is not open: use it inside `async with client:`"),
             )
         self._home.check()
-        url = f"{self._endpoint}{path}{self._query}"
+        url = f"{self._endpoint}{path}{query or self._query}"
         call = Call(method, url, _body_of(content), repeatable, () if secret is None else (secret.value,))
         return await self._authorization.send(self._open, call, self._limits)
 

@@ -53,7 +53,7 @@ def query_of(api_version: str) -> str:
         raise explained(
             "identity-arguments", ValueError('api_version is empty: name one, such as "2023-10-01", or leave it out')
         )
-    return f"?api-version={_quoted('api_version', api_version)}"
+    return f"?api-version={quoted('api_version', api_version)}"
 
 
 def path_of(user: SupportsRawId | str) -> str:
@@ -63,10 +63,10 @@ def path_of(user: SupportsRawId | str) -> str:
             "identity-arguments",
             TypeError(f"user is an identifier or its raw id, a non-empty text, not {type(user).__name__}"),
         )
-    return f"/identities/{_quoted('the raw id of the user', raw_id)}"
+    return f"/identities/{quoted('the raw id of the user', raw_id)}"
 
 
-def _quoted(name: str, text: str) -> str:
+def quoted(name: str, text: str) -> str:
     # Plain, also in what follows: a text of somebody's own class may show something else than it holds.
     try:
         return quote(str.__str__(text), safe="")

@@ -17,8 +17,13 @@ _Error = TypeVar("_Error", bound=BaseException)
 
 def explained(anchor: str, error: _Error) -> _Error:
     """The error, with the address of its entry in docs/errors.md as a note: a traceback shows it, `str(error)` not."""
-    error.add_note(f"See {_PAGE}#{anchor}")
+    error.add_note(f"See {page_of(anchor)}")
     return error
+
+
+def page_of(anchor: str) -> str:
+    """The address of an entry in docs/errors.md."""
+    return f"{_PAGE}#{anchor}"
 
 
 def cut_repeats(error: BaseException) -> None:

@@ -642,13 +642,13 @@ async def test_a_connection_that_is_cancelled_before_its_first_byte_takes_no_pla
     """The only place in this pool is free for the next exchange."""
     scope = anyio.CancelScope()
 
-    class Watched(attempt._Connecting):
+    class Watched(attempt.Connecting):
         async def __call__(self, event: str, info: Any) -> None:
             await super().__call__(event, info)
             if event.endswith(step):
                 scope.cancel()
 
-    monkeypatch.setattr(attempt, "_Connecting", Watched)
+    monkeypatch.setattr(attempt, "Connecting", Watched)
     trusted = ssl.create_default_context()
     authority.configure_trust(trusted)
     limits, timeout = package.Limits(max_connections=1), package.Timeout(30, pool=10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from anyio_acs_credential._http.environment import Exemptions, find_proxy
+from anyio_acs_credential._http.environment import Exemptions, find_proxy, unreadable
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,24 @@ def test_whom_an_entry_does_not_name(entries: str) -> None:
     exemptions = Exemptions(entries)
     for host in ("contoso.azure.com", "127.0.0.1"):
         assert not exemptions.covers("https", host, 443)
+
+
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        ("", []),
+        ("*, azure.com,.azure.com *.Azure.com. 10.0.0.0/8,[::1]:443 https://azure.com:1 a_b", []),
+        ("[ ,azure.com", ["["]),
+        ("*:443,:443,//,..", ["*:443", ":443", "//", ".."]),
+        (
+            "azure.com:port azure.com:0 azure.com:65536 azure.com:\u0661",
+            ["azure.com:port", "azure.com:0", "azure.com:65536", "azure.com:\u0661"],
+        ),
+        ("10.0.0.0/33 ::1/129 a:b:c b\u00fccher.example", ["10.0.0.0/33", "::1/129", "a:b:c"]),
+    ],
+)
+def test_entries_that_name_nobody(entries: str, found: list[str]) -> None:
+    assert unreadable(entries) == found
 
 
 @pytest.mark.parametrize(

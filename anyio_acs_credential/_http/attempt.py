@@ -90,7 +90,7 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
         ServiceError: when the address is not one that secrets are sent to. What `authorize` raises passes.
     """
     request = build(client, call)
-    request.extensions["trace"] = connecting = _Connecting()
+    request.extensions["trace"] = connecting = Connecting()
     await authorize(request)
     request.extensions[READING] = reading = Reading(request)
     surround_hooks(client)
@@ -110,7 +110,7 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
     return Answer(reading.status, reading.headers, reading.body, reading.problem, secrets.value)
 
 
-class _Connecting:
+class Connecting:
     """Sees a new connection through to its first byte, as httpx's "trace" extension.
 
     httpcore leaves a connection whose TLS handshake is cancelled to the garbage collector, and one that is cancelled
@@ -147,7 +147,7 @@ def _secrets_of(request: Any) -> tuple[str, ...]:
 def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Failure:
     names = {cls.__name__ for cls in type(error).__mro__}
     connecting = not names.isdisjoint(_NOTHING_SENT)
-    tls = _tls_failure(error) if connecting else None
+    tls = tls_failure(error) if connecting else None
     permanent, advice = False, f"the request failed: try again later ({type(error).__name__}: {error})"
     if "LocalProtocolError" in names:  # its text quotes the header that cannot be sent
         permanent, advice = True, "the request cannot be sent: the credential holds what no HTTP header can carry"
@@ -162,7 +162,7 @@ def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Fail
     )
 
 
-def _tls_failure(error: BaseException | None) -> ssl.SSLError | None:
+def tls_failure(error: BaseException | None) -> ssl.SSLError | None:
     """Why TLS itself failed. A connection that was lost in the middle of a handshake is no such thing."""
     while error is not None:
         if isinstance(error, ssl.SSLError) and not isinstance(error, _HANDSHAKE_GOES_ON):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _BRACKETS = re.compile(r"\[([^]]*)\](/[0-9]+)?(?::([0-9]+))?")
 
 
@@ -60,6 +61,21 @@ class Exemptions:
             schemes in {"", "all", scheme} and ports in {"", str(port)} and _is_in(host.lower().rstrip("."), place)
             for schemes, ports, place in self._entries
         )
+
+
+def unreadable(text: str) -> list[str]:
+    """The entries of `NO_PROXY` that name nobody, whatever was meant.
+
+    Args:
+        text: As for `Exemptions`.
+    """
+    entries = re.split(r"[,\s]+", text.strip().lower())
+    return [entry for entry in entries if entry not in {"", "*"} and not _names_somebody(*_read(entry))]
+
+
+def _names_somebody(_scheme: str, port: str, place: Network | str) -> bool:
+    is_port = port == "" or (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536)
+    return is_port and (not isinstance(place, str) or bool(_HOST.fullmatch(place)))
 
 
 def _read(entry: str) -> tuple[str, str, Network | str]:

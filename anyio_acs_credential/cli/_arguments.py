@@ -33,7 +33,7 @@ class Seconds(Whole):
     name = "seconds"
 
 
-def _read_user(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+def read_user(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
     """Without repeating what was given, which may be a secret in the wrong place."""
     from .. import CommunicationUserIdentifier, identifier_from_raw_id
 
@@ -82,7 +82,7 @@ connection_option = click.option(
 )
 user_option = click.option(
     "--user",
-    callback=_read_user,
+    callback=read_user,
     metavar="RAW_ID",
     help="An existing user, as 8:acs:<resource>_<user>; without it, one is made.",
 )

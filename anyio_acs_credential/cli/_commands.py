@@ -10,6 +10,7 @@ import click
 from .._errors import CredentialError
 from .._redaction import redact
 from ._demo._command import demo
+from ._doctor._command import doctor
 from ._emulator import emulator
 from ._inspect import inspect
 from ._output import OutputError, complain, discard_output, require_output
@@ -100,6 +101,7 @@ def _group(context: click.Context) -> None:
       acs-credential token                     an access token of a new user
       acs-credential token | acs-credential inspect
       acs-credential watch                     a credential that renews its token, live
+      acs-credential doctor                    what is wrong between here and the service
       acs-credential teams-phone --help        who may use Teams Phone
     \b
     Each command has examples and exit statuses: acs-credential token --help
@@ -108,5 +110,5 @@ def _group(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, watch, token, inspect, teams_phone, emulator):
+for _command in (demo, doctor, watch, token, inspect, teams_phone, emulator):
     _group.add_command(_command)

@@ -1,0 +1,152 @@
+"""The way to the resource: which host is asked first, its addresses, and whether it takes a connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from ipaddress import ip_address
+from threading import Thread
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import anyio
+import httpcore
+from anyio import RunFinishedError, from_thread
+from anyio.lowlevel import current_token
+
+from ..._http.endpoint import is_secure
+from ..._http.environment import Exemptions, find_proxy
+from ..._http.network import Network
+from ._finding import Finding, failure, not_tried, ok
+
+if TYPE_CHECKING:
+    from ._case import Case
+
+_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
+
+class Way(NamedTuple):
+    """Where requests go first.
+
+    Attributes:
+        host: The resource's, or a proxy's.
+        port: Its port.
+        named_by: What names the proxy; empty without one.
+    """
+
+    host: str
+    port: int
+    named_by: str = ""
+
+    def __str__(self) -> str:
+        where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{where} (the proxy that {self.named_by} names)" if self.named_by else where
+
+
+def way_to(endpoint: str) -> Way:
+    """Where requests to an endpoint go first, as the environment has it."""
+    parts = urlsplit(endpoint)
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    proxies = getproxies()
+    found = find_proxy(proxies, parts.scheme)
+    if found is None or Exemptions(proxies.get("no", "")).covers(parts.scheme, host, port):
+        return Way(host, port)
+    named_by, address = found
+    proxy = urlsplit(address if "://" in address else f"http://{address}")
+    if parts.scheme == "http" and not is_secure("http", proxy.hostname or ""):
+        return Way(host, port)  # what is sent in plain text stays on this machine
+    return Way(proxy.hostname or "", proxy.port or _PORTS.get(proxy.scheme, 80), named_by)
+
+
+async def _find_addresses(host: str) -> list[str]:
+    """The addresses of a host, as the system's resolver has them.
+
+    It waits for the resolver. Cancelling it leaves that alone in its thread, a daemon, which keeps no process from
+    its end: a resolver can take a minute, and a worker thread would be waited for.
+
+    Raises:
+        OSError: when there is none.
+    """
+    done, loop = anyio.Event(), current_token()
+    found: list[str] = []
+    errors: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            found.extend({str(entry[4][0]): None for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
+        except (OSError, UnicodeError) as error:  # a name that no host can have is none in IDNA either
+            errors.append(error)
+        with suppress(RunFinishedError):
+            from_thread.run_sync(done.set, token=loop)
+
+    Thread(target=ask, daemon=True).start()
+    await done.wait()
+    if errors:
+        raise errors[0] if isinstance(errors[0], OSError) else OSError("it is no name")
+    return found
+
+
+async def check_name(case: Case) -> Finding:
+    """Whether the host has an address."""
+    if not case.endpoint and case.sign_in is not None:
+        return not_tried("no resource is named: give --endpoint")
+    if not case.endpoint:
+        return failure("no resource is named", "set ACS_CONNECTION_STRING, or give --endpoint")
+    return await look_up(way_to(case.endpoint), case.patience, "the endpoint")
+
+
+async def look_up(way: Way, patience: float, given_by: str) -> Finding:
+    """Whether a host has an address.
+
+    Args:
+        way: Names it.
+        patience: Seconds to wait.
+        given_by: What is to be corrected where it is no proxy's.
+    """
+    with suppress(ValueError):
+        return ok(f"{ip_address(way.host)} is an address, and needs no name")
+    with anyio.move_on_after(patience):
+        try:
+            found = await _find_addresses(way.host)
+        except OSError as error:
+            return _unknown(way, error, given_by)
+        return ok(f"{way.host} has the address {', '.join(found[:3])}")
+    fix = "see to this machine's name servers, its network and its VPN"
+    return failure(f"the name servers do not say within {patience:g} seconds where {way.host} is", fix, "unreachable")
+
+
+def _unknown(way: Way, error: OSError, given_by: str) -> Finding:
+    if error.errno == socket.EAI_AGAIN:
+        fix = "see to this machine's network, its VPN and its name servers"
+    elif way.named_by:
+        fix = f"correct {way.named_by}"
+    else:
+        fix = f"correct {given_by}; if that is private to a network, see whether its zone is known here"
+    return failure(f"{way.host} has no address ({error.strerror or 'it is no name'})", fix, "unreachable")
+
+
+async def check_tcp(case: Case) -> Finding:
+    """Whether the host takes a connection."""
+    way = way_to(case.endpoint)
+    try:
+        stream = await Network().connect_tcp(way.host, way.port, case.patience)
+    except httpcore.ConnectTimeout:
+        fix = "see what a firewall lets through, and whether a proxy is to be named in HTTPS_PROXY"
+        return failure(f"{way} does not answer within {case.patience:g} seconds", fix, "unreachable")
+    except httpcore.ConnectError as error:
+        fix = f"correct {way.named_by or 'the endpoint'}, or see why nobody listens there"
+        return failure(f"{way} takes no connection ({reason_of(error)})", fix, "unreachable")
+    with anyio.move_on_after(1, shield=True):
+        await stream.aclose()
+    return ok(f"{way} takes a connection")
+
+
+def reason_of(error: BaseException | None) -> str:
+    """What the system said."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:  # its own text is another on each event loop
+            return os.strerror(error.errno)
+        error = error.__cause__ or error.__context__
+    return "it does not say why"

@@ -1,0 +1,112 @@
+"""A first request to the resource, without anything secret in it: how far it came, and who answered."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from ..._http.answer import Answer
+from ..._http.attempt import Call, Connecting, tls_failure
+from ..._http.own_client import close_quietly
+from ..._http.reading import READING, Reading
+from ..._http.request import build
+from ._meaning import Trouble, Visit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..._http.attempt import HttpClient
+    from ._case import Case
+
+NOBODY = "8:acs:00000000-0000-0000-0000-000000000000_00000000-0000-0000-0000-000000000000"
+"""A user whom no resource has: a token for it is refused, and nothing comes of asking for one."""
+
+
+def token_call(endpoint: str, user: str = NOBODY, body: bytes = b'{"scopes": ["chat"]}') -> Call:
+    """The request for an access token of a user."""
+    path = f"/identities/{quote(user, safe='')}/:issueAccessToken"
+    return Call("POST", f"{endpoint}{path}?api-version=2023-10-01", body)
+
+
+async def visit(case: Case, client: HttpClient) -> Visit:
+    """Ask for a token of nobody, without a signature: a resource refuses that, and says so as only a service does.
+
+    It waits for the answer, as long as the case has patience. Cancelling it closes the connection.
+    """
+    call = token_call(case.endpoint)
+    request = build(client, call)
+    request.extensions["trace"] = seen = _Seen()
+    sent, answer, trouble = case.clock.time(), None, Trouble("silent")
+    with anyio.move_on_after(case.patience):
+        try:
+            answer = await _ask(client, request, seen)
+        except Exception as error:  # noqa: BLE001 - httpx lets some of ssl's and anyio's through
+            trouble = _read(error)
+    received = case.clock.time()
+    secured = seen.secured or call.url.startswith("http:")
+    return Visit(answer, None if answer else trouble, secured, seen.certificate, sent, received)
+
+
+async def _ask(client: HttpClient, request: Any, seen: _Seen) -> Answer:
+    request.extensions[READING] = reading = Reading(request)
+    try:
+        response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+    finally:
+        seen.end()
+    await reading.finish(response)
+    return Answer(reading.status, reading.headers, reading.body, reading.problem)
+
+
+class _Seen(Connecting):
+    """Notes how far a connection came.
+
+    Attributes:
+        secured: Whether TLS is spoken.
+        certificate: What the other side showed, in DER.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.secured = False
+        self.certificate: bytes | None = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        """What has begun, is complete or has failed."""
+        await super().__call__(event, info)
+        if event.endswith(".start_tls.complete"):
+            tls = info["return_value"].get_extra_info("ssl_object")
+            self.secured, self.certificate = True, tls and tls.getpeercert(binary_form=True)
+
+
+def _read(error: Exception) -> Trouble:
+    """What kept the answer away. The texts of HTTP libraries quote headers, and are not repeated but for a proxy's."""
+    name = type(error).__name__
+    tls = tls_failure(error)
+    if isinstance(tls, ssl.SSLCertVerificationError):
+        return Trouble("certificate", tls.verify_message, tls.verify_code)
+    if tls is not None:
+        return Trouble("tls", tls.reason or name)
+    if name == "ProxyError":
+        return Trouble("proxy", str(error))
+    return Trouble("silent") if name.endswith("Timeout") else Trouble("lost", name)
+
+
+async def certificate_of(case: Case) -> bytes | None:
+    """The certificate that is shown there, whoever has signed it. Nothing that it protects is believed.
+
+    It waits for the answer, as long as the case has patience.
+    """
+    from ..._http.own_transport import make_client
+
+    anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anything.check_hostname = False
+    anything.verify_mode = ssl.CERT_NONE
+    client = await to_thread.run_sync(make_client, anything, limiter=CapacityLimiter(1))
+    try:
+        return (await visit(case, client)).certificate
+    finally:
+        await close_quietly(client)  # noqa: ASYNC102 - it is shielded

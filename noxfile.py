@@ -21,9 +21,12 @@ nox.options.error_on_missing_interpreters = True
 PROJECT = load_toml("pyproject.toml")
 LOWEST, *LATER = python_versions(PROJECT)
 CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "docs", "noxfile.py")
+TYPED_USE = "tests/typed_use.py"
 JAVASCRIPT = ("@azure/communication-common@2", "@azure/communication-identity@1")
 EACH_CORE = ("--numprocesses", str((os.cpu_count() or 1) + 1), "--durations=10")  # one more: many tests wait
-DOCUMENTS = ("design", "docs", "error_page", "fuzz", "house", "pictures", "readme", "reports")  # and pure functions
+DOCUMENTS = (  # and pure functions
+    "design", "docs", "error_page", "fuzz", "house", "pictures", "readme", "reports", "site",
+)  # fmt: skip
 PROGRAMS = (  # whole ones, in processes of their own: one Python shows what they do,
     "another_task", "cli", "cli_output", "entra_chromium", "example_threads", "example_usage", "hang_up", "interrupt",
 )  # fmt: skip
@@ -87,10 +90,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=LOWEST)
 def types(session: nox.Session) -> None:
-    """Strict types everywhere; every public name completely typed."""
+    """Strict types everywhere; every public name completely typed; programs that use them, for four type checkers."""
     install(session, "test", "types", "bench")
     session.run("mypy")
     session.run("basedpyright", "--verifytypes", "anyio_acs_credential", "--ignoreexternal")
+    session.run("basedpyright", "--level", "error", TYPED_USE)
+    session.run("pyrefly", "check", "--python-interpreter-path", f"{session.bin}/python", TYPED_USE)
+    session.run("ty", "check", "--python", str(session.virtualenv.location), TYPED_USE)
 
 
 def without(*names: str) -> list[str]:
@@ -129,7 +135,7 @@ def sizes(session: nox.Session) -> None:
 @nox.session(python=LOWEST)
 def docs(session: nox.Session) -> None:
     """Build the site and check it; `nox -s docs -- serve` serves it until Ctrl-C, and builds it anew at each change."""
-    install(session, "docs")
+    install(session, "docs", "test")
     session.env["NO_MKDOCS_2_WARNING"] = "1"
     if session.posargs == ["serve"]:
         session.run("mkdocs", "serve")
@@ -137,6 +143,7 @@ def docs(session: nox.Session) -> None:
     site = str(Path(session.create_tmp()) / "site")
     session.run("mkdocs", "build", "--quiet", "--site-dir", site)
     session.run("python", "docs/check_site.py", site)
+    session.run("pytest", "tests/test_site.py")
 
 
 @nox.session(python=LOWEST)
@@ -172,7 +179,7 @@ def mutation(session: nox.Session) -> None:
 
 @nox.session(python=LOWEST)
 def wire(session: nox.Session) -> None:
-    """The published packages: identifiers, both ways; JavaScript's identity client; what the README compares."""
+    """The published packages: identifiers, both ways; JavaScript's identity client; what the site compares."""
     install(session, "test", "wire")
     folder = session.create_tmp()
     session.run("npm", "install", "--no-save", "--silent", f"--prefix={folder}", *JAVASCRIPT, external=True)

@@ -1,14 +1,13 @@
-"""What the site does to its pages: README's sections where a page asks for one, and no links out of the site's folder.
+"""What the site does to its pages: links that leave its folder lead to the code, and no page asks another host.
 
-A page has `<!-- README: Many users -->` where the section of that heading is to be. Links to files that are not on the
-site become the name of the file.
+A link such as `[bot.py](../../examples/bot.py)` works in a clone and on GitHub as it is. On the site, whose folder ends
+at `docs/`, it leads to the same file in the repository.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,33 +15,26 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-SECTION = re.compile(r"^<!-- README: (.+) -->$", re.MULTILINE)
-LINK = re.compile(r'(?<!!)\[([^\]]+)\]\((?!https?:)([^)\s"]*)(?: "[^"]*")?\)')
-
-
-def section(heading: str) -> str:
-    """The text below a heading of the README."""
-    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    if found is None:
-        raise ValueError(f"README.md has no section {heading!r}")
-    # Its links lead to other sections, which are other pages here.
-    return LINK.sub(lambda link: _name(link[1], link[2]), found[1]).strip()
+LINK = re.compile(r'(?<!!)(\[[^\]]+\])\((?!https?:|#)([^)\s"]+)((?: "[^"]*")?)\)')
+FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - mkdocs's own
     """Called by mkdocs with each page."""
-    text = SECTION.sub(lambda found: section(found[1]), markdown)
-    here = posixpath.dirname(page.file.src_uri)
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]  # it would name the page alone
+    folder = posixpath.join("docs", posixpath.dirname(page.file.src_uri))
 
-    def kept(link: re.Match[str]) -> str:
-        target, _, _ = link[2].partition("#")
-        outside = posixpath.normpath(posixpath.join(here, target)).startswith("..")
-        return _name(link[1], link[2]) if outside else link[0]
+    def led(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(folder, link[2]))
+        inside = target.startswith("docs/") and target.partition("#")[0].endswith((".md", ".svg"))
+        return link[0] if inside else f"{link[1]}({config.repo_url}/blob/main/{target}{link[3]})"
 
-    return LINK.sub(kept, text)
+    parts = FENCED.split(markdown)
+    parts[::2] = [LINK.sub(led, text) for text in parts[::2]]
+    return "".join(parts)
 
 
-def _name(text: str, target: str) -> str:
-    """What stands in place of a link."""
-    return text if target.startswith("#") or text.startswith("`") else f"`{text}`" if "." in text else text
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001 - mkdocs's own
+    """Called by mkdocs with the HTML of each page: the theme's script would ask GitHub for the number of its stars."""
+    return output.replace('data-md-component="source"', "")

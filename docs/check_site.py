@@ -1,4 +1,4 @@
-"""Check the site that was built: nothing comes from another host, and each public name has its words."""
+"""Check the site that was built: nothing comes from another host or is eaten, and each public name has its words."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 SITE = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
 MODULES = ("", ".azure", ".emulator", ".entra", ".httpx2", ".identifiers", ".identity", ".otel", ".testing", ".typing")
 SOURCES = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "object": "data"}
+# The elements of HTML and SVG that Markdown, the theme and our pictures write.
+TAGS = """
+a abbr article aside b blockquote body br button circle clippath code dd defs del desc details dialog div dl
+dt em figcaption figure footer form g h1 h2 h3 h4 h5 h6 head header hr html i iframe img input kbd label li
+line lineargradient link main mark meta nav noscript object ol p path polygon polyline pre rect script section
+small source span stop strong style sub summary sup svg table tbody td text textpath tfoot th thead title tr
+tt ul use
+""".split()  # noqa: SIM905 - a hundred quotation marks would hide the words
 HARMLESS = {"canonical", "next", "prev"}  # links that a browser does not load
 
 
@@ -34,6 +42,8 @@ class Page(HTMLParser):
         source = values.get(SOURCES.get(tag, "")) or ""
         if re.match(r"(https?:)?//", source) and values.get("rel") not in HARMLESS:
             self.faults.append(f"loads {source}")
+        if tag not in TAGS:
+            self.faults.append(f"holds <{tag}>, which a browser does not show: put it into backticks")
         if tag == "img" and not values.get("alt"):
             self.faults.append(f"shows {source} without a text (alt)")
 

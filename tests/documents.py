@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import httpx  # noqa: F401 - importing reads files: not first in an event loop, by a client that is made there
+import anyio
+import httpx
 from entra_users import skip_pauses
 
 from anyio_acs_credential import AccessToken, CommunicationIdentityClient, CommunicationTokenCredential
@@ -35,14 +39,18 @@ class Block(NamedTuple):
         return f"{self.heading}, line {self.line}"
 
     @property
-    def quoted(self) -> str | None:
-        """The example that the paragraph before it says it is from."""
-        found = re.findall(r"\(examples/(\w+\.py)\)", self.paragraph)
-        return found[-1] if found else None
+    def is_program(self) -> bool:
+        return bool(re.search(r"^(anyio|trio)\.run\(", self.code, re.MULTILINE))
 
     @property
-    def is_program(self) -> bool:
-        return "\nanyio.run(" in self.code
+    def is_configured(self) -> bool:
+        """Whether it finds the service by its environment, and is a process of its own."""
+        return self.is_program and "os.environ" in self.code
+
+    def is_printed(self, output: str, shown: str) -> bool:
+        """Whether the output is what a page shows, where "…" is what differs each time."""
+        pattern = "".join(re.escape(line).replace("…", ".*") + "\n" for line in shown.splitlines())
+        return re.fullmatch(pattern, output) is not None
 
 
 def blocks(text: str, language: str) -> Iterator[Block]:
@@ -51,6 +59,56 @@ def blocks(text: str, language: str) -> Iterator[Block]:
         before = text[: found.start()]
         heading = re.findall(r"^#+ (.*)$", before, re.MULTILINE)[-1]
         yield Block(heading, before.rstrip().rpartition("\n\n")[2], before.count("\n") + 1, found[1])
+
+
+# What stands before a program, in place of `anyio.run(main)`, and how the first program says that it may be run.
+RUNNERS = {
+    "as written": ("", "anyio.run(main)"),
+    "backend=trio": ('anyio.run = partial(anyio.run, backend="trio")', 'anyio.run(main, backend="trio")'),
+    "asyncio.run": ("anyio.run = lambda main: asyncio.run(main())", "asyncio.run(main())"),
+    "trio.run": ("anyio.run = trio.run", "trio.run(main)"),
+}
+
+
+async def run_configured(program: Block, runner: str, page: str) -> str:
+    """Run a program as it is written, against the emulator; gives what it printed. It warns of nothing."""
+    preamble = f"import asyncio, sys; from functools import partial; import anyio, trio; {RUNNERS[runner][0]}"
+    launcher = f"{preamble}\nexec(compile(sys.stdin.read(), {page!r}, 'exec'))"
+    async with (
+        open_emulator() as emulator,
+        httpx.AsyncClient(verify=emulator.ssl_context) as http,
+        CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http) as identity,
+    ):
+        user = await identity.create_user()
+        named = {
+            "ACS_CONNECTION_STRING": emulator.connection_string,
+            "ACS_ENDPOINT": emulator.endpoint,
+            "ACS_USER_ID": user.raw_id,
+            "SSL_CERT_FILE": emulator.ca_file,
+        }
+        done = await anyio.run_process(
+            [sys.executable, "-W", "error", "-c", launcher],
+            input=program.code.encode(),
+            env={**os.environ, **named},
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    output = done.stdout.decode()
+    assert done.returncode == 0, output
+    return output
+
+
+def headings(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    found = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in found}
+
+
+def table(text: str, heading: str, column: str) -> list[str]:
+    """The names in the first column of the table, under a heading, whose first column is called so."""
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = section.partition(f"\n| {column} |")[2].partition("\n\n")[0].splitlines()[2:]
+    return [re.findall(r"`(?:await )?(\w+)", row)[0] for row in rows]
 
 
 class Call:

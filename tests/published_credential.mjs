@@ -1,5 +1,5 @@
 // What the credential and the identifiers of @azure/communication-common, installed in the folder that is named, do:
-// the facts under the README's comparison, by name, as JSON. Run by published_credential.py.
+// the facts under the comparison in docs, by name, as JSON. Run by published_credential.py.
 import { spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";

@@ -1,6 +1,6 @@
-"""What the published JavaScript credential and identifiers do: the facts under the README's comparison.
+"""What the published JavaScript credential and identifiers do: the facts under the comparison in docs.
 
-`nox -s wire` installs them and runs this. Where a fact no longer holds, the README is to be corrected, and then this.
+`nox -s wire` installs them and runs this. Where a fact no longer holds, the page is to be corrected, and then this.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import ast
 import inspect
 import os
 import re
+import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -68,7 +69,7 @@ WEB_APPS = {
     "websocket_updates.py",
 }
 SERVERS = {*WEB_APPS, "agents_bot.py", "flask_app.py", "trio_service.py"}  # each has tests of its own
-EXAMPLES_RUN = {*SERVERS, *(command.partition(" ")[0] for command in COMMANDS_AND_OUTPUT)}
+EXAMPLES_RUN = {*SERVERS, "with_emulator.py", *(command.partition(" ")[0] for command in COMMANDS_AND_OUTPUT)}
 BOTH = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # for those that take seconds
 
 
@@ -214,6 +215,39 @@ async def test_an_example_runs_with_what_its_docstring_exports(command: str, tmp
     assert re.fullmatch(COMMANDS_AND_OUTPUT[command], output), output
     assert status == 0
     assert written_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("command", ["static_token.py Lunch", "shared_by_tasks.py", "long_session.py 0.1"])
+async def test_with_emulator(command: str) -> None:
+    """A program finds all that it needs, and prints what it prints elsewhere."""
+    name, *arguments = command.split()
+    run = [sys.executable, str(EXAMPLES / "with_emulator.py"), str(EXAMPLES / name), *arguments]
+    done = await anyio.run_process(run, stderr=subprocess.STDOUT, check=False)
+    assert re.fullmatch(COMMANDS_AND_OUTPUT[command], done.stdout.decode()), done.stdout.decode()
+    assert done.returncode == 0
+
+
+UNTIL_CTRL_C = """
+import sys, time
+print("ready", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_with_emulator_ctrl_c_is_the_programs() -> None:
+    """It decides what Ctrl-C does, and its exit status is the launcher's."""
+    run = [sys.executable, str(EXAMPLES / "with_emulator.py"), "--", "-c", UNTIL_CTRL_C]
+    async with await anyio.open_process(run, stderr=None, start_new_session=True) as process:
+        assert process.stdout
+        assert await process.stdout.receive() == b"ready\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert await process.wait() == 7
 
 
 async def test_static_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
-"""What the official Python packages do, each beside what this one does: the facts under the README's comparison.
+"""What the official Python packages do, each beside what this one does: the facts under the comparison in docs.
 
-They are for asyncio alone, and so are these tests. A fact that no longer holds fails its test: then the README is to be
+They are for asyncio alone, and so are these tests. A fact that no longer holds fails its test: then the page is to be
 corrected, not the test.
 """
 

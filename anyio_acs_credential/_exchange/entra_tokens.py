@@ -48,6 +48,9 @@ class SupportsGetToken(Protocol):
         """An object with `.token` and `.expires_on`, or what gives one when it is awaited.
 
         It may take a keyword `claims` as well, the claims challenge that the token has to meet.
+
+        Args:
+            scopes: What the Entra token is for.
         """
         ...
 

@@ -38,13 +38,27 @@ class HttpClient(Protocol):
     def build_request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, content: bytes | None = None
     ) -> Any:
-        """A request that is not sent yet."""
+        """A request that is not sent yet.
+
+        Args:
+            method: The HTTP method.
+            url: The whole address.
+            headers: The headers to send.
+            content: The body, or None for a request without one.
+        """
         ...
 
     async def send(
         self, request: Any, *, stream: bool = False, auth: None = None, follow_redirects: bool = False
     ) -> Any:
-        """Send it, and return when the headers of the answer are there."""
+        """Send it, and return when the headers of the answer are there.
+
+        Args:
+            request: What `build_request()` gave.
+            stream: Whether the body is left to be read.
+            auth: None: the request is authorized already.
+            follow_redirects: False: a secret is not sent on to another host.
+        """
         ...
 
 

@@ -30,7 +30,7 @@ class CommunicationUserIdentifier:
     """A user that the Communication Services resource made itself.
 
     Args:
-        id: The id that the service gave, such as "8:acs:<resource>_<user>".
+        id: The id that the service gave, such as `8:acs:<resource>_<user>`.
         raw_id: The raw id, where it is not the same as the id.
 
     Raises:

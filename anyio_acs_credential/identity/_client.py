@@ -51,7 +51,7 @@ class CommunicationIdentityClient:
     that is safe: what may have made a user is repeated only after a 429, or where nothing was sent.
 
     Args:
-        endpoint: The resource's address, "https://<resource>.communication.azure.com".
+        endpoint: The resource's address, `https://<resource>.communication.azure.com`.
         credential: An `AccessKeyCredential`; anything with a `.key`, which is read at each request; or an Entra token
             credential, async or plain, whose identity may manage the resource. A plain one is called in a worker
             thread. Its tokens are held until 5 minutes before their end, and a claims challenge is met once.
@@ -92,7 +92,7 @@ class CommunicationIdentityClient:
         """A client for the resource and the key that a connection string names.
 
         Args:
-            text: "endpoint=https://<resource>.communication.azure.com/;accesskey=<key>".
+            text: `endpoint=https://<resource>.communication.azure.com/;accesskey=<key>`.
             http_client: As for the class.
             api_version: As for the class.
 

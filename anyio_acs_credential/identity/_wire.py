@@ -30,7 +30,7 @@ class SupportsRawId(Protocol):
 
     @property
     def raw_id(self) -> str:
-        """The raw id, such as "8:acs:<resource>_<user>"."""
+        """The raw id, such as `8:acs:<resource>_<user>`."""
         ...
 
 

@@ -1,0 +1,86 @@
+"""The site in a real browser: on no page is anything cut off, on a screen, a tablet and a phone, by day and by night.
+
+They run where mkdocs and Chromium are, as in nox's session `docs`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from chromium import Chromium, needs_chromium, open_chromium
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+pytestmark = [needs_chromium, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parent.parent
+WIDTHS = (1280, 800, 390)
+# What ends beyond the window, or is wider than what it scrolls in. What is drawn with text may scroll.
+CUT_OFF = """
+[...document.querySelectorAll('body *')].filter(it => {
+  const box = it.getBoundingClientRect();
+  const seen = box.width > 1 && box.height > 1 && box.left >= 0 && getComputedStyle(it).visibility != 'hidden';
+  const aside = it.closest('.md-sidebar, .md-search, .md-tabs, .md-header, .drawn, .md-top, svg');
+  const wide = it.scrollWidth > it.clientWidth + 1 && getComputedStyle(it).overflowX != 'visible';
+  return seen && !aside && (box.right > document.documentElement.clientWidth + 1 || wide && it.clientWidth > 0);
+}).map(it => it.tagName + ' ' + it.className + ': ' + it.innerText.slice(0, 60))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The pages of the site, built strictly."""
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - our own interpreter
+    return sorted(folder.rglob("index.html"))
+
+
+@pytest.fixture(scope="module")
+async def chromium(anyio_backend: object) -> AsyncGenerator[Chromium]:
+    """One for all pages."""
+    async with open_chromium() as chromium:
+        await chromium.new_tab()
+        yield chromium
+
+
+async def show(chromium: Chromium, width: int, scheme: str) -> None:
+    """Give the window this width, and the person this taste."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    await chromium.call("Emulation.setDeviceMetricsOverride", **size)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    await chromium.call("Emulation.setEmulatedMedia", features=[feature])
+
+
+LOADED = """
+document.readyState == 'complete' && location.pathname == '{page}'
+  && [...document.querySelectorAll('article table:not([class])')].every(it => it.closest('.md-typeset__table'))
+"""
+
+
+async def load(chromium: Chromium, page: Path) -> None:
+    """Show a page, until the theme has put its tables into what scrolls them."""
+    await chromium.visit(page.as_uri())
+    while await chromium.run(LOADED.format(page=page)) is not True:  # noqa: ASYNC110
+        await anyio.sleep(0.01)  # its script does not say when
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], scope="module")
+async def test_nothing_is_cut_off(site: list[Path], chromium: Chromium) -> None:
+    faults = []
+    assert len(site) > 30
+    for page in site:
+        await load(chromium, page)
+        for width, scheme in product(WIDTHS, ("light", "dark")):
+            await show(chromium, width, scheme)
+            faults += [f"{page.parent.name} at {width}, {scheme}: {it}" for it in await chromium.run(CUT_OFF)]
+    assert not faults, "\n".join(faults)

@@ -1,28 +1,10 @@
 """Access tokens for Azure Communication Services that renew themselves, on asyncio and trio."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-from ._credentials.credential import CommunicationTokenCredential
-from ._decisions.schedule import RefreshPolicy, TokenState
-from ._errors import (
-    CredentialClosedError,
-    CredentialError,
-    CredentialNotEnteredError,
-    CredentialUsageError,
-    InvalidIdentifierError,
-    InvalidTokenError,
-    ServiceError,
-    SignInRequiredError,
-    TokenRefreshError,
-    TokenSourceError,
-    TokenUnavailableError,
-)
-from ._exchange.scopes import DEFAULT_SCOPE, TEAMS_PHONE_SCOPE
-from ._tokens.access_token import AccessToken
+TYPE_CHECKING = False  # typing's own takes milliseconds, in which Ctrl-C would show a traceback: see __main__
 
 if TYPE_CHECKING:
     from ._clients.httpx_auth import BearerAuth
+    from ._credentials.credential import CommunicationTokenCredential
     from ._credentials.keepers import PoolStatistics
     from ._credentials.pool import CredentialPool
     from ._decisions.events import (
@@ -35,6 +17,22 @@ if TYPE_CHECKING:
         TokenExpired,
     )
     from ._decisions.health import CredentialHealth, HealthStatus
+    from ._decisions.schedule import RefreshPolicy, TokenState
+    from ._errors import (
+        CredentialClosedError,
+        CredentialError,
+        CredentialNotEnteredError,
+        CredentialUsageError,
+        InvalidIdentifierError,
+        InvalidTokenError,
+        ServiceError,
+        SignInRequiredError,
+        TokenRefreshError,
+        TokenSourceError,
+        TokenUnavailableError,
+    )
+    from ._exchange.scopes import DEFAULT_SCOPE, TEAMS_PHONE_SCOPE
+    from ._tokens.access_token import AccessToken
     from .identifiers import (
         CommunicationIdentifier,
         CommunicationUserIdentifier,
@@ -102,31 +100,48 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "parse_connection_string",
 )
 
-# Resolved when they are first asked for, so that a program imports what it uses: httpx, for one, only with these.
+# Resolved when they are first asked for, so that a program imports what it uses, and the command line begins at once.
 _LAZY = {
     "AccessKeyAuth": ".identity._auth",
     "AccessKeyCredential": ".identity",
+    "AccessToken": "._tokens.access_token",
     "BearerAuth": "._clients.httpx_auth",
     "CommunicationIdentifier": ".identifiers",
     "CommunicationIdentityClient": ".identity",
+    "CommunicationTokenCredential": "._credentials.credential",
     "CommunicationUserIdentifier": ".identifiers",
     "ConnectionString": ".identity",
     "CredentialClosed": "._decisions.events",
+    "CredentialClosedError": "._errors",
+    "CredentialError": "._errors",
     "CredentialEvent": "._decisions.events",
     "CredentialHealth": "._decisions.health",
+    "CredentialNotEnteredError": "._errors",
     "CredentialPool": "._credentials.pool",
     "CredentialStatistics": "._decisions.events",
+    "CredentialUsageError": "._errors",
+    "DEFAULT_SCOPE": "._exchange.scopes",
     "HealthStatus": "._decisions.health",
+    "InvalidIdentifierError": "._errors",
+    "InvalidTokenError": "._errors",
     "MicrosoftTeamsAppIdentifier": ".identifiers",
     "MicrosoftTeamsUserIdentifier": ".identifiers",
     "PhoneNumberIdentifier": ".identifiers",
     "PoolStatistics": "._credentials.keepers",
     "RefreshFailed": "._decisions.events",
+    "RefreshPolicy": "._decisions.schedule",
     "RefreshStarted": "._decisions.events",
     "RefreshSucceeded": "._decisions.events",
+    "ServiceError": "._errors",
+    "SignInRequiredError": "._errors",
+    "TEAMS_PHONE_SCOPE": "._exchange.scopes",
     "TeamsExtensionUserIdentifier": ".identifiers",
     "TeamsPhoneAssignment": ".identity",
     "TokenExpired": "._decisions.events",
+    "TokenRefreshError": "._errors",
+    "TokenSourceError": "._errors",
+    "TokenState": "._decisions.schedule",
+    "TokenUnavailableError": "._errors",
     "UnknownIdentifier": ".identifiers",
     "identifier_from_raw_id": ".identifiers",
     "identifier_from_wire": ".identifiers",
@@ -137,6 +152,8 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value = globals()[name] = getattr(import_module(_LAZY[name], __name__), name)
     return value
 

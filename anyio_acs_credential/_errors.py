@@ -76,7 +76,7 @@ class TokenRefreshError(CredentialError):
 
     Attributes:
         permanent: Whether the source said that trying again cannot help.
-        retry_after: Seconds that the source asked to wait, if it did.
+        retry_after: Seconds that the source asked to wait, if it did: a positive number, 300 at most.
     """
 
     permanent: bool = False
@@ -94,9 +94,10 @@ class TokenSourceError(CredentialError):
     Args:
         message: What failed and what to do next. It may reach log files: no secrets.
         permanent: Whether trying again cannot help until something is changed. It stops refreshing in the
-            background, but for a probe every 5 minutes.
-        retry_after: Seconds to wait before the next attempt, honoured up to 5 minutes. Values that are not finite
-            and positive are ignored.
+            background, but for a probe every 5 minutes. Only True itself does: any other value, such as the text
+            "no", is taken for False.
+        retry_after: Seconds to wait before the next attempt, honoured up to 5 minutes. What is no number that is
+            finite and positive is ignored, a text ("30") and True included.
     """
 
     # For subclasses with an __init__ of their own that does not call this one.

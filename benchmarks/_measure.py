@@ -7,6 +7,7 @@ while the clock runs, as `timeit` has it: which side it would strike is chance.
 from __future__ import annotations
 
 import gc
+import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 BACKENDS = ("asyncio", "trio")
+
+
+class RealTime:
+    """The real time, meant: in virtual time a credential refuses the module `time`, as forgotten by a test."""
+
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+REAL_TIME = RealTime()
 
 P = ParamSpec("P")
 T = TypeVar("T")

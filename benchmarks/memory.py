@@ -27,7 +27,7 @@ from anyio.lowlevel import checkpoint
 from anyio_acs_credential import AccessToken, CommunicationTokenCredential, CredentialPool
 from anyio_acs_credential.testing import ScriptedSource, make_jwt, virtual_time
 
-from ._measure import BACKENDS, isolated
+from ._measure import BACKENDS, REAL_TIME, isolated
 from ._others import authlib, azure_identity, official
 from ._report import Row
 from ._tenant import Tenant, tenant_apart
@@ -107,7 +107,7 @@ def _now() -> int:
 
 
 async def _ours(stack: AsyncExitStack) -> None:
-    credential = CommunicationTokenCredential(token_refresher=SOURCE)
+    credential = CommunicationTokenCredential(token_refresher=SOURCE, clock=REAL_TIME)
     await stack.enter_async_context(credential)
     await credential.get_token()
 

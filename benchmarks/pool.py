@@ -19,7 +19,7 @@ from anyio.lowlevel import checkpoint
 from anyio_acs_credential import AccessToken, CommunicationTokenCredential, CredentialPool
 from anyio_acs_credential.testing import ScriptedSource, make_jwt, virtual_time
 
-from ._measure import BACKENDS, Spread, Turns, isolated
+from ._measure import BACKENDS, REAL_TIME, Spread, Turns, isolated
 from ._report import Row
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ async def _answer() -> AccessToken:
 
 
 def _sharing(source: Callable[[], Awaitable[AccessToken]]) -> Callable[[int], CommunicationTokenCredential]:
-    return lambda _: CommunicationTokenCredential(token_refresher=source)
+    return lambda _: CommunicationTokenCredential(token_refresher=source, clock=REAL_TIME)
 
 
 async def _use(pool: CredentialPool[int], user: int) -> None:

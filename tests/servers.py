@@ -56,6 +56,10 @@ class Server:
     def url(self) -> str:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
+    def let_in(self, tls: ssl.SSLContext) -> None:
+        """Speak TLS from the next connection on, and greet nobody."""
+        self._tls, self._greet = tls, None
+
     async def handle(self, stream: SocketStream) -> None:
         self.connections += 1
         self.open += 1

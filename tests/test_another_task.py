@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import subprocess
 import sys
 import textwrap
@@ -29,7 +30,6 @@ from anyio_acs_credential import (
     CredentialPool,
     CredentialUsageError,
 )
-from anyio_acs_credential._refreshing.block import running
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
 
@@ -227,13 +227,21 @@ async def test_on_asyncio_the_emulator_may_be_left_in_another_task() -> None:
     assert tasks() == before
 
 
-@pytest.mark.parametrize("make", [credential_of, pool_of])
+def emulator_of(_source: Any = quick) -> Any:
+    return open_emulator()
+
+
+@pytest.mark.parametrize("make", [credential_of, pool_of, emulator_of])
 async def test_on_trio_another_task_is_refused_and_harms_nothing(make: Any, anyio_backend_name: str) -> None:
     """The message names the fix, and the task that entered can still leave."""
     if anyio_backend_name != "trio":
         pytest.skip("asyncio can do it")
-    async with make(hanging) as block:
+    block = make(hanging)
+    async with block as entered:
         await in_another_task(refuse_to_leave, block)
+        if make is emulator_of:
+            async with httpx.AsyncClient(verify=entered.ssl_context) as client:
+                assert (await client.get(f"{entered.endpoint}/nowhere")).status_code == 404
         with pytest.raises(CredentialUsageError, match="open already"):
             await block.__aenter__()
 
@@ -251,7 +259,7 @@ async def test_its_own_source_cannot_leave_it() -> None:
             assert (await credential.get_token()).token == "fetched"
 
 
-@pytest.mark.parametrize("make", [credential_of, pool_of])
+@pytest.mark.parametrize("make", [credential_of, pool_of, emulator_of])
 async def test_another_event_loop_cannot_leave_it_while_its_own_runs(make: Any, anyio_backend_name: str) -> None:
     """Nor harm it."""
 
@@ -261,7 +269,8 @@ async def test_another_event_loop_cannot_leave_it_while_its_own_runs(make: Any, 
         with pytest.raises(CredentialUsageError, match="open already"):
             await block.__aenter__()
 
-    async with make() as block:
+    block = make()
+    async with block:
         await anyio.to_thread.run_sync(lambda: anyio.run(elsewhere, backend=anyio_backend_name))
         if make is credential_of:
             assert (await block.get_token()).token == "fetched"
@@ -276,7 +285,7 @@ def identity() -> CommunicationIdentityClient:
 
 
 @pytest.mark.promise("R46")
-@pytest.mark.parametrize("make", [credential_of, pool_of, sign_in, identity])
+@pytest.mark.parametrize("make", [credential_of, pool_of, sign_in, identity, emulator_of])
 async def test_entered_twice_at_once_or_nested(make: Any) -> None:
     """The second is refused, names the fix, and leaves the first as it is."""
     block = make()
@@ -427,31 +436,37 @@ async def use_static(credential: CommunicationTokenCredential) -> None:
         assert await credential.get_token() is TOKEN
 
 
-async def test_on_trio_what_a_generator_leaves_elsewhere_is_closed(anyio_backend_name: str) -> None:
-    """As the emulator's does, which cannot be asked before: what is in the group ends with the refusal."""
-    if anyio_backend_name != "trio":
-        pytest.skip("asyncio can do it")
+@pytest.mark.promise("R46")
+async def test_an_emulator_that_could_not_be_entered_is_not_open() -> None:
+    """It says so each time, and the same block can be entered once the port is free."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        block = open_emulator(port=port)
+        for _ in range(2):
+            with pytest.raises(OSError, match="choose another"):
+                await block.__aenter__()
+        with pytest.raises(CredentialUsageError, match="left, and never entered"):
+            await leave(block)
+    async with block as emulator:
+        assert emulator.endpoint.endswith(f":{port}")
 
-    class Waiting:
-        crash: BaseException | None = None
 
-        def __init__(self) -> None:
-            self.left = anyio.Event()
+@pytest.mark.promise("R46")
+def test_an_emulator_whose_loop_has_ended_is_left_late_and_entered_again() -> None:
+    block = open_emulator()
+    asyncio.run(block.__aenter__())
 
-        async def run(self) -> None:
-            await self.left.wait()
-
-        def close(self) -> None:
-            self.left.set()
-
-    service = Waiting()
-    async with running(service, "waiting") as _:
-        block = running(Waiting(), "inner")
-        await block.__aenter__()
-        await in_another_task(refuse_to_leave, block)
-        await anyio.wait_all_tasks_blocked()
+    async def late() -> None:
         await leave(block)
-    assert service.left.is_set()
+
+    async def again() -> None:
+        async with block:
+            pass
+
+    asyncio.run(late())
+    asyncio.run(again())
+    asyncio.run(block.__aenter__())
+    asyncio.run(again())
 
 
 CRASHED_ON_TRIO = """

@@ -575,10 +575,12 @@ def test_an_extra_that_is_missing_is_named(name: str) -> None:
     )
 
 
-def test_a_fault_of_our_own_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_our_own_is_no_missing_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "anyio_acs_credential.cli._commands", None)
-    with pytest.raises(ModuleNotFoundError):
-        main([])
+    assert main([]) == 1
+    assert "ModuleNotFoundError: import of anyio_acs_credential.cli._commands halted" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("module", ["click", "anyio_acs_credential.cli._demo._run"])
@@ -592,6 +594,22 @@ def test_ctrl_c_while_modules_are_loaded(monkeypatch: pytest.MonkeyPatch, module
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
     assert main(["demo"]) == 130
+
+
+@pytest.mark.parametrize("name", ["anyio_acs_credential.cli", "anyio_acs_credential.cli._interrupt"])
+def test_ctrl_c_before_the_command_line_is_loaded(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Also where an import raises it, which nothing keeps from that yet."""
+    entry = runpy.run_module("anyio_acs_credential.__main__", run_name="imported")["main"]
+
+    class Interrupting:
+        def find_spec(self, wanted: str, *_: object) -> None:
+            if wanted == name:
+                raise KeyboardInterrupt
+
+    for loaded in [each for each in sys.modules if each.startswith("anyio_acs_credential.cli")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    assert entry() == 130
 
 
 def test_help_loads_nothing_that_only_commands_need() -> None:

@@ -46,6 +46,13 @@ def test_no_two_rooms_know_each_other() -> None:
     assert not left
 
 
+def test_the_emulator_knows_nothing_that_it_is_to_test() -> None:
+    """Neither the client, nor tokens, nor what users test with: only what runs beside a block, and a clock's check."""
+    names = {name for path in MODULES if "emulator" in path.parts for name in imported(path)}
+    ours = {name for name in names if name.startswith("anyio_acs_credential.") and ".emulator" not in name}
+    assert {".".join(name.split(".")[:2]) for name in ours} == {"anyio_acs_credential._loops"}
+
+
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(_\w+(?:\.\w+)+)`", PAGE))))
 def test_what_the_page_names_exists(name: str) -> None:
     found: object = import_module("anyio_acs_credential")

@@ -415,7 +415,16 @@ async def test_the_exchanges_error_comes_before_the_rounds_deadline() -> None:
 @pytest.mark.promise("R30")
 @pytest.mark.parametrize(
     ("value", "wait"),
-    [("120", 120.0), ("1e3", None), ("-5", 0.0), ("9999", 300.0), ("inf", None), ("soon", None), ("1.5", 1.5)],
+    [
+        ("120", 120.0),
+        ("1e3", None),
+        ("-5", None),
+        ("0", None),
+        ("9999", 300.0),
+        ("inf", None),
+        ("soon", None),
+        ("1.5", 1.5),
+    ],
 )
 @pytest.mark.usefixtures("tried_once")
 async def test_what_the_service_asks_to_wait_is_passed_on(value: str, wait: float | None) -> None:
@@ -508,13 +517,15 @@ async def test_without_tls_nothing_is_sent(fault: str, authority: trustme.CA) ->
     ):
         error = await exchange_error(credential.get_token())
         await exchange_error(credential.get_token())
-    # A certificate may be a portal's, to which a person has yet to log in: one attempt, and the usual back-off.
-    assert (error.permanent, server.requests, server.connections) == (context is None, [], 1)
+    # It may be a portal's, to which a person has yet to log in: one attempt, and the usual back-off.
+    assert (error.permanent, server.requests, server.connections) == (False, [], 1)
 
 
 @pytest.mark.promise("R34")
-async def test_once_a_person_has_logged_in_to_a_portal_refreshing_goes_on(authority: trustme.CA) -> None:
-    """A portal that opens TLS shows a certificate of its own until then. Nobody has to call `refresh()` afterwards."""
+@pytest.mark.parametrize("shows", ["a certificate of its own", "a page in plain HTTP"])
+async def test_once_a_person_has_logged_in_to_a_portal_refreshing_goes_on(shows: str, authority: trustme.CA) -> None:
+    """Nobody has to call `refresh()` afterwards."""
+    plain = send_bytes(b"HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\n\r\n") if "plain" in shows else None
     context = server_context(trustme.CA())
     trusted = ssl.create_default_context()
     authority.configure_trust(trusted)
@@ -527,10 +538,10 @@ async def test_once_a_person_has_logged_in_to_a_portal_refreshing_goes_on(author
             failed.set()
 
     async with (
-        served(exchanged(), tls=context) as server,
+        served(exchanged(), tls=None if plain else context, greet=plain) as server,
         httpx.AsyncClient(verify=trusted) as client,
         credential_for(
-            server,
+            f"https://127.0.0.1:{server.port}",
             http_client=client,
             proactive_refresh=True,
             observer=observe,
@@ -540,6 +551,7 @@ async def test_once_a_person_has_logged_in_to_a_portal_refreshing_goes_on(author
         with anyio.fail_after(30):
             await failed.wait()
             authority.issue_cert("127.0.0.1").configure_cert(context)
+            server.let_in(context)
             async for _ in credential.updates():
                 break
     assert not any(failure.permanent for failure in failures)

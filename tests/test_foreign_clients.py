@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import anyio
 import httpx
 import httpx2
 import pytest
@@ -20,6 +21,7 @@ from anyio_acs_credential import (
     CommunicationIdentityClient,
     ServiceError,
 )
+from anyio_acs_credential._http.cookies import KeptCookies
 from anyio_acs_credential._http.reading import MAX_BODY, _read_ours, _send_ours
 from anyio_acs_credential._http.request import library_of, user_agent
 
@@ -218,6 +220,103 @@ async def test_nothing_of_the_clients_reaches_our_requests(package: Any) -> None
     }  # fmt: skip
     assert same["host"] == urlsplit(server.url).netloc
     assert first.headers["authorization"].startswith("HMAC-SHA256 ")
+
+
+ENDED = "Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+@PACKAGES
+@pytest.mark.promise("R39")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("hook", [None, raise_for_status], ids=["no hook", "a hook that raises"])
+async def test_the_services_cookies_stay_out_of_the_clients(package: Any, host: str, hook: Any) -> None:
+    """Neither set, replaced nor ended, and not sent with the program's own requests; the program's own cookies work."""
+    ours = [
+        ("Set-Cookie", "ARRAffinity=service; Path=/; HttpOnly"),
+        ("Set-Cookie", "mine=service; Path=/"),
+        ("Set-Cookie", f"kept=; Path=/; Expires={ENDED}"),
+    ]
+    theirs = [("Set-Cookie", "mine=program; Path=/"), ("Set-Cookie", "kept=program; Path=/")]
+    script = [answer(200, None, *theirs), answer(201, USER, *ours), answer(403, REFUSED, *ours), answer(200)]
+    hooks = {"response": [hook] if hook else []}
+    async with serve(*script) as server, package.AsyncClient(event_hooks=hooks) as client:
+        own = server.url.replace("127.0.0.1", host)
+        await client.get(own)
+        before = list(client.cookies.jar)
+        async with identity_of(client, own) as identity:
+            await identity.create_user()
+            with pytest.raises(ServiceError):
+                await identity.create_user()
+        assert list(client.cookies.jar) == before
+        await client.get(own)
+    assert [request.headers.get("cookie") for request in server.requests[1:3]] == [None, None]
+    assert server.requests[3].headers["cookie"] == "mine=program; kept=program"
+
+
+@PACKAGES
+@pytest.mark.promise("R39")
+async def test_cookies_that_the_program_gets_meanwhile_stay(package: Any) -> None:
+    """Those of another host, and of this one under another name: only what our answer names is put back."""
+    asked, go_on = anyio.Event(), anyio.Event()
+
+    async def slow(_server: Any, stream: Any) -> None:
+        asked.set()
+        await go_on.wait()
+        await answer(201, USER, ("Set-Cookie", "session=service"))(_server, stream)
+
+    async with (
+        serve(slow) as service,
+        package.AsyncClient() as client,
+        identity_of(client, service.url) as identity,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(identity.create_user)
+        await asked.wait()
+        client.cookies.set("session", "program", domain="other.example", path="/")
+        client.cookies.set("another", "program", domain="127.0.0.1", path="/")
+        go_on.set()
+    assert {(cookie.domain, cookie.name): cookie.value for cookie in client.cookies.jar} == {
+        ("other.example", "session"): "program",
+        ("127.0.0.1", "another"): "program",
+    }
+
+
+@PACKAGES
+@pytest.mark.promise("R39")
+@pytest.mark.parametrize("host", ["[::1]", "x.communication.azure.com", "b\u00fccher.example"])
+async def test_whatever_the_hosts_name(package: Any, host: str) -> None:
+    def handle(request: Any) -> Any:
+        return package.Response(201, json=USER, headers={"Set-Cookie": "session=service"}, request=request)
+
+    async with package.AsyncClient(transport=package.MockTransport(handle)) as client:
+        endpoint = f"https://{host.encode('idna').decode()}"
+        async with identity_of(client, endpoint) as identity:
+            await identity.create_user()
+        assert not list(client.cookies.jar)
+        await client.get(endpoint)
+        assert list(client.cookies.jar)
+
+
+def test_cookies_of_a_whole_domain_are_the_hosts_as_well() -> None:
+    """And a client that shows no cookies has none to keep."""
+    client = httpx.AsyncClient()
+    client.cookies.set("a", "program", domain=".azure.example")
+    client.cookies.set("a", "elsewhere", domain="notazure.example")
+    client.cookies.set("b", "program", domain="x.azure.example")
+    kept = KeptCookies(client, "x.azure.example")
+    kept.keep()
+    client.cookies.set("a", "service", domain=".azure.example")
+    client.cookies.set("b", "program later", domain="x.azure.example")
+    response = httpx.Response(200, headers={"Set-Cookie": "a=service; Domain=azure.example"})
+    kept.put_back(response)
+    assert {cookie.domain: cookie.value for cookie in client.cookies.jar} == {
+        ".azure.example": "program",
+        "notazure.example": "elsewhere",
+        "x.azure.example": "program later",
+    }
+    without = KeptCookies(SimpleNamespace(), "x.azure.example")
+    without.keep()
+    without.put_back(response)
 
 
 @PACKAGES

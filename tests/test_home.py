@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,7 +23,8 @@ from anyio_acs_credential import (
     CredentialUsageError,
     HealthStatus,
 )
-from anyio_acs_credential._loops.home import Home, _forget
+from anyio_acs_credential._loops import home
+from anyio_acs_credential._loops.home import Home
 from anyio_acs_credential._loops.per_loop import PerLoop
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
@@ -145,20 +147,53 @@ async def test_a_pool_and_an_identity_client_in_a_forked_child() -> None:
         in_child(check)
 
 
-def test_what_a_fork_does_to_a_home() -> None:
-    """It knows of the fork by itself, so that no read has to ask for the process."""
+@FORKS
+@pytest.mark.promise("R13")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_loop_of_the_childs_own_in_the_thread_that_entered() -> None:
+    """It has the thread, and asyncio's older loop looks as if it ran. What the child enters works, and is its own."""
+    fresh = make_jwt(3600)
+    outer, inner = (CommunicationTokenCredential(fresh, token_refresher=ScriptedSource(3600)) for _ in range(2))
+
+    async def ask(credential: CommunicationTokenCredential) -> None:
+        for _ in range(2):
+            with pytest.raises(CredentialUsageError, match="forked"):
+                await credential.get_token()
+        assert credential.get_token_nowait().token == fresh
+
+    async def child() -> None:
+        await ask(outer)
+        async with inner:
+            for _ in range(65):
+                assert (await inner.get_token()).token == fresh
+            in_child(lambda: asyncio.run(ask(inner)))
+
+    async def parent() -> None:
+        async with outer:
+            in_child(lambda: asyncio.run(child()))
+            assert (await outer.get_token()).token == fresh
+
+    asyncio.run(parent())
+
+
+def test_what_a_fork_does_to_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does nothing to it: the process is another one."""
     homes: list[Home] = []
 
     async def main() -> None:
         homes.append(Home("house", "elsewhere"))
 
     anyio.run(main)
-    assert [home.thread for home in homes] == [threading.get_ident()]
-    _forget()
-    assert [home.thread for home in homes] == [None]
+    monkeypatch.setattr(home, "generation", home.generation)  # to be put back
+    homes[0].check_process()
+    home._forked()
     assert homes[0].is_lost
     with pytest.raises(CredentialUsageError, match="the house was entered before this process was forked"):
         homes[0].check_process()
+    anyio.run(main)
+    homes[1].check_process()
+    with pytest.raises(TypeError, match="weak reference"):  # whose end would be a finalizer, where Ctrl-C is lost
+        weakref.ref(homes[0])
 
 
 @FORKS

@@ -433,6 +433,16 @@ async def test_no_wait_that_the_service_asks_for_removes_the_pause(value: str) -
 
 
 @pytest.mark.promise("R30")
+@pytest.mark.parametrize("value", ["0", "-5", "Sun, 06 Nov 1994 08:49:37 GMT"])
+async def test_no_wait_is_told_as_none(value: str) -> None:
+    """A wait of nothing is no wish: who asks the error for one gets none, and not the advice to try at once."""
+    async with served(*[answer(429, None, ("Retry-After", value))] * 3) as server:
+        error = await fail(server.url)
+    assert error.retry_after is None
+    assert "try again later" in str(error)
+
+
+@pytest.mark.promise("R30")
 async def test_a_wait_beyond_the_deadline_is_told_at_once() -> None:
     async with served(answer(429, None, ("Retry-After", "40")), OK) as server:
         error = await fail(server.url)
@@ -460,15 +470,18 @@ NOW = datetime(1994, 11, 6, 8, 49, 0, tzinfo=UTC).timestamp()
     [
         ([("Retry-After", "12")], 12),
         ([("retry-after", " 1.5 ")], 1.5),
-        ([("Retry-After", "0")], 0),
-        ([("Retry-After", "-5")], 0),
+        ([("Retry-After", "0")], None),
+        ([("Retry-After", "-0.0")], None),
+        ([("Retry-After", "-5")], None),
+        ([("Retry-After", "-5"), ("Retry-After", "0"), ("Retry-After", "2")], 2),
         ([("Retry-After", "301")], 300),
         ([("Retry-After", "9" * 400)], 300),
         ([("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT")], 37),
         ([("Retry-After", "Sunday, 06-Nov-94 08:49:37 GMT")], 37),
         ([("Retry-After", "Sun Nov  6 08:49:37 1994")], 37),
         ([("Retry-After", "Sun, 06 Nov 1994 09:49:37 +0100")], 37),
-        ([("Retry-After", "Sun, 06 Nov 1994 08:48:00 GMT")], 0),
+        ([("Retry-After", "Sun, 06 Nov 1994 08:48:00 GMT")], None),
+        ([("Retry-After", "Sun, 06 Nov 1994 08:49:00 GMT")], None),
         ([("Retry-After", "Sun, 06 Nov 2094 08:48:00 GMT")], 300),
         ([("Retry-After", "Sun, 06 Foo 1994 08:48:00 GMT")], None),
         ([("Retry-After", "Sun, 06 Nov 99999999999999 08:48:00 GMT")], None),
@@ -481,6 +494,7 @@ NOW = datetime(1994, 11, 6, 8, 49, 0, tzinfo=UTC).timestamp()
         ([("Retry-After", "5"), ("Retry-After", "10"), ("Retry-After", "x")], 10),
         ([("Retry-After", "5"), ("Retry-After-Ms", "1500")], 1.5),
         ([("Retry-After", "5"), ("Retry-After-Ms", "x")], 5),
+        ([("Retry-After", "5"), ("Retry-After-Ms", "0")], 5),
         ([("x-ms-retry-after-ms", "2500"), ("Retry-After", "9")], 2.5),
         ([("Retry-After-Ms", "Sun, 06 Nov 1994 08:49:37 GMT")], None),
         ([("Date", "5")], None),
@@ -500,7 +514,7 @@ def test_every_form_of_retry_after_is_read(headers: list[tuple[str, str]], wait:
 )
 def test_reading_retry_after_never_raises(headers: list[tuple[str, str]], now: float) -> None:
     wait = read_retry_after(headers, now)
-    assert wait is None or 0 <= wait <= MAX_RETRY_AFTER
+    assert wait is None or 0 < wait <= MAX_RETRY_AFTER
 
 
 # TLS and plain text
@@ -529,16 +543,34 @@ async def test_a_certificate_that_is_not_trusted_gets_nothing(fault: str, packag
     assert (server.connections, server.requests) == (1, [])
 
 
-# What a server that speaks TLS 1.0 alone answers: a fatal alert, "protocol_version" (RFC 5246, section 7.2).
-OLD_TLS = b"\x15\x03\x01\x00\x02\x02\x46"
+def alert(description: int) -> bytes:
+    """A fatal alert (RFC 5246, section 7.2)."""
+    return b"\x15\x03\x01\x00\x02\x02" + bytes((description,))
 
 
 @pytest.mark.promise("R34")
-@pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n\r\n", OLD_TLS], ids=["plain HTTP", "TLS 1.0"])
-async def test_a_server_that_speaks_no_modern_tls_is_permanent(data: bytes, authority: trustme.CA) -> None:
+@pytest.mark.parametrize(
+    ("data", "permanent"),
+    [
+        pytest.param(b"HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\n\r\n", False, id="a portal's page"),
+        pytest.param(b"<html>log in</html>", False, id="HTML alone"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", False, id="an echo"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.9\r\n", False, id="another protocol"),
+        pytest.param(b"\x16\x03\x03\xff\xff" + bytes(100), False, id="a record without an end"),
+        pytest.param(alert(80), False, id="an internal error of the server's"),
+        pytest.param(alert(40), True, id="no common cipher"),
+        pytest.param(alert(70), True, id="TLS 1.0 alone"),
+    ],
+)
+@pytest.mark.parametrize("package", [httpx, httpx2])
+async def test_only_a_server_that_refuses_our_tls_is_permanent(
+    data: bytes, permanent: bool, package: Any, authority: trustme.CA
+) -> None:
+    """What speaks none may be a portal, and passes; either way it is tried once, and sent nothing."""
     async with served(OK, greet=send_bytes(data)) as server:
-        error = await fail(server.url.replace("http:", "https:"), client=trusting_client(authority))
-    assert error.permanent
+        error = await fail(server.url.replace("http:", "https:"), client=trusting_client(authority, package))
+    assert (error.permanent, error.status_code) == (permanent, None)
+    assert "no secure connection: check the address" in str(error)
     assert (server.connections, server.requests) == (1, [])
 
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
+from clocks import REAL_TIME
 
 pytest.importorskip("anycorn", reason="the emulator is an extra")
 
-from anyio_acs_credential import CredentialUsageError
+from anyio_acs_credential import CommunicationTokenCredential, CredentialPool, CredentialUsageError
 from anyio_acs_credential.emulator import Fault, open_emulator
-from anyio_acs_credential.testing import ScriptedSource, VirtualClock, virtual_time
+from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time
 
 SWITCHES: dict[str, Any] = {
     "fail": lambda emulator, target: emulator.fail(target),
@@ -114,6 +116,12 @@ def test_the_real_clock_in_virtual_time_is_refused_by_name(backend: str) -> None
         await ScriptedSource(3600, **clock)()
         async with open_emulator(**clock):
             pass
+        async with CommunicationTokenCredential(token_refresher=fetch, **clock) as entered:
+            await entered.get_token()
+
+    async def fetch() -> str:
+        await checkpoint()
+        return make_jwt(86_400 * 365 * 100)
 
     async def forget() -> None:
         with pytest.raises(
@@ -125,9 +133,21 @@ def test_the_real_clock_in_virtual_time_is_refused_by_name(backend: str) -> None
         with pytest.raises(CredentialUsageError, match="open_emulator goes by the real clock"):
             async with open_emulator():
                 pass
+        with pytest.raises(CredentialUsageError, match="give the credential and its source the same clock=Virtual"):
+            async with credential:
+                pass
+        async with CredentialPool[str](lambda _: credential) as pool:
+            with pytest.raises(CredentialUsageError, match="the credential goes by the real clock"):
+                async with pool.use("alice"):
+                    pass
+        async with CommunicationTokenCredential(make_jwt()) as static:
+            await static.get_token()  # it renews nothing, and no sleep of a test is meant to end it
         await ScriptedSource("text")()  # a text goes by no clock
         await use(clock=VirtualClock())
+        async with CommunicationTokenCredential(token_refresher=fetch, clock=REAL_TIME):
+            pass  # the real time, and on purpose
 
+    credential = CommunicationTokenCredential(token_refresher=fetch)
     early = ScriptedSource(3600)
     anyio.run(forget, **virtual_time(backend))
     anyio.run(use, backend=backend)

@@ -18,6 +18,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 from cancelling import Program, cancelled_at_every_checkpoint, tasks
+from clocks import REAL_TIME
 from test_cancellation import BODY_ERRORS, DEADLY, asyncio_only, hanging, leaked, quick
 
 from anyio_acs_credential import (
@@ -68,7 +69,7 @@ class Watched(CommunicationTokenCredential):
     """A credential that is the only open one of its key, and is left by the task that entered it."""
 
     def __init__(self, world: World, key: str) -> None:
-        super().__init__(token_refresher=world.source)
+        super().__init__(token_refresher=world.source, clock=REAL_TIME)
         self.world, self.key, self.task = world, key, 0
 
     async def __aenter__(self) -> Self:
@@ -838,7 +839,7 @@ async def test_two_thousand_users() -> None:
                 raise SignInRequiredError("signed out")
             return AccessToken(f"of-{user}", NEVER)
 
-        return CommunicationTokenCredential(token_refresher=source)
+        return CommunicationTokenCredential(token_refresher=source, clock=REAL_TIME)
 
     async def use(user: int) -> None:
         async with pool.use(user) as credential:

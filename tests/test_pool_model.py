@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from clocks import REAL_TIME
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -96,7 +97,7 @@ class Watched(CommunicationTokenCredential):
     """A credential that tells the play what becomes of it."""
 
     def __init__(self, play: Play, key: int) -> None:
-        super().__init__(token_refresher=self.source)
+        super().__init__(token_refresher=self.source, clock=REAL_TIME)
         self.play, self.key = play, key
         self.users = 0
         self.unused_since = anyio.current_time()

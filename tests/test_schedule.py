@@ -170,6 +170,7 @@ def test_no_progress_asks_a_dozen_times_at_most() -> None:
         (0.5, 0.5),
         (300, 300.0),
         (301, 300.0),
+        pytest.param(10**400, 300.0, id="huge"),
         (0, None),
         (-1, None),
         (math.inf, None),

@@ -29,18 +29,6 @@ from anyio_acs_credential import AccessToken, CommunicationTokenCredential, Cred
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
 
-if sys.argv[1] == "trio":
-    import trio
-
-    @trio.lowlevel.enable_ki_protection
-    def strike_again(unraisable):  # Python drops what trio raises in a finalizer, such as the end of a weak reference
-        if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        else:
-            sys.__unraisablehook__(unraisable)
-
-    sys.unraisablehook = strike_again
-
 def ready():
     print("ready", flush=True)
 

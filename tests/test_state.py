@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
 from anyio_acs_credential._decisions.state import RefreshState, verdict
 from anyio_acs_credential._redaction import Secret
+from anyio_acs_credential._refreshing.waiting import refresh_error
 
 
 class HandClock:
@@ -274,6 +276,28 @@ def test_only_errors_made_to_say_so_are_permanent() -> None:
     assert verdict(TokenRefreshError("no", permanent=True, retry_after=7)) == (True, 7)
     assert verdict(Foreign()) == (False, None)
     assert verdict(TokenSourceError("busy")) == (False, None)
+
+
+@pytest.mark.promise("R18")
+@pytest.mark.parametrize("said", ["no", "False", "yes", 1, 0.0, None, [], {"no": 1}], ids=repr)
+def test_only_true_is_permanent(clock: HandClock, said: Any) -> None:
+    """What a source has read somewhere as text, and took for a truth, stops no refreshing: it is tried again."""
+    error = TokenSourceError("no", permanent=said)
+    assert verdict(error) == (False, None)
+    state = state_of(clock)
+    state.fail(error)
+    assert state.until_retry() <= state.policy.retry_initial * 2
+
+
+@pytest.mark.promise("R18")
+@pytest.mark.parametrize("wish", ["40", "soon", True, math.nan, math.inf, -1, 0, (40,)], ids=repr)
+def test_a_wish_that_is_no_wait_changes_nothing_and_is_not_passed_on(clock: HandClock, wish: Any) -> None:
+    """Neither the schedule nor who reads the caller's error meets a text where a number should be."""
+    error = TokenSourceError("busy", retry_after=wish)
+    state = state_of(clock)
+    state.fail(error)
+    assert state.until_retry() <= state.policy.retry_initial * 2
+    assert refresh_error(error).retry_after is None
 
 
 def test_an_error_that_fails_at_being_asked_says_nothing() -> None:

@@ -27,6 +27,7 @@ from anyio_acs_credential.cli._watch._log import Log
 from anyio_acs_credential.cli._watch._plain import entry_as_json, entry_as_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 OBEYED = [*map(chr, [*range(32), *range(127, 160)]), "\u061c", "\u200e", "\u200f", "\u2028", "\u2029", "\ufeff"]
@@ -121,6 +122,109 @@ def _issued() -> dict[str, Any]:
 def test_a_wrong_argument_is_not_obeyed_either(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert not obeyed("".join(capsys.readouterr()))
+
+
+SECRET_KEY = "Y2FuYXJ5" * 8
+
+
+def fail() -> None:
+    """A mistake of ours, about what services and files have said."""
+    try:
+        try:
+            raise LookupError(f"{HOSTILE}\nacs-credential: all is well\naccesskey={SECRET_KEY}")  # noqa: TRY301
+        except LookupError as first:
+            raise RuntimeError(HOSTILE) from first
+    except RuntimeError:
+        error = ZeroDivisionError(HOSTILE)
+        error.add_note(HOSTILE)
+        raise error  # noqa: B904 - the context is to be shown as well
+
+
+def fails_in_a_command(monkeypatch: pytest.MonkeyPatch, mistake: Callable[[], object]) -> None:
+    from anyio_acs_credential.cli import _commands
+
+    def command(*_: object, **__: object) -> None:
+        mistake()
+
+    monkeypatch.setattr(_commands._group, "main", command)
+
+
+def test_the_traceback_of_a_mistake_of_our_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole chain, for a report of it; no text of others is obeyed, forges a line or shows a secret."""
+    fails_in_a_command(monkeypatch, fail)
+    assert main([]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert not obeyed(err)
+    assert SECRET_KEY not in err
+    lines = err.splitlines()
+    assert [line.partition(":")[0] for line in lines if "[red]x" in line] == [
+        "LookupError", "RuntimeError", "ZeroDivisionError", "[red]x[/red] ]0;title [2J",
+    ]  # fmt: skip
+    assert not any(line.startswith("acs-credential: all is well") for line in lines)
+    assert lines[0] == "Traceback (most recent call last):"
+    assert any(line.startswith('  File "') and line.endswith("in fail") for line in lines)
+    assert "    raise RuntimeError(HOSTILE) from first" in lines
+    assert "please report it" in lines[-1]
+
+
+class Mute(Exception):  # noqa: N818 - an exception of somebody else's
+    """It fails at being asked for its text."""
+
+    def __str__(self) -> str:
+        raise self
+
+
+def mute() -> None:
+    raise Mute from None
+
+
+def speechless() -> None:
+    raise AssertionError
+
+
+def in_a_circle() -> None:
+    first, second = KeyError("1"), KeyError("2")
+    first.__cause__, second.__cause__ = second, first
+    raise first
+
+
+@pytest.mark.parametrize(
+    ("mistake", "last"),
+    [(mute, "Mute: <it has no text>"), (speechless, "AssertionError"), (in_a_circle, "KeyError: '1'")],
+)
+def test_mistakes_that_are_hard_to_tell(
+    mistake: Callable[[], object], last: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails_in_a_command(monkeypatch, mistake)
+    assert main([]) == 1
+    assert capsys.readouterr().err.splitlines()[-2] == last
+
+
+def test_a_frame_whose_source_is_gone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """And whose file has a name that a terminal would obey."""
+    fails_in_a_command(monkeypatch, lambda: exec(compile("1 / 0", "no\x1b[2J\u202e", "exec"), {}))  # noqa: S102
+    assert main([]) == 1
+    err = capsys.readouterr().err
+    assert not obeyed(err)
+    assert "no\\u001b[2J" in err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", None])
+def test_a_mistake_where_standard_error_takes_little_or_nothing(
+    encoding: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, encoding=encoding) if encoding else None)
+
+    def mistake() -> None:
+        raise ValueError("Zürich")
+
+    fails_in_a_command(monkeypatch, mistake)
+    assert main([]) == 1
+    assert (b"ValueError: Z\\xfcrich\n" in raw.getvalue()) == (encoding is not None)
 
 
 @pytest.mark.parametrize("arguments", [["inspect"], ["inspect", "--json"]], ids=" ".join)

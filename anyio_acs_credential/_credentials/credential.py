@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from .._decisions.state import RefreshState
 from .._errors import CredentialUsageError, TokenUnavailableError, explained
 from .._exchange.scopes import DEFAULT_SCOPE
+from .._loops import home as this_process
 from .._public import public
 from .._redaction import Secret
 from .._refreshing import waiting
@@ -59,7 +60,9 @@ class CommunicationTokenCredential(Lifecycle):
             entering; otherwise that is done when a caller needs a token.
         policy: The windows, waits and limits.
         observer: A plain function that is called with each `CredentialEvent`, in order. It must not block.
-        clock: Where the time comes from: any object with `time()` and `monotonic()`, in seconds.
+        clock: Where the time comes from: any object with `time()` and `monotonic()`, in seconds. In virtual time (see
+            `anyio_acs_credential.testing`), a credential that renews its token cannot be entered with the module
+            `time`: that a test forgot it is a `CredentialUsageError`.
 
     Raises:
         InvalidTokenError: when the token is not one.
@@ -157,13 +160,14 @@ class CommunicationTokenCredential(Lifecycle):
             CredentialClosedError: when it is closed, or closes while this waits.
             CredentialUsageError: when called in another event loop than it was entered in, or by its own refresher.
         """
-        held = self._held
+        held, home, clock = self._held, self._home, self._clock
         if (
             held is not None
             and claims is None
-            and get_ident() == self._home.runner._thread_id
-            and self._clock.time() < held.fresh_until
-            and self._clock.monotonic() < held.fresh_until_monotonic
+            and home.generation is this_process.generation
+            and get_ident() == home.runner._thread_id
+            and clock.time() < held.fresh_until
+            and clock.monotonic() < held.fresh_until_monotonic
         ):
             reads = self._reads = (self._reads + 1) & 63
             try:

@@ -9,6 +9,7 @@ from anyio.lowlevel import checkpoint
 from .._errors import CredentialError
 from .._loops.beside import check_entering, leaving
 from .._loops.home import Nowhere
+from .._loops.virtual import refuse_real_time
 from .._refreshing import waiting
 from .._refreshing.block import block_of
 from .._refreshing.task import RefreshTask
@@ -84,6 +85,7 @@ class Lifecycle:
     def _begin(self, refresher: TokenSource) -> RefreshTask:
         from .._refreshing.report import Reporter
 
+        refuse_real_time("the credential", self._state.clock, beside="its source")
         self._state.begin()
         self._task = RefreshTask(refresher, self._state, Reporter(self._observer, self._secrets), self._publish)
         # checkpoint_if_cancelled() finds its backend anew at each call, as long as all else in a fresh read takes.

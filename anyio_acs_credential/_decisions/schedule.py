@@ -120,9 +120,9 @@ def no_progress_delay(remaining: float) -> float:
 
 def usable_retry_after(value: object) -> float | None:
     """The wait that a source asked for, where it is one: finite, positive, and 5 minutes at most."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         return None
-    return min(float(value), RETRY_AFTER_CAP)
+    return float(min(value, RETRY_AFTER_CAP))
 
 
 def backoff(failures: int, longest: float, fraction: float, policy: RefreshPolicy) -> float:

@@ -220,10 +220,9 @@ class RefreshState:
         if permanent:
             self._wait(LATCH_PROBE, LATCH_PROBE, ends_with_token=False)
         else:
-            retry_after = usable_retry_after(wish)
             remaining, life = self.remaining(), self.held.life if self.held is not None else 0.0
-            wait = retry_delay(self.streak, remaining, life, retry_after, fraction=self._fraction(), policy=self.policy)
-            self._wait(wait, max(_CALLER_PACE, retry_after or 0.0), ends_with_token=remaining > 0)
+            wait = retry_delay(self.streak, remaining, life, wish, fraction=self._fraction(), policy=self.policy)
+            self._wait(wait, max(_CALLER_PACE, wish or 0.0), ends_with_token=remaining > 0)
         return Failure(cause, self.streak, self._retry_at)
 
     def _miss(self, claims: str, cause: BaseException) -> Failure:
@@ -232,9 +231,7 @@ class RefreshState:
         permanent, wish = verdict(cause)
         wait = LATCH_PROBE
         if not permanent:
-            wait = retry_delay(
-                streak, 0.0, 0.0, usable_retry_after(wish), fraction=self._fraction(), policy=self.policy
-            )
+            wait = retry_delay(streak, 0.0, 0.0, wish, fraction=self._fraction(), policy=self.policy)
         if len(self._unmet) == _CHALLENGES:
             del self._unmet[next(iter(self._unmet))]
         failure = self._unmet[claims] = Failure(cause, streak, self.clock.monotonic() + wait)
@@ -282,9 +279,10 @@ class RefreshState:
 def verdict(cause: BaseException) -> tuple[bool, float | None]:
     """Whether a source's exception says that trying again cannot help, and how long it asks to wait.
 
-    Only an error made to say so can; one that fails at being asked says neither.
+    Only an error made to say so can; one that fails at being asked says neither. What is not True itself, such as the
+    text "no" of somebody's settings, is not permanent: a mistake is tried again, and does not stop refreshing.
     """
     if isinstance(cause, _SPEAKING):
         with suppress(Exception):
-            return bool(cause.permanent), cause.retry_after
+            return cause.permanent is True, usable_retry_after(cause.retry_after)
     return False, None

@@ -49,7 +49,7 @@ class Answer:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the service asks to wait before the next try, from 0 to 300, if it does."""
+        """Seconds that the service asks to wait before the next try, above 0 and 300 at most, if it does."""
         return read_retry_after(self.headers, time.time())
 
     def header(self, name: str) -> str | None:
@@ -118,7 +118,7 @@ def _advise(answer: Answer) -> str:
         return "it points to another address, and redirects are never followed: correct the endpoint"
     if is_transient(answer.status):
         wait = answer.retry_after
-        return f"try again in {wait:g} seconds" if wait else "try again later"
+        return "try again later" if wait is None else f"try again in {wait:g} seconds"
     return _ADVICE.get(answer.status, "correct the request")
 
 

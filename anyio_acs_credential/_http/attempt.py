@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 _CLOSE_TIMEOUT = 1.0
 # Exceptions are told apart by the names of their classes, which httpx and httpx2 share.
 _NOTHING_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
+# OpenSSL's words, by which alone these can be told: what answers speaks no TLS, as a portal's page does not, or the
+# server itself has failed. An alert that refuses how TLS is spoken is none of them: it stays until somebody acts.
+_PLAIN_OR_FAILING = frozenset(
+    {
+        "HTTP_REQUEST",
+        "PACKET_LENGTH_TOO_LONG",
+        "RECORD_LAYER_FAILURE",
+        "TLSV1_ALERT_INTERNAL_ERROR",
+        "WRONG_VERSION_NUMBER",
+    }
+)
 _HANDSHAKE_GOES_ON = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
@@ -106,7 +117,7 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
     request = build(client, call)
     request.extensions["trace"] = connecting = Connecting()
     await authorize(request)
-    request.extensions[READING] = reading = Reading(request)
+    request.extensions[READING] = reading = Reading(request, client)
     surround_hooks(client)
     secrets = Secret((*_secrets_of(request), *call.secrets))
     try:
@@ -167,7 +178,7 @@ def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Fail
         permanent, advice = True, "the request cannot be sent: the credential holds what no HTTP header can carry"
     elif tls is not None:
         # A certificate that is not trusted may be that of a portal, to which a person has yet to log in.
-        permanent = not isinstance(tls, ssl.SSLCertVerificationError)
+        permanent = not isinstance(tls, ssl.SSLCertVerificationError) and tls.reason not in _PLAIN_OR_FAILING
         advice = f"no secure connection: check the address and the trusted certificates ({error})"
     return Failure(
         explained("unreachable", ServiceError(redact(f"{host}: {advice}", *secrets), permanent=permanent)),

@@ -3,7 +3,7 @@
 A hook may read an answer, as HTTP libraries show it, or raise for its status, upon which the client closes it unread.
 So a hook of ours comes first: it reads the answers to our own requests, within the limits, and leaves them to the
 others as if unread. And a hook may put into a request what its program sends elsewhere. So another of ours comes last,
-and sends what was signed.
+and sends what was signed. Between the two, nothing of an answer gets into the client's cookies.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 
+from .cookies import KeptCookies
 from .request import library_of
 
 READING = "anyio_acs_credential.reading"
@@ -34,6 +35,7 @@ class Reading:
 
     Args:
         request: The request, as it is to be sent.
+        client: Who sends it.
 
     Attributes:
         is_done: Whether the rest is there.
@@ -43,9 +45,10 @@ class Reading:
         problem: Why it was not, or "".
     """
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: Any, client: Any) -> None:
         headers = type(request.headers)(request.headers)
         self._sent = {"method": request.method, "url": request.url, "headers": headers, "stream": request.stream}
+        self._cookies = KeptCookies(client, request.url.raw_host.decode("ascii"))
         self.is_done = False
         self.status = 0
         self.headers: tuple[tuple[str, str], ...] = ()
@@ -56,9 +59,11 @@ class Reading:
         """Make it again what is to be sent."""
         for name, value in self._sent.items():
             setattr(request, name, value)
+        self._cookies.keep()
 
     async def before_hooks(self, response: Any) -> None:
         """Read it, and let the hooks that come next read it as well."""
+        self._cookies.put_back(response)
         if _is_compressed(response):
             pass  # it is theirs to read: what is unpacked may be a thousand times as large
         elif (content := _content_of(response)) is not None:

@@ -55,8 +55,9 @@ async def send(client: HttpClient, call: Call, authorize: Authorize, limits: Lim
 
     Raises:
         CredentialUsageError: when the client is closed.
-        ServiceError: when there is no answer. It is permanent if the trouble is the address, or TLS but for a
-            certificate that is not trusted: that may be a portal's, to which a person has yet to log in.
+        ServiceError: when there is no answer. It is permanent if the trouble is the address, or a server that refuses
+            how TLS is spoken. A certificate that is not trusted, or a page in plain HTTP, is not: it may be a portal's,
+            to which a person has yet to log in.
     """
     if client.is_closed:
         raise explained(
@@ -78,7 +79,7 @@ async def _try_repeatedly(
         outcome = await try_once(client, call, authorize)
         if not _may_repeat(call, outcome):
             break
-        # What the service asks for may lengthen a pause, and not shorten it: 0 is what a clock that is behind says.
+        # What the service asks for may lengthen a pause, and not shorten it.
         wait = max(pause, (outcome.retry_after or 0.0) if isinstance(outcome, Answer) else 0.0)
         if anyio.current_time() + wait >= scope.deadline:
             break

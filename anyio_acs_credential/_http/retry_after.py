@@ -26,15 +26,15 @@ def read_retry_after(headers: Iterable[tuple[str, str]], now: float) -> float | 
         now: Unix seconds, for the forms that name a date.
 
     Returns:
-        Seconds from 0 to `MAX_RETRY_AFTER`, or None where there is no header that can be read. Of several with the
-        same name the longest wait counts.
+        Seconds above 0, `MAX_RETRY_AFTER` at most; None where no header names any: 0 and the past, which a clock that
+        is behind says, are no wish to wait. Of several with the same name the longest wait counts.
     """
     pairs = [(name.lower(), value.strip()) for name, value in headers]
     for wanted, unit in _UNITS.items():
         waits = [_read_one(value, unit, now) for name, value in pairs if name == wanted]
-        readable = [wait for wait in waits if wait is not None]
-        if readable:
-            return min(max(0.0, *readable), MAX_RETRY_AFTER)
+        wished = [wait for wait in waits if wait is not None and wait > 0]
+        if wished:
+            return min(max(wished), MAX_RETRY_AFTER)
     return None
 
 

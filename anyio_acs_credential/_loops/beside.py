@@ -116,29 +116,39 @@ class Beside(AbstractAsyncContextManager[None]):
         return self._home.is_lost
 
 
-class _OnTrio(Beside):
-    """The service is in a task group, which only the task that entered may leave."""
+async def entered_here() -> Beside:
+    """An entered block with nothing beside it, which knows where what has a task group may be left. It never yields."""
+    block = _OfATask() if get_cancelled_exc_class().__module__ == "trio" else Beside()
+    await block.__aenter__()
+    return block
 
-    def __init__(self, service: Service, name: str) -> None:
-        self._service = service
-        self._group = _grouped(service, name)
+
+class _OfATask(Beside):
+    """On trio, only the task that entered may leave."""
 
     async def __aenter__(self) -> None:
         await super().__aenter__()
         self._host = get_current_task().id
-        await self._group.__aenter__()
 
     def check(self) -> None:
         super().check()
         if get_current_task().id != self._host:
             raise refused()
 
+
+class _OnTrio(_OfATask):
+    """The service is in a task group."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self._group = _grouped(service, name)
+
+    async def __aenter__(self) -> None:
+        await super().__aenter__()
+        await self._group.__aenter__()
+
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if get_current_task().id != self._host:  # of a generator, which cannot be asked before it goes on
-            self._service.close()
-            raise refused()
         return await self._group.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task has been told to end
 
 

@@ -6,7 +6,6 @@ import os
 import sys
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import WeakSet
 
 from anyio.lowlevel import current_token
 
@@ -17,7 +16,9 @@ if TYPE_CHECKING:
 
     from anyio.lowlevel import EventLoopToken
 
-_homes: WeakSet[Home] = WeakSet()
+# Not a set of homes that a fork changes: each would leave it by a finalizer, where Python drops trio's Ctrl-C.
+generation = object()
+"""What this process, and no process that is forked from it, has in this place."""
 
 
 class Home:
@@ -29,21 +30,22 @@ class Home:
 
     Attributes:
         loop: The event loop.
-        thread: The thread's identity; None in a process that was forked since.
+        generation: The process: the `generation` of this module, unless that has been forked since.
+        thread: The thread's identity.
         runner: Its `_thread_id` is that of the thread while the loop runs in it: so little to ask that each read of a
             fresh token can. A thread of trio's does not tell whether trio runs: its own functions refuse everybody
             else.
     """
 
-    __slots__ = ("__weakref__", "_in_another_loop", "_name", "loop", "runner", "thread")
+    __slots__ = ("_in_another_loop", "_name", "generation", "loop", "runner", "thread")
 
     def __init__(self, name: str, in_another_loop: str) -> None:
         self._name = name
         self._in_another_loop = in_another_loop
         self.loop: EventLoopToken = current_token()
-        self.thread: int | None = get_ident()
+        self.generation = generation
+        self.thread: int = get_ident()
         self.runner: Any = _runner_of(self.loop.native_token)
-        _homes.add(self)
 
     def check(self) -> None:
         """Refuse to wait in another process or event loop.
@@ -61,7 +63,7 @@ class Home:
         Raises:
             CredentialUsageError: when the process was forked since.
         """
-        if self.thread is None:
+        if self.generation is not generation:
             raise explained(
                 "forked",
                 CredentialUsageError(
@@ -74,7 +76,7 @@ class Home:
     @property
     def is_lost(self) -> bool:
         """Whether the event loop will never run again here."""
-        return self.thread is None or _is_closed(self.loop.native_token)
+        return self.generation is not generation or _is_closed(self.loop.native_token)
 
     def time(self) -> float:
         """The event loop's time, in seconds, in its tasks and in what was posted to it."""
@@ -125,7 +127,7 @@ class _Thread:
 
     __slots__ = ("_thread_id",)
 
-    def __init__(self, identity: int | None) -> None:
+    def __init__(self, identity: int) -> None:
         self._thread_id = identity
 
 
@@ -151,20 +153,18 @@ class _Loop:
         return self._thread if self._loop.is_running() and not self._in_trio() else None
 
 
-_NO_THREAD = _Thread(None)
-
-
 class Nowhere:
     """In place of a home, where nothing was entered."""
 
+    generation: ClassVar[None] = None
     thread: ClassVar[None] = None
-    runner: ClassVar[Any] = _NO_THREAD
+    runner: ClassVar[Any] = None
 
 
-def _forget() -> None:
-    for home in tuple(_homes):
-        home.thread, home.runner = None, _NO_THREAD
+def _forked() -> None:
+    global generation  # noqa: PLW0603 - the read of a fresh token can ask for nothing slower
+    generation = object()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_forked)

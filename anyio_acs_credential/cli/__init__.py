@@ -34,6 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as missing:
         name = (missing.name or "").partition(".")[0]
         if name not in _EXTRAS:
-            raise
+            return _report(missing)
         sys.stderr.write(f"acs-credential: {missing_extra(name, 'cli,emulator')}\n")
         return 2
+    except Exception as mistake:  # noqa: BLE001 - it is told as what it is, but not as Python does
+        return _report(mistake)
+
+
+def _report(mistake: Exception) -> int:
+    from ._traceback import print_traceback
+
+    print_traceback(mistake)
+    return 1

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import click
 
 from .._errors import CredentialError
-from .._redaction import redact
 from ._demo._command import demo
 from ._doctor._command import doctor
 from ._emulator import emulator
 from ._inspect import inspect
-from ._output import OutputError, complain, discard_output, require_output
+from ._output import OutputError, complain, discard_output, in_a_line, require_output
 from ._teams_phone import teams_phone
 from ._token import token
 from ._watch._command import watch
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NAME = "acs-credential"
-_SECRET = re.compile(r"(?i)(?<=accesskey=)(?!<)[^;\s]+|[A-Za-z0-9+/]{40,}=*")
 _INTERRUPTED, _UNREAD = 130, 141  # as if SIGINT or SIGPIPE had ended it
 
 
@@ -55,13 +52,13 @@ def _explain(error: BaseException) -> int:
     match error:
         case click.UsageError():
             path = error.ctx.command_path if error.ctx else _NAME
-            complain(f"{_in_a_line(error.format_message())} (see {path} --help)")
+            complain(f"{in_a_line(error.format_message())} (see {path} --help)")
             return error.exit_code
         case click.ClickException():
-            complain(_in_a_line(error.format_message()))
+            complain(in_a_line(error.format_message()))
             return error.exit_code
         case CredentialError():
-            complain(_in_a_line(str(error)))
+            complain(in_a_line(str(error)))
             return 1
         case click.Abort() | KeyboardInterrupt():
             return _INTERRUPTED
@@ -71,11 +68,6 @@ def _explain(error: BaseException) -> int:
             return _end_output(OutputError(error))
         case _:
             raise error
-
-
-def _in_a_line(text: str) -> str:
-    """Without secrets and what would move the cursor: click repeats what it does not know."""
-    return _SECRET.sub("[redacted]", redact(text))
 
 
 def _end_output(error: OutputError) -> int:

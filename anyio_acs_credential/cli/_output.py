@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from errno import EPIPE
+
+from .._redaction import redact
+
+_SECRET = re.compile(r"(?i)(?<=accesskey=)(?!<)[^;\s]+|[A-Za-z0-9+/]{40,}=*")
 
 
 class OutputError(Exception):
@@ -26,6 +31,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text).replace(
         "\x7f", "\\u007f"
     )
+
+
+def in_a_line(text: str) -> str:
+    """The text without secrets and what would move the cursor: click repeats what it does not know."""
+    return _SECRET.sub("[redacted]", redact(text))
 
 
 def say(*lines: str) -> None:

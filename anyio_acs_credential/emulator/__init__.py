@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from .._extras import missing_extra
-
 try:
     from ._emulator import Emulator, open_emulator
 except ModuleNotFoundError as _missing:
     raise ImportError(
-        missing_extra(f"the emulator needs {_missing.name}, which", "emulator"),
+        f'the emulator needs {_missing.name}, which is not installed: pip install "anyio-acs-credential[emulator]", '
+        'or in a clone pip install ".[emulator]"',
         name=_missing.name,
     ) from _missing
 from ._faults import Fault

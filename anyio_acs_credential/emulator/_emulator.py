@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope, CapacityLimiter, to_thread
 from starlette.applications import Starlette
 
-from ..testing._real_time import refuse_real_time
+from .._loops.guarded import guarded
+from .._loops.virtual import refuse_real_time
 from . import _chat_routes, _entra_routes, _exchange_routes, _identity_routes, _sign_in_routes, _teams_phone_routes
 from ._answers import EXCEPTION_HANDLERS
 from ._entra_state import Entra
@@ -75,6 +76,7 @@ class Emulator(EntraSwitches, FaultSwitches):
         return f"<Emulator at {self.endpoint}>"
 
 
+@guarded("the emulator")
 @asynccontextmanager
 async def open_emulator(
     *,
@@ -116,7 +118,8 @@ async def open_emulator(
         TypeError: when a setting is of the wrong type.
         ValueError: when a setting is out of its range.
         OSError: when the port is taken.
-        CredentialUsageError: in virtual time with the real clock.
+        CredentialUsageError: in virtual time with the real clock, and where the block is left in another event loop, or
+            on trio in another task, than it was entered in: nothing has happened to it, and who entered can leave.
     """
     check_port(port)
     check_seconds("token_lifetime", token_lifetime, least=1, optional=True)

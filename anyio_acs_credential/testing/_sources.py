@@ -13,8 +13,8 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from .._errors import explained
+from .._loops.virtual import refuse_real_time
 from .._tokens.access_token import AccessToken
-from ._real_time import refuse_real_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

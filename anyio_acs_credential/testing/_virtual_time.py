@@ -86,6 +86,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         task_factory: What makes the loop's tasks; asyncio's own by default.
     """
 
+    is_virtual = True  # for `_virtual`, which knows no loop of ours
+
     def __init__(self, task_factory: Any = None) -> None:
         self._skipping = _SkippingSelector()
         super().__init__(self._skipping)

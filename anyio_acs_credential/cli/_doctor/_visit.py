@@ -52,7 +52,7 @@ async def visit(case: Case, client: HttpClient) -> Visit:
 
 
 async def _ask(client: HttpClient, request: Any, seen: _Seen) -> Answer:
-    request.extensions[READING] = reading = Reading(request)
+    request.extensions[READING] = reading = Reading(request, client)
     try:
         response = await client.send(request, stream=True, auth=None, follow_redirects=False)
     finally:

@@ -4,7 +4,7 @@ from ._exchange.entra_tokens import SupportsGetToken
 from ._http.attempt import HttpClient
 from ._refreshing.source import TokenRefresher
 from ._refreshing.updates import TokenUpdates
-from ._tokens.access_token import AccessTokenInfo, SupportsExpiry
+from ._tokens.access_token import AccessTokenInfo, SupportsExpiry, SupportsLife
 from ._tokens.clock import Clock
 from .identity._keys import SupportsKey
 
@@ -15,6 +15,7 @@ __all__ = (
     "SupportsExpiry",
     "SupportsGetToken",
     "SupportsKey",
+    "SupportsLife",
     "TokenRefresher",
     "TokenUpdates",
 )

@@ -42,6 +42,7 @@ from anyio_acs_credential import (
 from anyio_acs_credential._exchange.wire import read_exchange
 from anyio_acs_credential._http.answer import Answer
 from anyio_acs_credential._http.challenge import claims_wanted
+from anyio_acs_credential._tokens.service_clock import ServiceClock
 from anyio_acs_credential.entra import DeviceCodeCredential, OnBehalfOfCredential
 from anyio_acs_credential.entra._grant import take
 from anyio_acs_credential.entra._secrets import KNOWN
@@ -373,12 +374,12 @@ def begin(credential: DeviceCodeCredential, app: Any) -> dict[str, Any]:
 
 
 def act_for_user(_credential: OnBehalfOfCredential, app: Any) -> Grant:
-    return take(app, app.acquire_token_on_behalf_of("an-assertion", [SCOPE]), ADVICE)
+    return take(app, app.acquire_token_on_behalf_of("an-assertion", [SCOPE]), ADVICE, ServiceClock("Entra"))
 
 
 def renew(credential: DeviceCodeCredential, app: Any) -> Grant:
     if credential._account is None:  # the first time
-        grant = take(app, app.acquire_token_by_refresh_token("a-refresh-token", [SCOPE]), ADVICE)
+        grant = take(app, app.acquire_token_by_refresh_token("a-refresh-token", [SCOPE]), ADVICE, ServiceClock("Entra"))
         credential._account = grant.account
         return grant
     return credential._silently(app, [SCOPE], None, force=True)
@@ -397,7 +398,7 @@ def read_grant(answer: Answer) -> Grant:
     """Without MSAL, which catches some of it."""
     KNOWN.set(set())
     empty = SimpleNamespace(token_cache=msal.TokenCache())
-    return take(empty, json.loads(_read(answer).text), ADVICE)
+    return take(empty, json.loads(_read(answer).text), ADVICE, ServiceClock("Entra"))
 
 
 # What holds
@@ -409,7 +410,7 @@ def is_token(token: AccessToken) -> bool:
 
 
 def is_grant(grant: Grant) -> bool:
-    return is_token(grant.token) and grant.is_valid and grant.due <= grant.token.expires_on
+    return is_token(grant.token) and grant.is_valid and grant.due <= grant.end
 
 
 def is_code(flow: Any) -> bool:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,7 @@ def test_in_another_process(backend: str) -> None:
     """What it says is enough to get a token, which lives as long as was asked for, and to sign in."""
     pytest.importorskip(backend)
     arguments = ["--token-lifetime=7", "--sign-in-as=alice", "--device-code-interval=1", "--entra-token-lifetime=99"]
+    arguments.append("--clock-offset=-3600")
     with start("emulator", "--backend", backend, *arguments, stdin=subprocess.PIPE) as process:
         said = ready(process)
         token, entra_token = anyio.run(use, said)
@@ -100,6 +102,7 @@ def test_in_another_process(backend: str) -> None:
         assert process.stderr
         assert (process.wait(50), process.stderr.read()) == (0, "")
     assert token.claims["exp"] - token.claims["iat"] == 7
+    assert token.claims["exp"] < time.time() - 1800
     assert entra_token.claims["exp"] - entra_token.claims["iat"] == 99
     assert not Path(said["ca_file"]).exists()
 

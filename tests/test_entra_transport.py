@@ -12,6 +12,7 @@ from servers import answer, drip, flood, head, reset, send_bytes, serve, silence
 
 from anyio_acs_credential import ServiceError, SignInRequiredError
 from anyio_acs_credential._http.retries import Limits
+from anyio_acs_credential._tokens.service_clock import ServiceClock
 from anyio_acs_credential.entra import DeviceCodeCredential, OnBehalfOfCredential, _transport
 from anyio_acs_credential.entra._transport import Response, Transport, _with
 
@@ -148,7 +149,7 @@ def test_an_answer_is_what_msal_documents() -> None:
 
 async def test_a_transport_that_is_closed_sends_nothing() -> None:
     """As one is whose caller was cancelled by asyncio, while MSAL goes on in its thread."""
-    transport = Transport(None)
+    transport = Transport(None, ServiceClock("Entra"))
     await transport.aclose()
     with pytest.raises(ServiceError, match="closed while it was at work"):
         await anyio.to_thread.run_sync(transport.request, "GET", "https://contoso.example", {}, None)

@@ -360,6 +360,36 @@ def test_what_the_identity_client_gives_is_no_token_for_the_credential() -> None
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("offset", [2 * 3600, -2 * 3600])
+def test_a_wrong_clock_has_every_request_of_its_identity_client_refused(offset: float) -> None:
+    """It signs by this machine's clock, whatever the service says; here one refusal is enough to know better."""
+    policy = pytest.importorskip("azure.communication.identity")
+    errors = pytest.importorskip("azure.core.exceptions")
+
+    async def main() -> tuple[list[int | None], list[int | None]]:
+        async with open_emulator(clock_offset=offset) as emulator:
+
+            def official() -> None:
+                client = policy.CommunicationIdentityClient.from_connection_string(
+                    emulator.connection_string, connection_verify=emulator.ca_file
+                )
+                with client._identity_service_client:
+                    for _ in range(2):
+                        with pytest.raises(errors.HttpResponseError, match="more than 5 minutes from the service's"):
+                            client.create_user()
+
+            await asyncio.to_thread(official)
+            theirs = [request.status for request in emulator.requests]
+            async with httpx.AsyncClient(verify=emulator.ssl_context) as http:
+                text = emulator.connection_string
+                async with CommunicationIdentityClient.from_connection_string(text, http_client=http) as identity:
+                    for _ in range(2):
+                        await identity.create_user()
+            return theirs, [request.status for request in emulator.requests][len(theirs) :]
+
+    assert asyncio.run(main()) == ([401, 401], [401, 201, 201])
+
+
 def test_the_slash_at_the_end_of_an_address_is_signed() -> None:
     """Nothing that is sent has it, so the service refuses the signature; here it covers what is sent."""
     policy = pytest.importorskip("azure.communication.identity._shared.policy").HMACCredentialsPolicy

@@ -27,6 +27,7 @@ from anyio_acs_credential import (
 )
 from anyio_acs_credential._exchange.wire import ExchangedToken
 from anyio_acs_credential._tokens.access_token import accept, raw_id_of, read_expiry
+from anyio_acs_credential.testing import make_jwt
 from anyio_acs_credential.typing import AccessTokenInfo
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text())
@@ -467,3 +468,66 @@ def test_milliseconds_are_asked_about(value: Any) -> None:
 def test_a_header_that_is_no_object_makes_no_jwt(header: bytes) -> None:
     with pytest.raises(InvalidTokenError, match="cut or changed on its way"):
         AccessToken.from_jwt(jwt_of(b'{"exp":4000000000}', header))
+
+
+@pytest.mark.promise("R85")
+def test_a_life_at_receipt_is_carried_and_is_no_part_of_the_token() -> None:
+    """It is immutable as the rest is, and neither compared nor shown."""
+    token = AccessToken("opaque", 5, 3600)
+    assert (token.expires_in, AccessToken("opaque", 5).expires_in) == (3600, None)
+    assert token == AccessToken("opaque", 5, 60)
+    assert hash(token) == hash(AccessToken("opaque", 5))
+    assert repr(token) == "AccessToken(<hidden>, expires_on=5)"
+    with pytest.raises(AttributeError, match="immutable"):
+        token.expires_in = 5
+
+
+@pytest.mark.parametrize("life", ["3600", True, float("nan"), float("inf"), 1e15, object()])
+def test_lives_that_are_none(life: Any) -> None:
+    with pytest.raises(InvalidTokenError, match="expires_in is a number of seconds"):
+        AccessToken("opaque", 5, life)
+
+
+class _At:
+    def time(self) -> float:
+        return 1000.0
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+@pytest.mark.promise("R85")
+@pytest.mark.parametrize(
+    ("given", "expires_on", "life"),
+    [
+        ({"expires_in": 60}, 1060, 60),
+        ({"expires_in": 59.5}, 1059, 59.5),
+        ({"expires_in": "60"}, 1060, 60),
+        ({"expires_in": 60, "expires_on": None}, 1060, 60),
+        ({"expires_in": 60, "expires_on": 5}, 5, 60),
+        ({"expires_in": "60", "expires_on": "1970-01-01T00:00:05+00:00"}, 5, 60),
+        ({"expires_in": None, "expires_on": 5}, 5, None),
+        ({"expires_in": 60, "token": make_jwt(exp=4102444800)}, 4102444800, 60),
+    ],
+)
+def test_what_a_refresher_says_of_a_life_is_read(given: dict[str, Any], expires_on: int, life: float | None) -> None:
+    """In place of an expiry, or beside it; a JWT has its own."""
+    token = accept(SimpleNamespace(**{"token": "opaque", **given}), _At())
+    assert (token.expires_on, token.expires_in) == (expires_on, life)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"expires_in": "soon"}, "a number of seconds, not str"),
+        ({"expires_in": True}, "a number of seconds, not bool"),
+        ({"expires_in": float("inf")}, "a finite one"),
+        ({"expires_in": 1_800_000_000}, "give a point in time as expires_on"),
+        ({"expires_in": "1800000000"}, "give a point in time as expires_on"),
+        ({"expires_in": 60, "expires_on": "soon"}, "not an ISO 8601 time"),
+        ({"expires_in": None}, "an object with .token and .expires_on"),
+    ],
+)
+def test_what_a_refresher_may_not_say_of_a_life(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidTokenError, match=says):
+        accept(SimpleNamespace(token="opaque", **given), _At())

@@ -48,7 +48,7 @@ class CommunicationTokenCredential(Lifecycle):
         token: The text of a JWT, or an `AccessToken`, to begin with.
         token_refresher: A callable without required arguments whose result is awaited: an async function, a bound
             method, a `functools.partial`. It gives a JWT, an `AccessToken`, or any object with `.token` and
-            `.expires_on`.
+            `.expires_on`, or `.expires_in`, which needs no clock that is right.
         resource_endpoint: The resource's address, `https://<resource>.communication.azure.com`.
         token_credential: Anything with `get_token(*scopes)`, such as a credential of azure-identity. A plain one is
             called in a worker thread. It is never closed here.

@@ -88,6 +88,8 @@ class CredentialStatistics:
         consecutive_failures: Rounds that failed since the last that succeeded.
         last_error: What the source raised in the last of those; None when the last round succeeded.
         waiting: Tasks and threads that wait for a round at this moment.
+        clock_offset: Seconds that this machine's clock was ahead of the service's when the last token came, negative
+            where it was behind; None where no difference is known. The token's life is counted without it.
     """
 
     state: TokenState
@@ -98,6 +100,7 @@ class CredentialStatistics:
     consecutive_failures: int
     last_error: BaseException | None = field(repr=False)
     waiting: int
+    clock_offset: float | None = None
 
 
 public(CredentialClosed, CredentialStatistics, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired)

@@ -5,6 +5,8 @@ The rules of this file:
 * The token, its two deadlines and the moment of its renewal are one immutable value, `Held`, replaced as a whole.
 * The remaining life is the lesser of what the wall clock and the monotonic clock say, the latter from the moment of
   receipt. A wall clock that is set back cannot keep a token alive, and one that is set ahead ends it.
+* An expiry is the service's time, and our clocks need not agree with its. So the life at receipt is what the token says
+  of it, where it says something; both of our clocks only measure what has passed since.
 * A claims challenge that was not met is its challengers' alone: it is kept apart, and plain tokens go on as before.
 * A wait is kept as a point on the monotonic clock. One that was cut to end with the held token is over when the token
   is, whatever the monotonic clock says: it may have stood still while the machine slept.
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._errors import TokenRefreshError, TokenSourceError, explained
-from .._tokens.access_token import AccessToken, ended
+from .._tokens.access_token import AccessToken, ended, life_of
 from .schedule import (
     LATCH_PROBE,
     NO_REMAINDER,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 _KNOWN = 4  # tokens that are cut out of the log: the held one, and what a service may just have turned down
 _CHALLENGES = 16  # that were not met and are kept; each caller may bring another
 _CALLER_PACE = 1.0  # seconds between rounds that callers start while there is nothing valid to hand out
+_NOISE = 2.0  # seconds of difference that whole seconds make
 _REJECTED_YOUNG = 60.0  # a token turned down so soon after its receipt says that the next may be, too
 _SPEAKING = (TokenSourceError, TokenRefreshError)  # errors that say what kind of failure they are
 
@@ -61,6 +64,8 @@ class Held:
     fresh_until_monotonic: float
     valid_until: float
     valid_until_monotonic: float
+    ends: float
+    """When it ends, on our wall clock."""
 
 
 class Failure(NamedTuple):
@@ -98,6 +103,8 @@ class RefreshState:
         """The newest tokens that were held, which no log line may show."""
         self.refreshes: int = 0
         self.failures: int = 0
+        self.clock_offset: float | None = None
+        """Seconds that our clock was ahead at the last receipt, where the token told."""
         self._fraction = fraction
         self.begin()
 
@@ -110,22 +117,44 @@ class RefreshState:
         self._rejections = 0
         self._unmet: dict[str, Failure] = {}  # by the claims of the challenge, the oldest first
 
-    def hold(self, token: AccessToken) -> Held:
-        """Replace what is held."""
+    def hold(self, token: AccessToken, most: float = math.inf) -> Held:
+        """Replace what is held.
+
+        Args:
+            token: What takes its place.
+            most: Seconds that it lives at most, whatever it says.
+        """
         self.known = (token, *self.known)[:_KNOWN]
-        now, life = self.clock.monotonic(), max(token.expires_on - self.clock.time(), 0.0)
+        left = min(self._life(token), most)
+        now, life = self.clock.monotonic(), max(left, 0.0)
+        # Not our time and the difference to it again, where the token says no more than its expiry: that rounds.
+        plain = self.clock_offset is None and token.expires_in is None and left < most
+        ends = token.expires_on if plain else self.clock.time() + left
         stale = stale_at(life, self.policy)
         self.held = Held(
             token=token,
             received=now,
             life=life,
             due=due_at(life, self._fraction(), self.policy),
-            fresh_until=token.expires_on - stale,
+            fresh_until=ends - stale,
             fresh_until_monotonic=now + life - stale,
-            valid_until=token.expires_on - NO_REMAINDER,
+            valid_until=ends - NO_REMAINDER,
             valid_until_monotonic=now + life - NO_REMAINDER,
+            ends=ends,
         )
         return self.held
+
+    def _life(self, token: AccessToken) -> float:
+        """Seconds that a token lives from now on. Notes what it tells of our clock."""
+        life = life_of(token, self.clock)
+        offset = life - (token.expires_on - self.clock.time())
+        self.clock_offset = offset if abs(offset) > _NOISE else None
+        return life
+
+    def _most(self, token: AccessToken) -> float:
+        """Seconds that a token lives at most: the same again is no younger, whatever it says and our wall clock is."""
+        held = self.held
+        return math.inf if held is None or token != held.token else held.received + held.life - self.clock.monotonic()
 
     def remaining(self) -> float:
         """R: the held token's remaining life in seconds; 0 without one, and from its last millisecond on."""
@@ -134,7 +163,7 @@ class RefreshState:
         held, time, monotonic = self.held, self.clock.time(), self.clock.monotonic()
         if time > held.valid_until or monotonic > held.valid_until_monotonic:
             return 0.0
-        return min(held.token.expires_on - time, held.received + held.life - monotonic)
+        return min(held.ends - time, held.received + held.life - monotonic)
 
     def valid(self) -> AccessToken | None:
         """The held token, unless it has expired."""
@@ -178,7 +207,8 @@ class RefreshState:
         Returns:
             What is held now; or why the result was none: it has expired, or is a rejected one. What is held stays.
         """
-        life = token.expires_on - self.clock.time()
+        most = self._most(token)
+        life = min(self._life(token), most)
         if life < NO_REMAINDER:
             hint = ended(token.expires_on)
             return explained(
@@ -195,7 +225,7 @@ class RefreshState:
         # clock. Expiries are whole seconds; half of one is for the clocks' own differences.
         newer = held is None or (token != held if forced else life > remaining + 0.5)
         if held is None or newer or (token.expires_on == held.expires_on and token != held):
-            held = self.hold(token).token
+            held = self.hold(token, most).token
         self.refreshes += 1
         self.streak, self.cause = 0, None
         if forced:
@@ -269,6 +299,7 @@ class RefreshState:
             consecutive_failures=self.streak,
             last_error=self.cause,
             waiting=waiting,
+            clock_offset=self.clock_offset,
         )
 
     def at(self, wait: float) -> float | None:

@@ -15,6 +15,9 @@ from .._http.challenge import claims_wanted
 from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
 from .._http.retries import Limits, send
+from .._tokens.access_token import life_of
+from .._tokens.clock import Deadline
+from .._tokens.service_clock import ServiceClock
 from .entra_tokens import EntraTokenSource
 from .scopes import check_scopes, is_teams_phone
 from .wire import EXCHANGE_BODY, allow_command, exchange_url, read_exchange
@@ -47,7 +50,7 @@ class EntraSource:
         scopes: What the Entra token is for.
         http_client: The client to use, which stays open. None for one of its own for each round: the next one is an
             hour away, and no connection lasts that long.
-        clock: What tells whether an Entra token is still valid.
+        clock: Ours. Whether an Entra token is still valid, the credential says by it as well.
 
     Raises:
         TypeError: when an argument is of a wrong type.
@@ -63,11 +66,14 @@ class EntraSource:
         clock: Clock = time,
     ) -> None:
         self._scopes = check_scopes(scopes)
-        self._call = Call("POST", exchange_url(check_endpoint(endpoint), self._scopes), EXCHANGE_BODY)
+        url = check_endpoint(endpoint)
+        self._call = Call("POST", exchange_url(url, self._scopes), EXCHANGE_BODY, clock=clock)
+        self._service = ServiceClock(url, clock)
         self._credential = EntraTokenSource(token_credential)
         self._make_client = client_factory(http_client)
         self._clock = clock
         self._entra: AccessToken | None = None
+        self._entra_end = Deadline(0.0, 0.0)
         self._sign_ins: object = None
         self.watch: Callable[[str], AbstractContextManager[Callable[[int], object]]] = _unwatched
         """Entered around each exchange with its address, and told the status of its answer."""
@@ -91,7 +97,7 @@ class EntraSource:
         async with self._make_client() as client:
             answer = await self._meet(client, entra)
         try:
-            return read_exchange(answer, self._clock.time(), allow=self._allow())
+            return read_exchange(answer, self._service, allow=self._allow())
         except ServiceError as error:
             if error.status_code == 401 and self._is_ending():
                 error.permanent = False  # that token may have ended: the next one is as good as ever
@@ -108,12 +114,14 @@ class EntraSource:
     async def _entra_token(self, claims: str | None) -> AccessToken:
         sign_ins = self._credential.sign_ins
         entra = self._entra if sign_ins == self._sign_ins else None
-        if claims is None and entra is not None and self._clock.time() < entra.expires_on:
+        if claims is None and entra is not None and self._entra_end.left(self._clock) > 0:
             # A credential that fails, or takes half of the round, is done without for as long as that is possible.
             with suppress(Exception), move_on_after(_until_deadline() / 2):
                 entra = await self._credential.get(self._scopes)
         else:
             entra = await self._credential.get(self._scopes, claims)
+        if entra != self._entra:
+            self._entra_end = Deadline.after(life_of(entra, self._clock), self._clock)
         self._entra, self._sign_ins = entra, sign_ins
         return entra
 
@@ -125,7 +133,7 @@ class EntraSource:
         return allow_command(claims.get("tid"), claims.get("oid"))
 
     def _is_ending(self) -> bool:
-        return self._entra is not None and self._entra.expires_on - self._clock.time() < _LAST_MOMENTS
+        return self._entra is not None and self._entra_end.left(self._clock) < _LAST_MOMENTS
 
     async def _exchange(self, client: HttpClient, entra: AccessToken) -> Answer:
         async def authorize(request: Any) -> None:
@@ -136,6 +144,7 @@ class EntraSource:
         with self.watch(self._call.url) as answered:
             answer = await send(client, self._call, authorize, replace(_LIMITS, timeout=timeout))
             answered(answer.status)
+        self._service.learn(answer.proof)
         return answer
 
     def secrets(self) -> list[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
-from math import inf
 from typing import TYPE_CHECKING
 
 from .._errors import InvalidTokenError, ServiceError, explained
 from .._http.answer import error_from, malformed, read_object, refusal, request_id
 from .._tokens.access_token import AccessToken, read_expiry
+from .._tokens.clock_warning import TOLERANCE, describe
 from .scopes import route_of
 
 if TYPE_CHECKING:
     from .._http.answer import Answer
+    from .._tokens.service_clock import ServiceClock
 
 EXCHANGE_BODY = b"{}"
 """What the service wants in the request: an object without anything in it."""
@@ -32,8 +33,10 @@ class ExchangedToken(AccessToken):
 
     raw_id: str | None
 
-    def __init__(self, token: str, expires_on: float, raw_id: str | None = None) -> None:
-        super().__init__(token, expires_on)
+    def __init__(
+        self, token: str, expires_on: float, raw_id: str | None = None, expires_in: float | None = None
+    ) -> None:
+        super().__init__(token, expires_on, expires_in)
         object.__setattr__(self, "raw_id", raw_id)
 
     def __repr__(self) -> str:
@@ -63,14 +66,14 @@ def allow_command(tenant_id: object, object_id: object) -> str:
     return f"`acs-credential teams-phone allow {' '.join(words)}`"
 
 
-def read_exchange(answer: Answer, now: float = -inf, *, allow: str = "") -> ExchangedToken:
+def read_exchange(answer: Answer, clock: ServiceClock | None = None, *, allow: str = "") -> ExchangedToken:
     """The access token in an answer.
 
     It ends when the answer says, or when the token itself does, whichever comes first.
 
     Args:
         answer: The service's.
-        now: Unix seconds, by the clock that the token has to last by.
+        clock: The service's, as far as it is known; None to take what has ended as well.
         allow: The command that allows the person, where the exchange wants that.
 
     Raises:
@@ -92,18 +95,27 @@ def read_exchange(answer: Answer, now: float = -inf, *, allow: str = "") -> Exch
     token = _read_token(content.get("accessToken"), _read_raw_id(content.get("identity")))
     if token is None:
         malformed(answer, "it holds no access token with an expiry")
-    if token.expires_on <= now:
-        raise explained(
-            "malformed-answer",
-            ServiceError(
-                f"the service answered {answer.status} with an expired access token: it ended at "
-                f"{_iso(token.expires_on)}, and it is {_iso(now)} here. Set this machine's clock, or see whether a "
-                "proxy repeats an old answer",
-                status_code=answer.status,
-                request_id=request_id(answer),
-            ),
-        )
-    return token
+    if clock is None:
+        return token
+    life = clock.life(token.expires_on)
+    if (token.expires_on - clock.time() if life is None else life) <= 0:
+        raise _expired(answer, token.expires_on, clock)
+    return token if life is None else ExchangedToken(token.token, token.expires_on, token.raw_id, life)
+
+
+def _expired(answer: Answer, expires_on: int, clock: ServiceClock) -> ServiceError:
+    where, fix, offset = "here", "Set this machine's clock, or see", clock.offset
+    if offset is not None:
+        where, fix = "there", f"Though {describe(offset)}, that is not why: see" if abs(offset) > TOLERANCE else "See"
+    return explained(
+        "malformed-answer",
+        ServiceError(
+            f"the service answered {answer.status} with an expired access token: it ended at {_iso(expires_on)}, and "
+            f"it is {_iso(clock.time())} {where}. {fix} whether a proxy repeats an old answer",
+            status_code=answer.status,
+            request_id=request_id(answer),
+        ),
+    )
 
 
 def _iso(moment: float) -> str:

@@ -6,11 +6,15 @@ import json
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._errors import ServiceError, explained
 from .._redaction import redact
+from .._tokens.clock_warning import TOLERANCE, describe
 from .retry_after import read_retry_after
+
+if TYPE_CHECKING:
+    from .._tokens.service_clock import Proof
 
 _ID_HEADERS = ("x-ms-request-id", "ms-cv", "x-ms-client-request-id")
 
@@ -33,6 +37,7 @@ class Answer:
         problem: Why the body was not read, or "".
         secrets: What the request carried and no message may repeat.
         repeated: Whether the service may have received the request before, and done what it asked.
+        proof: What it proves of the service's clock, if anything.
     """
 
     status: int
@@ -41,6 +46,7 @@ class Answer:
     problem: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     repeated: bool = False
+    proof: Proof | None = None
 
     @property
     def is_success(self) -> bool:
@@ -50,7 +56,8 @@ class Answer:
     @property
     def retry_after(self) -> float | None:
         """Seconds that the service asks to wait before the next try, above 0 and 300 at most, if it does."""
-        return read_retry_after(self.headers, time.time())
+        wrong = self.proof is not None and self.proof.offset is not None
+        return read_retry_after(self.headers, self.proof.date if self.proof is not None and wrong else time.time())
 
     def header(self, name: str) -> str | None:
         """The first value of a header, such as the challenge in "www-authenticate", or None."""
@@ -119,7 +126,11 @@ def _advise(answer: Answer) -> str:
     if is_transient(answer.status):
         wait = answer.retry_after
         return "try again later" if wait is None else f"try again in {wait:g} seconds"
-    return _ADVICE.get(answer.status, "correct the request")
+    advice = _ADVICE.get(answer.status, "correct the request")
+    offset = None if answer.proof is None else answer.proof.offset
+    if answer.status == 401 and offset is not None and abs(offset) > TOLERANCE:
+        return f"{describe(offset)}, so set it; and if that does not help: {advice}"
+    return advice
 
 
 def _name(status: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,12 +12,15 @@ import anyio
 from .._errors import ServiceError, explained
 from .._public import public
 from .._redaction import Secret, redact
+from .._tokens.service_clock import Moment, proof_in
 from .answer import Answer
 from .reading import READING, Reading, surround_hooks
 from .request import build
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+
+    from .._tokens.clock import Clock
 
     Authorize = Callable[[Any], Awaitable[None]]
     """Adds the credential's headers to a request, just before it is sent. It is called anew at each try."""
@@ -84,6 +88,7 @@ class Call:
         repeatable: Whether doing it twice is as good as doing it once. If not, it is repeated only after a 429 or
             where nothing was sent.
         secrets: What the body carries and no message may repeat.
+        clock: Ours, which the service's is compared with.
     """
 
     method: str
@@ -91,6 +96,7 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
     repeatable: bool = True
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    clock: Clock = field(default=time, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,7 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
     request.extensions[READING] = reading = Reading(request, client)
     surround_hooks(client)
     secrets = Secret((*_secrets_of(request), *call.secrets))
+    sent = Moment.now(call.clock)
     try:
         try:
             response = await client.send(request, stream=True, auth=None, follow_redirects=False)
@@ -132,7 +139,8 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
         await reading.find(error)
         if not reading.is_done:
             return _read_failure(error, request.url.host, secrets.value)
-    return Answer(reading.status, reading.headers, reading.body, reading.problem, secrets.value)
+    proof = proof_in(reading.headers, sent, Moment.now(call.clock))  # over https or loopback: `build` sees to that
+    return Answer(reading.status, reading.headers, reading.body, reading.problem, secrets.value, proof=proof)
 
 
 class Connecting:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import calendar
-import email.utils
 import re
 from typing import TYPE_CHECKING
+
+from .._tokens.http_date import read_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,14 +41,5 @@ def read_retry_after(headers: Iterable[tuple[str, str]], now: float) -> float | 
 def _read_one(value: str, unit: float, now: float) -> float | None:
     if _NUMBER.fullmatch(value):
         return float(value) * unit
-    date = _read_date(value) if unit == 1 else None
+    date = read_date(value) if unit == 1 else None
     return None if date is None else date - now
-
-
-def _read_date(value: str) -> float | None:
-    """Unix seconds of an HTTP date in any of its three forms (RFC 9110, section 5.6.7)."""
-    try:
-        fields = email.utils.parsedate_tz(value)
-        return None if fields is None else float(calendar.timegm(fields[:6]) - (fields[9] or 0))
-    except (ArithmeticError, LookupError, TypeError, ValueError):  # the parser of e-mail dates trusts its input
-        return None

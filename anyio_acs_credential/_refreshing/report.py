@@ -12,6 +12,7 @@ from .._decisions.events import CredentialClosed, RefreshFailed, RefreshStarted,
 from .._decisions.state import verdict
 from .._errors import cut_repeats
 from .._redaction import redact
+from .._tokens.clock_warning import TOLERANCE, tell
 from .source import ends_program
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Reporter:
         self._context = copy_context()  # of the task that enters, whoever closes
         self._secrets = secrets
         self._streak = 0
+        self._clock_wrong = False
 
     def started(self, forced: bool) -> None:
         """The source is about to be asked."""
@@ -53,7 +55,14 @@ class Reporter:
             extra = {"acs_event": "refresh_recovered", "acs_failures": self._streak, "acs_expires_on": expires_on}
             self._log(logging.INFO, extra, message, self._streak, _iso(expires_on))
         self._streak = 0
+        self._tell_clock(state.clock_offset)
         self._emit(RefreshSucceeded(expires_on, state.at(state.until_scheduled())))
+
+    def _tell_clock(self, offset: float | None) -> None:
+        wrong = offset is not None and abs(offset) > TOLERANCE
+        if wrong or self._clock_wrong:  # else what others have found out is not this one's to call right
+            tell("a token source", offset)
+        self._clock_wrong = wrong
 
     def failed(self, state: RefreshState, failure: Failure, *, challenge: bool = False) -> None:
         """A round has failed; `challenge` says that it was to meet one, and concerns nobody else."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
@@ -11,18 +12,19 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from .._checks import misfit
 from .._errors import TokenSourceError, cut_repeats, explained
 from .._loops.beside import struck
-from .._tokens.access_token import AccessToken, SupportsExpiry, accept
+from .._tokens.access_token import AccessToken, SupportsExpiry, SupportsLife, accept
 from .round import wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from .._tokens.clock import Clock
     from .round import Round
 
-TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | SupportsExpiry]]"
-"""A callable without required arguments whose result is awaited and gives a JWT, or a token with its expiry."""
+TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | SupportsExpiry | SupportsLife]]"
+"""A callable without required arguments whose result is awaited and gives a JWT, or a token with its expiry or life."""
 
-TokenSource: TypeAlias = "Callable[..., Awaitable[str | AccessToken | SupportsExpiry]]"
+TokenSource: TypeAlias = "Callable[..., Awaitable[str | AccessToken | SupportsExpiry | SupportsLife]]"
 """A token refresher, or what also takes, as its argument, the claims of a challenge that its round has to meet."""
 
 _ALWAYS_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -53,7 +55,9 @@ def check_refresher(refresher: object) -> None:
         )
 
 
-async def ask(refresher: TokenSource, timeout: float, ours: CancelScope, asked: Round) -> AccessToken | BaseException:
+async def ask(
+    refresher: TokenSource, timeout: float, ours: CancelScope, asked: Round, clock: Clock
+) -> AccessToken | BaseException:
     """Ask for the next token, in a task of its own.
 
     A source may leave a cancel scope or a task group open, such as one in an async generator that it has not read to
@@ -64,6 +68,7 @@ async def ask(refresher: TokenSource, timeout: float, ours: CancelScope, asked: 
         timeout: Seconds that it may take.
         ours: The scope whose cancellation is meant for this task.
         asked: The round. Only a source that takes claims is asked with some.
+        clock: The credential's.
 
     Returns:
         The token, or what came instead: whatever the source raised, a cancellation that nobody asked for included.
@@ -78,8 +83,8 @@ async def ask(refresher: TokenSource, timeout: float, ours: CancelScope, asked: 
     try:
         with move_on_after(timeout) as limit:
             async with create_task_group() as group:
-                scopes = (limit, ours, group.cancel_scope)
-                group.start_soon(answer, refresher, asked, answers, ended, scopes, name="token source")
+                scopes, task = (limit, ours, group.cancel_scope), partial(answer, clock=clock)
+                group.start_soon(task, refresher, asked, answers, ended, scopes, name="token source")
                 await ended.wait()
     except get_cancelled_exc_class():
         _let_the_program_end(answers)  # Ctrl-C may have struck the source of a closing credential as it tidied up
@@ -110,13 +115,15 @@ async def answer(
     answers: list[AccessToken | BaseException],
     ended: Event,
     scopes: tuple[CancelScope, ...],
+    *,
+    clock: Clock,
 ) -> None:
     """The task of a source: it has one answer at most, and raises nothing but our own cancellation."""
     cancellations = _native_cancellations()
     asked.as_its_source()
     try:
         await checkpoint_if_cancelled()  # asyncio begins a task also where its scope has been cancelled since
-        answers.append(accept(await call(refresher, asked.claims)))
+        answers.append(accept(await call(refresher, asked.claims), clock))
     except BaseException as error:  # noqa: ASYNC103 - a stray cancellation is the source's fault
         if isinstance(error, get_cancelled_exc_class()) and (
             any(scope.cancel_called for scope in scopes) or _native_cancellations() > cancellations

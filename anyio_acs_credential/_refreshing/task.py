@@ -127,7 +127,7 @@ class RefreshTask:
         asked = self.round
         asked.begin(current_time())
         self._reporter.started(asked.forced)
-        outcome = await ask(self._refresher, self.state.policy.refresh_timeout, self.scope, asked)
+        outcome = await ask(self._refresher, self.state.policy.refresh_timeout, self.scope, asked, self.state.clock)
         if not self.closed:
             self._settle(asked, outcome)
 

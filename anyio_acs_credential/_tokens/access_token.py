@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
@@ -16,14 +17,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
 from .._errors import InvalidTokenError, explained
 from .._public import public
 from .._redaction import Secret
-from .jwt import check_text, read_claims
+from .jwt import check_text, peek, read_claims
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .clock import Clock
+
 # 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
 _MISSING = object()
 _SHORTEST_LIFE, _LONGEST_LIFE = 60, 86_400  # of an access token, in seconds, as the service issues them
+_AHEAD = 60  # seconds by which a token may have been issued later than now without more than a small difference
 _PLAUSIBLE = 946_684_800  # 2000-01-01, before which no access token ended
 _NUMBER = r"[0-9]{1,18}(?:\.[0-9]*)?"
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
@@ -38,22 +42,27 @@ class AccessToken:
     Args:
         token: The text that goes behind "Bearer " in an `Authorization` header. It need not be a JWT: an encrypted
             or opaque token is welcome here, since its expiry is given.
-        expires_on: When it ends, in Unix seconds. A fraction is floored.
+        expires_on: When it ends by the clock of the service, in Unix seconds. A fraction is floored.
+        expires_in: Seconds that it lives from the moment at which a credential is given it, where that is known better
+            than from this machine's clock; None to believe that clock. It says nothing of the token as such, and so
+            is no part of its equality.
 
     Raises:
-        InvalidTokenError: when the text cannot stand in a header, carries a "Bearer " prefix or white space, or the
-            expiry is no time between the years 1 and 9999.
+        InvalidTokenError: when the text cannot stand in a header, carries a "Bearer " prefix or white space, the
+            expiry is no time between the years 1 and 9999, or the life is no number of seconds.
     """
 
-    __slots__ = ("__weakref__", "expires_on", "token")
+    __slots__ = ("__weakref__", "expires_in", "expires_on", "token")
 
     token: str
     expires_on: int
+    expires_in: float | None
 
-    def __init__(self, token: str, expires_on: float) -> None:
+    def __init__(self, token: str, expires_on: float, expires_in: float | None = None) -> None:
         hidden, token = Secret(token), ""  # no frame that an error passes shows it
         object.__setattr__(self, "token", check_text(hidden.value))
         object.__setattr__(self, "expires_on", math.floor(_check_seconds(expires_on)))
+        object.__setattr__(self, "expires_in", None if expires_in is None else _check_life(expires_in))
 
     @classmethod
     def from_jwt(cls, token: str) -> Self:
@@ -133,7 +142,10 @@ class AccessTokenInfo(AccessToken):
 
 
 class SupportsExpiry(Protocol):
-    """Any object with a token's text and the time at which it ends, as other packages' tokens are."""
+    """Any object with a token's text and the time at which it ends, as other packages' tokens are.
+
+    Where it has an `expires_in` as well, that counts.
+    """
 
     @property
     def token(self) -> str:
@@ -146,11 +158,29 @@ class SupportsExpiry(Protocol):
         ...
 
 
-def accept(result: object) -> AccessToken:
+class SupportsLife(Protocol):
+    """Any object with a token's text and how long it lives from now on, as OAuth has it (RFC 6749, section 5.1).
+
+    That needs no clock which agrees with the service's. What keeps its tokens gives what is left of it each time.
+    """
+
+    @property
+    def token(self) -> str:
+        """The text of the token."""
+        ...
+
+    @property
+    def expires_in(self) -> float | str:
+        """Seconds, also as text."""
+        ...
+
+
+def accept(result: object, clock: Clock = time) -> AccessToken:
     """The access token in what a token refresher returned.
 
     Args:
-        result: The text of a JWT, an `AccessToken`, or any object with `.token` and `.expires_on`.
+        result: The text of a JWT, an `AccessToken`, or any object with `.token` and `.expires_on` or `.expires_in`.
+        clock: What tells when a life began.
 
     Returns:
         The token, itself where it was an `AccessToken` already.
@@ -163,8 +193,9 @@ def accept(result: object) -> AccessToken:
     if isinstance(result, str):
         hidden, result = Secret(result), None  # no frame that an error passes shows it
         return AccessToken.from_jwt(hidden.value)
-    if hasattr(result, "token") and hasattr(result, "expires_on"):
-        return AccessToken(result.token, read_expiry(result.expires_on))
+    life = getattr(result, "expires_in", None)
+    if hasattr(result, "token") and (life is not None or hasattr(result, "expires_on")):
+        return _read(Secret(result.token), getattr(result, "expires_on", None), life, clock)
     raise explained(
         "refresher-result",
         InvalidTokenError(
@@ -172,6 +203,32 @@ def accept(result: object) -> AccessToken:
             f"not {type(result).__name__}"
         ),
     )
+
+
+def _read(token: Secret, expires_on: object, expires_in: object, clock: Clock) -> AccessToken:
+    if expires_in is None:
+        return AccessToken(token.value, read_expiry(expires_on))
+    life = read_life(expires_in)
+    if expires_on is not None:
+        return AccessToken(token.value, read_expiry(expires_on), life)
+    with suppress(InvalidTokenError):
+        return AccessToken(token.value, AccessToken.from_jwt(token.value).expires_on, life)
+    return AccessToken(token.value, clock.time() + life, life)
+
+
+def life_of(token: AccessToken, clock: Clock) -> float:
+    """Seconds that a token lives that has just come.
+
+    What it says of that itself is believed first. Where its expiry has to be compared with our clock, that clock is not
+    believed to be more than a minute behind the time at which a JWT was issued.
+    """
+    if token.expires_in is not None:
+        return token.expires_in
+    now = clock.time()
+    issued = peek(token.token).get("iat")
+    if isinstance(issued, int | float) and now + _AHEAD < issued < token.expires_on:
+        return token.expires_on - issued
+    return token.expires_on - now
 
 
 def raw_id_of(token: AccessToken) -> str | None:
@@ -210,6 +267,29 @@ def read_expiry(value: object) -> float:
     return _check_seconds(value)
 
 
+def read_life(value: object) -> float:
+    """A life in seconds, from a number or its text, as OAuth has it (RFC 6749, section 5.1).
+
+    Raises:
+        InvalidTokenError: when it is neither, or no life but a point in time.
+    """
+    life = _check_life(float(value) if isinstance(value, str) and re.fullmatch(_NUMBER, value) else value)
+    if life >= _PLAUSIBLE:
+        raise explained(
+            "expiry",
+            InvalidTokenError("expires_in is the seconds that a token has left: give a point in time as expires_on"),
+        )
+    return life
+
+
+def _check_life(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise explained("expiry", InvalidTokenError(f"expires_in is a number of seconds, not {type(value).__name__}"))
+    if not abs(value) <= _LATEST - _EARLIEST:  # false for NaN as well
+        raise explained("expiry", InvalidTokenError("expires_in is a number of seconds, and a finite one"))
+    return value
+
+
 def _check_seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise explained(
@@ -239,4 +319,4 @@ def _read_iso(text: str) -> datetime:
 
 
 public(AccessToken)
-public(AccessTokenInfo, SupportsExpiry, module="typing")
+public(AccessTokenInfo, SupportsExpiry, SupportsLife, module="typing")

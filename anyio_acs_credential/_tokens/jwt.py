@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import urlsafe_b64decode
 from typing import Any
 
 from .._errors import InvalidTokenError, explained
@@ -80,6 +81,16 @@ def _read(token: str) -> dict[str, Any] | InvalidTokenError:
             InvalidTokenError("the token's payload is not a JSON object in UTF-8; it was cut or changed on its way"),
         )
     return claims
+
+
+def peek(token: str) -> dict[str, Any]:
+    """The same for a look in passing, without the import that reading takes; empty where there is nothing to see."""
+    payload = token.split(".", 2)[1] if token.count(".") == 2 else ""
+    try:
+        found = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode("utf-8"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _decode(token: str) -> object:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ._state import Clock
 
+_CLOCK_SKEW = 300
+
 
 class ClientSecrets:
     """The secrets of one application.
@@ -66,9 +68,13 @@ class ClientSecrets:
                 claims = jwt.decode(assertion, key, algorithms=["RS256", "PS256"], options=_OPTIONS)
             except jwt.InvalidTokenError:
                 continue
-            if claims["iss"] == claims["sub"] == self._client_id and claims["exp"] > self._clock.time():
+            if claims["iss"] == claims["sub"] == self._client_id and self._is_of_now(claims):
                 return
-        raise _refused(700027, "The client assertion is not signed with the key of a known certificate, or is expired.")
+        raise _refused(700027, "The client assertion is not valid now, or not signed with a known certificate's key.")
+
+    def _is_of_now(self, claims: Mapping[str, Any]) -> bool:
+        now = self._clock.time()
+        return bool(now < claims["exp"] and claims.get("iat", now) <= now + _CLOCK_SKEW)
 
 
 def read_client(header: str, form: Mapping[str, str]) -> dict[str, str]:
@@ -88,7 +94,10 @@ def read_client(header: str, form: Mapping[str, str]) -> dict[str, str]:
 
 
 # Whether it has expired is for the emulator's clock to say, and its audience is the address by which it came.
-_OPTIONS: Any = {"require": ["iss", "sub", "exp"], **dict.fromkeys(("verify_exp", "verify_nbf", "verify_aud"), False)}
+_OPTIONS: Any = {
+    "require": ["iss", "sub", "exp"],
+    **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud"), False),
+}
 
 
 def _refused(code: int, description: str) -> OAuthError:

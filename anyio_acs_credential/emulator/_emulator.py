@@ -20,7 +20,7 @@ from ._front import Front
 from ._oauth_error import OAuthError, oauth_answer
 from ._operations import Operations
 from ._server import bind, serving
-from ._settings import check_clock, check_port, check_seconds, check_switch
+from ._settings import OwnClock, check_clock, check_offset, check_port, check_seconds, check_switch
 from ._signing import signing_key
 from ._state import Service
 from ._switches import FaultSwitches
@@ -47,7 +47,14 @@ class Emulator(EntraSwitches, FaultSwitches):
     """
 
     def __init__(
-        self, service: Service, entra: Entra, certificates: Certificates, faults: Faults, log: Iterable[RequestRecord]
+        self,
+        service: Service,
+        entra: Entra,
+        certificates: Certificates,
+        faults: Faults,
+        log: Iterable[RequestRecord],
+        *,
+        clock: OwnClock,
     ) -> None:
         EntraSwitches.__init__(self, entra)
         FaultSwitches.__init__(self, faults)
@@ -56,6 +63,17 @@ class Emulator(EntraSwitches, FaultSwitches):
         self.ssl_context: ssl.SSLContext = certificates.client
         self._service = service
         self._log = log
+        self._clock = clock
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds that its clock is ahead of this machine's. Set it, and its clock has been set."""
+        return self._clock.offset
+
+    @clock_offset.setter
+    def clock_offset(self, seconds: float) -> None:
+        check_offset(seconds)
+        self._clock.offset = seconds
 
     @property
     def access_key(self) -> str:
@@ -87,6 +105,7 @@ async def open_emulator(
     device_code_interval: float = 5,
     device_code_lifetime: float = 900,
     require_teams_phone_assignment: bool = False,
+    clock_offset: float = 0,
     clock: Clock = time,
 ) -> AsyncGenerator[Emulator]:
     """A Communication Services resource and an Entra tenant on this machine, over TLS, while the block runs.
@@ -108,6 +127,8 @@ async def open_emulator(
         require_teams_phone_assignment: Whether to refuse, as the service does, to exchange the token of a person whom
             nobody has allowed to use Teams Phone, with `set_teams_phone_assignment()` or `acs-credential teams-phone
             allow`.
+        clock_offset: Seconds that the emulator's clock is ahead of `clock`; behind, where they are negative. Tokens,
+            signatures and the `Date` of each answer go by it, as by the service's own.
         clock: Any object with `time()`, in Unix seconds: for the expiry of tokens, the age of signatures and the
             duration of faults.
 
@@ -128,8 +149,10 @@ async def open_emulator(
     check_seconds("device_code_interval", device_code_interval, least=1)
     check_seconds("device_code_lifetime", device_code_lifetime, least=1)
     check_switch("require_teams_phone_assignment", require_teams_phone_assignment)
+    check_offset(clock_offset)
     check_clock(clock)
     refuse_real_time("open_emulator", clock)
+    clock = own = OwnClock(clock, clock_offset)
     certificates, key = await to_thread.run_sync(_prepare, limiter=CapacityLimiter(1))
     try:
         with bind(port) as listener:
@@ -142,7 +165,7 @@ async def open_emulator(
             addresses = [(method, route.path) for route in _routes() for method in sorted(route.methods or ())]
             faults = Faults(clock, Operations(addresses, entra.tenant_id, service.identities))
             front = Front(app, faults, clock)
-            emulator = Emulator(service, entra, certificates, faults, front.log)
+            emulator = Emulator(service, entra, certificates, faults, front.log, clock=own)
             async with serving(front, listener, certificates.server):
                 yield emulator
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass
+from email.utils import formatdate
 from http.client import responses
 from secrets import token_bytes
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from ._answers import error_answer
 from ._tls import cut_connection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from ._faults import Fault, Faults
@@ -91,10 +94,16 @@ class Front:
         async def recording(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._record(scope, message["status"])
-                message["headers"] = [*message["headers"], *_ids()]
+                message["headers"] = [*self._date(message["headers"]), *message["headers"], *_ids()]
             await send(message)
 
         return recording
+
+    def _date(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The emulator's time, where an answer that was ordered does not say another."""
+        if any(name == b"date" for name, _ in headers):
+            return []
+        return [(b"date", formatdate(self._clock.time(), usegmt=True).encode())]
 
     def _record(self, scope: Scope, status: int | None) -> None:
         self.log.append(RequestRecord(scope["method"], scope["path"], status, self._clock.time()))

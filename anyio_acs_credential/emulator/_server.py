@@ -30,6 +30,7 @@ class _Config(Config):
     errorlog = _logger
     backlog = 1024
     graceful_timeout = 0
+    include_date_header = False  # it would be this machine's time, and not the emulator's
     keep_alive_timeout = 10  # longer than httpx keeps a connection, or requests would meet one that is just closing
 
     def __init__(self, listener: socket.socket, context: ssl.SSLContext) -> None:

@@ -3,6 +3,42 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._state import Clock
+
+_LONGEST = 20 * 366 * 86_400
+
+
+class OwnClock:
+    """The clock of an emulator.
+
+    Args:
+        clock: What tells the time here.
+        offset: Seconds that it is ahead of that.
+    """
+
+    def __init__(self, clock: Clock, offset: float) -> None:
+        self._clock = clock
+        self.offset = offset
+
+    def time(self) -> float:
+        """Unix seconds."""
+        return self._clock.time() + self.offset
+
+
+def check_offset(offset: object) -> None:
+    """Refuse what is no difference between two clocks.
+
+    Raises:
+        TypeError: when it is of the wrong type.
+        ValueError: when it is longer than twenty years.
+    """
+    if isinstance(offset, bool) or not isinstance(offset, int | float):
+        raise TypeError(f"clock_offset is seconds, not {type(offset).__name__}")
+    if not abs(offset) <= _LONGEST:
+        raise ValueError(f"clock_offset is twenty years at most, in seconds, and not {offset}")
 
 
 def check_port(port: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._errors import TokenSourceError, explained
+from ._assertion import date_assertions
 from ._msal_thread import MsalThread
 from ._secrets import hide
 from ._transport import Relay
@@ -41,12 +42,16 @@ def msal_thread(settings: Settings, credential: Secret | None = None) -> MsalThr
         try:
             if credential is None:
                 return msal.PublicClientApplication(**arguments)
-            return msal.ConfidentialClientApplication(client_credential=credential.value, **arguments)
+            app = msal.ConfidentialClientApplication(client_credential=credential.value, **arguments)
         except ValueError as error:
             problem = hide(str(error))
+        else:
+            date_assertions(app, credential, thread.clock)
+            return app
         raise explained(
             "msal-failed",
             TokenSourceError(f"MSAL cannot work with the credential's arguments: {problem}", permanent=True),
         )
 
-    return MsalThread(make, settings.make_client)
+    thread = MsalThread(make, settings.make_client)
+    return thread

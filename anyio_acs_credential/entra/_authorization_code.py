@@ -104,7 +104,7 @@ class AuthorizationCodeCredential(EntraCredential):
             )
             if "refresh_in" in result:
                 result["refresh_on"] = int(time.time() + result["refresh_in"])
-            return take(app, result, self._advice)
+            return take(app, result, self._advice, self._msal.clock)
 
         try:
             grant = await self._msal.run(redeem)

@@ -180,7 +180,7 @@ class InteractiveBrowserCredential(EntraCredential):
 
     async def _redeem(self, scopes: tuple[str, ...], flow: dict[str, Any], redirect: Redirect) -> None:
         def redeem(app: Any) -> Grant:
-            return take(app, app.acquire_token_by_auth_code_flow(flow, redirect.params), self._advice)
+            return take(app, app.acquire_token_by_auth_code_flow(flow, redirect.params), self._advice, self._msal.clock)
 
         try:
             self._signed_in(scopes, await self._msal.run(redeem, *secrets_in(flow), *secrets_in(redirect.params)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -119,16 +119,23 @@ class EntraCredential:
         if self._account is None and not self._shares_cache:
             raise explained("sign-in-required", SignInRequiredError(f"nobody has signed in yet: {self._advice}"))
         grant = await self._msal.run(lambda app: self._silently(app, scopes, claims))
+        held = self._grants.get(tuple(scopes))
+        if grant.cached and held is not None and held.token.token == grant.token.token:
+            # MSAL's clock may have been set back, and the same token is no younger for that.
+            grant = replace(held.later(), cached=True)
         if grant.cached and grant.is_ending:
-            with suppress(TokenSourceError):
+            try:
                 grant = await self._msal.run(lambda app: self._silently(app, scopes, None, force=True))
+            except TokenSourceError:
+                if not grant.is_valid:
+                    raise
         return grant
 
     def _silently(self, app: Any, scopes: list[str], claims: str | None, *, force: bool = False) -> Grant:
         # Who has signed in may be another than the hint named.
         account = self._find_account(app.get_accounts(self._username if self._account is None else None))
         result = app.acquire_token_silent_with_error(scopes, account, force_refresh=force, claims_challenge=claims)
-        return take(app, result, self._advice)
+        return take(app, result, self._advice, self._msal.clock)
 
     def _find_account(self, accounts: list[dict[str, Any]]) -> dict[str, Any] | None:
         if self._account is None:

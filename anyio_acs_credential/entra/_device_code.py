@@ -121,7 +121,7 @@ class DeviceCodeCredential(EntraCredential):
     def _ask(self, app: Any, flow: dict[str, Any]) -> Grant | None:
         flow.pop("latest_attempt_at", None)  # by the wall clock, MSAL would warn of being asked too often
         result = app.acquire_token_by_device_flow(flow, exit_condition=lambda _: True)
-        return None if result.get("error") in _PENDING else take(app, result, self._advice)
+        return None if result.get("error") in _PENDING else take(app, result, self._advice, self._msal.clock)
 
 
 async def _print(verification_uri: str, user_code: str, _expires_on: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from .._errors import InvalidTokenError, ServiceError, SignInRequiredError, TokenSourceError, explained
 from .._exchange.entra_codes import Cure, cure_for
 from .._tokens.access_token import AccessToken
+from .._tokens.clock import Deadline
 from ._secrets import hide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .._tokens.service_clock import ServiceClock
 
 _WINDOW = 300.0  # seconds before its end at which MSAL takes a token for expired
 _PAUSE = 30.0  # seconds between attempts to renew a token that is still good
@@ -32,44 +36,51 @@ class Grant:
     """An Entra token, and when to get the next.
 
     Attributes:
-        token: The token.
-        due: When to renew it, in Unix seconds.
+        token: The token. Its expiry is a time of our clock, as MSAL and azure-identity count: who is given the token
+            compares with that.
+        due: When to renew it.
+        end: When it ends.
         cached: Whether MSAL had it already.
         account: Whose it is (MSAL's home account id), as far as MSAL knows.
     """
 
     token: AccessToken
-    due: float
+    due: Deadline
+    end: Deadline
     cached: bool = False
     account: str | None = None
 
     @property
     def is_fresh(self) -> bool:
         """Whether it can be handed out without another look."""
-        return time.time() < self.due
+        return self.due.left(time) > 0
 
     @property
     def is_valid(self) -> bool:
         """Whether it can be handed out at all."""
-        return time.time() < self.token.expires_on
+        return self.end.left(time) > 0
 
     @property
     def is_ending(self) -> bool:
         """Whether MSAL would renew it, if it knew when it ends."""
-        return self.token.expires_on - time.time() < _WINDOW
+        return self.end.left(time) < _WINDOW
 
     def later(self) -> Grant:
         """The same, to be renewed a little later, and not after its end."""
-        return replace(self, due=min(time.time() + _PAUSE, self.token.expires_on))
+        return replace(self, due=Deadline.after(min(_PAUSE, self.end.left(time)), time))
 
 
-def take(app: Any, result: Mapping[str, Any] | None, advice: str) -> Grant:
+def take(app: Any, result: Mapping[str, Any] | None, advice: str, clock: ServiceClock) -> Grant:
     """The token in what an MSAL application returned.
 
     Args:
         app: The application. Its cache knows whose token it is.
         result: What it returned.
         advice: What to do where only a person can help.
+        clock: The authority's.
+
+    Returns:
+        The token. One that MSAL had already may have ended: MSAL compares with our clock, which may have been set.
 
     Raises:
         SignInRequiredError: when only a person can help.
@@ -79,19 +90,21 @@ def take(app: Any, result: Mapping[str, Any] | None, advice: str) -> Grant:
         raise explained("sign-in-required", SignInRequiredError(f"there is nobody to get an Entra token for: {advice}"))
     if "access_token" not in result:
         raise refusal(result, advice)
+    cached = result.get("token_source") == "cache"
     try:
-        token = _read(result)
+        token = _read(result, clock, cached=cached)
     except (InvalidTokenError, TypeError, ValueError, OverflowError):
         token = None
-    if token is None or token.expires_on <= time.time():
+    life = 0.0 if token is None else token.expires_on - time.time()
+    if token is None or (life <= 0 and not cached):
         raise explained(
             "entra-refused",
             TokenSourceError("Entra's answer has no token that is good now: see what the authority says, and the time"),
         )
-    due = token.expires_on - min(_WINDOW, (token.expires_on - time.time()) / 2)
+    due = max(life - _WINDOW, life / 2)
     if isinstance(refresh_on := result.get("refresh_on"), int):  # of a token that lives for a day
-        due = min(due, refresh_on)
-    return Grant(token, due, result.get("token_source") == "cache", _owner(app, token))
+        due = min(due, refresh_on - time.time())
+    return Grant(token, Deadline.after(due, time), Deadline.after(life, time), cached, _owner(app, token))
 
 
 def refusal(result: Mapping[str, Any], advice: str) -> TokenSourceError:
@@ -122,12 +135,17 @@ def refusal(result: Mapping[str, Any], advice: str) -> TokenSourceError:
     )
 
 
-def _read(result: Mapping[str, Any]) -> AccessToken:
+def _read(result: Mapping[str, Any], clock: ServiceClock, *, cached: bool) -> AccessToken:
     # Two clocks say when it ends: the answer's, from now on, and the token's own, if it can be read. The earlier wins.
-    token = AccessToken(result["access_token"], time.time() + float(result.get("expires_in", 600)))
+    now = time.time()
+    life = float(result.get("expires_in", 600))
+    token = AccessToken(result["access_token"], now + life)
     with suppress(InvalidTokenError):
         own = AccessToken.from_jwt(token.token)
-        return min(token, own, key=lambda each: each.expires_on)
+        ends = clock.here(own.expires_on)
+        if ends <= now and not cached and own.expires_on - own.claims.get("iat", math.inf) >= life:
+            return token  # it agrees with the answer, and has not ended: our clock is ahead, and nothing else told
+        return min(token, AccessToken(token.token, ends), key=lambda each: each.expires_on)
     return token
 
 

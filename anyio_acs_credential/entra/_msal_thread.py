@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anyio import CapacityLimiter, Lock, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import current_token
 
-from .._errors import TokenSourceError, explained
+from .._errors import ServiceError, TokenSourceError, explained
 from .._loops.per_loop import PerLoop
+from .._tokens.clock_warning import TOLERANCE
+from .._tokens.service_clock import ServiceClock
 from ._secrets import KNOWN, Texts, guard_loggers, hide
 from ._transport import CURRENT, Transport
 
@@ -34,11 +36,15 @@ class MsalThread:
     Args:
         make_app: Makes the application.
         make_client: Makes the HTTP client for a `Relay`. None where the application has HTTP of its own.
+
+    Attributes:
+        clock: The authority's, as the answers that came by here have proved it.
     """
 
     def __init__(self, make_app: Callable[[], Any], make_client: Callable[[], Any] | None = None) -> None:
         self._make_app = make_app
         self._make_client = make_client
+        self.clock = ServiceClock("Entra")
         self._app: Any = None
         self._turn = PerLoop(Lock)
         self._limiter = PerLoop(lambda: CapacityLimiter(1))
@@ -58,6 +64,13 @@ class MsalThread:
         """
         known, secrets = Texts(secrets), ()  # no frame that an error passes shows them
         async with self._turn.get():
+            before = self.clock.offset or 0.0
+            try:
+                return await self._run(call, known)
+            except ServiceError as error:
+                # An assertion is dated by what is known of the authority's clock, and its refusal may tell better.
+                if error.code != "invalid_client" or abs((self.clock.offset or 0.0) - before) <= TOLERANCE:
+                    raise
             return await self._run(call, known)
 
     async def _run(self, call: Callable[[Any], T], secrets: set[str]) -> T:
@@ -74,7 +87,7 @@ class MsalThread:
 
     def _transport(self) -> Transport:
         if self._kept is None or self._kept[0] != current_token():
-            return Transport(self._make_client)
+            return Transport(self._make_client, self.clock)
         if self._kept[1].closed:  # by a call that was cancelled
             self.keep()
         return self._kept[1]
@@ -103,7 +116,7 @@ class MsalThread:
 
     def keep(self) -> None:
         """Send all requests of this event loop with one HTTP client from now on."""
-        self._kept = current_token(), Transport(self._make_client)
+        self._kept = current_token(), Transport(self._make_client, self.clock)
 
     async def aclose(self) -> None:
         """Close that client. Calls in progress with it fail; later ones have a client each."""

@@ -80,6 +80,7 @@ class OnBehalfOfCredential(EntraCredential):
                 app,
                 app.acquire_token_on_behalf_of(assertion.value, scopes, claims_challenge=claims),
                 self._advice,
+                self._msal.clock,
             ),
             assertion.value,
         )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .._http.answer import Answer
     from .._http.attempt import HttpClient
+    from .._tokens.service_clock import ServiceClock
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _LIMITS = Limits(timeout=30.0, tries=1)  # MSAL's caller tries again: what a lost answer has spent cannot be sent twice
@@ -61,13 +62,15 @@ class Transport:
     Args:
         make_client: Makes the client. It is called in MSAL's thread, at the first request: it reads certificates.
             None where no request comes by here.
+        clock: The authority's, which learns from each answer.
 
     Attributes:
         closed: Whether it sends nothing any more.
     """
 
-    def __init__(self, make_client: Callable[[], Any] | None) -> None:
+    def __init__(self, make_client: Callable[[], Any] | None, clock: ServiceClock) -> None:
         self._make_client = make_client
+        self._clock = clock
         self._client: Any = None
         self._requests: set[CancelScope] = set()
         self.closed = False
@@ -92,7 +95,9 @@ class Transport:
             with CancelScope() as scope:
                 self._requests.add(scope)
                 try:
-                    return _read(await send(client, call, authorize, _LIMITS))
+                    answer = await send(client, call, authorize, _LIMITS)
+                    self._clock.learn(answer.proof)
+                    return _read(answer)
                 finally:
                     self._requests.discard(scope)
         raise explained("unreachable", ServiceError("the credential was closed while it was at work: try again"))

@@ -10,22 +10,26 @@ import httpx
 from .._errors import CredentialUsageError, explained
 from .._http.endpoint import is_secure
 from .._public import public
+from .._tokens.service_clock import Moment, Proof, ServiceClock, proof_in
 from ._keys import AccessKeyCredential, Signer
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from ._keys import Clock, SupportsKey
+    from .._tokens.clock import WallClock
+    from ._keys import SupportsKey
 
 
 class AccessKeyAuth(httpx.Auth):
     """Signs each request of an httpx client, sync or async, with an access key of a Communication Services resource.
 
-    The signature covers exactly the bytes that are sent, so a body that is a stream is read into memory first.
+    The signature covers exactly the bytes that are sent, so a body that is a stream is read into memory first. It says
+    when it was made, and the service refuses what is minutes from its own time. So its time is taken from its answers
+    where this machine's clock differs, and a request that was refused for its time is signed anew with it, once.
 
     Args:
         key: The access key, an `AccessKeyCredential`, or anything with a `.key` that may be rotated.
-        clock: What tells the time, at each sending. The service refuses requests from minutes ago.
+        clock: What tells the time, at each sending.
 
     Raises:
         TypeError: when the key is not text.
@@ -35,8 +39,10 @@ class AccessKeyAuth(httpx.Auth):
 
     requires_request_body = True
 
-    def __init__(self, key: str | SupportsKey, *, clock: Clock = time) -> None:
-        self._sign = Signer(AccessKeyCredential(key) if isinstance(key, str) else key, clock)
+    def __init__(self, key: str | SupportsKey, *, clock: WallClock = time) -> None:
+        self._sign = Signer(AccessKeyCredential(key) if isinstance(key, str) else key)
+        self._clock = clock
+        self._services: dict[str, ServiceClock] = {}  # one, as a rule: a key is for one resource
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Sign a request. Called by httpx, for sync and async clients.
@@ -45,7 +51,7 @@ class AccessKeyAuth(httpx.Auth):
             request: What is about to be sent, whole: a streamed body is read first.
 
         Yields:
-            The request, signed.
+            The request, signed; and once more where the time of its signature was refused.
 
         Raises:
             CredentialUsageError: when it is to go to another machine by plain http.
@@ -55,8 +61,35 @@ class AccessKeyAuth(httpx.Auth):
                 "https-only",
                 CredentialUsageError(f"a signature is sent over https only: use https://{request.url.host}"),
             )
-        self._sign(request)
-        yield request
+        service = self._service_of(request)
+        signed = service.time()
+        self._sign(request, signed)
+        sent = self._now()
+        response = yield request
+        proof = self._learn(service, request, response, sent)
+        if response.status_code == 401 and service.refuses(proof, signed):
+            self._sign(request, service.time())
+            sent = self._now()
+            self._learn(service, request, (yield request), sent)
+
+    def _now(self) -> Moment:
+        return Moment(self._clock.time(), time.monotonic())
+
+    def _service_of(self, request: httpx.Request) -> ServiceClock:
+        name = request.url.netloc.decode("ascii")
+        found = self._services.get(name)
+        if found is None:
+            found = self._services[name] = ServiceClock(name, self._clock)
+        return found
+
+    def _learn(
+        self, service: ServiceClock, request: httpx.Request, response: httpx.Response, sent: Moment
+    ) -> Proof | None:
+        if response.request.url.netloc != request.url.netloc or response.request.url.scheme != request.url.scheme:
+            return None  # a redirect led elsewhere: to another clock
+        proof = proof_in(response.headers.multi_items(), sent, self._now())
+        service.learn(proof)
+        return proof
 
 
 public(AccessKeyAuth)

@@ -20,7 +20,8 @@ from .._exchange.shared_answers import SharedAnswers
 from .._http.challenge import claims_wanted
 from .._http.retries import send
 from .._redaction import redact
-from .._tokens.access_token import AccessToken
+from .._tokens.access_token import AccessToken, life_of
+from .._tokens.clock import Deadline
 from ._keys import Signer
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .._http.answer import Answer
     from .._http.attempt import Call, HttpClient
     from .._http.retries import Limits
+    from .._tokens.service_clock import ServiceClock
     from ._keys import SupportsKey
 
 _SCOPE = "https://communication.azure.com//.default"
@@ -46,17 +48,17 @@ class Authorization(Protocol):
         ...
 
 
-def authorization_of(credential: Any) -> Authorization:
-    """How a credential authorizes requests.
+def authorization_of(credential: Any, clock: ServiceClock) -> Authorization:
+    """How a credential authorizes requests to a service, whose clock learns from the answers.
 
     Raises:
         TypeError: when it is neither a key nor gives tokens.
         ValueError: when its key is none.
     """
     if hasattr(credential, "get_token"):
-        return EntraAuthorization(credential)
+        return EntraAuthorization(credential, clock)
     if hasattr(credential, "key"):
-        return KeyAuthorization(credential)
+        return KeyAuthorization(credential, clock)
     raise explained(
         "token-credential",
         TypeError(
@@ -67,28 +69,40 @@ def authorization_of(credential: Any) -> Authorization:
 
 
 class KeyAuthorization:
-    """Signs each request with the key that the credential holds at that moment."""
+    """Signs each request with the key that the credential holds at that moment, and by the service's clock."""
 
-    def __init__(self, credential: SupportsKey) -> None:
+    def __init__(self, credential: SupportsKey, clock: ServiceClock) -> None:
         self._sign = Signer(credential)
+        self._clock = clock
 
     async def send(self, client: HttpClient, call: Call, limits: Limits) -> Answer:
-        """The answer to a call."""
-        return await send(client, call, self._authorize, limits)
+        """The answer to a call; where the time of its signature was refused, to the same with one of the right time."""
+        deadline, signed = current_time() + limits.timeout, 0.0
 
-    async def _authorize(self, request: Any) -> None:
-        self._sign(request)
+        async def authorize(request: Any) -> None:
+            nonlocal signed
+            signed = self._clock.time()
+            self._sign(request, signed)
+
+        answer = await send(client, call, authorize, limits)
+        self._clock.learn(answer.proof)
+        if answer.status != 401 or not self._clock.refuses(answer.proof, signed):
+            return answer
+        again = await send(client, call, authorize, _what_is_left(limits, deadline))
+        self._clock.learn(again.proof)
+        return replace(again, repeated=again.repeated or answer.repeated)
 
 
 class EntraAuthorization:
     """Shows a token of an Entra credential with each request, and meets a claims challenge once."""
 
-    def __init__(self, credential: SupportsGetToken) -> None:
+    def __init__(self, credential: SupportsGetToken, clock: ServiceClock) -> None:
+        self._clock = clock
         self._source = EntraTokenSource(credential)
         self._flights = SharedAnswers[AccessToken]()
         self._held: AccessToken | None = None
         self._claims: str | None = None
-        self._due = 0.0
+        self._due = self._end = Deadline(0.0, 0.0)
 
     async def send(self, client: HttpClient, call: Call, limits: Limits) -> Answer:
         """The answer to a call; where it is a claims challenge, to the same with a token that meets it.
@@ -98,13 +112,18 @@ class EntraAuthorization:
             ServiceError: when there is no answer.
         """
         deadline = current_time() + limits.timeout
-        answer = await send(client, call, self._authorize, limits)
+        answer = self._learn(await send(client, call, self._authorize, limits))
         if answer.status == 401 and self._held is not None and self._held.token in answer.secrets:
-            self._held, self._due = None, 0.0
+            self._held = None
         if (claims := claims_wanted(answer)) is None:
             return answer
-        left = replace(limits, timeout=round(max(0.0, deadline - current_time()), 3))
-        return await send(client, call, partial(self._authorize, claims=claims), left)
+        return self._learn(
+            await send(client, call, partial(self._authorize, claims=claims), _what_is_left(limits, deadline))
+        )
+
+    def _learn(self, answer: Answer) -> Answer:
+        self._clock.learn(answer.proof)
+        return answer
 
     async def _authorize(self, request: Any, claims: str | None = None) -> None:
         held = self._find(claims)
@@ -114,17 +133,17 @@ class EntraAuthorization:
 
     def _find(self, claims: str | None) -> AccessToken | None:
         """The held token, if it is not due and was asked for with the claims."""
-        return self._held if time.time() < self._due and claims in {None, self._claims} else None
+        return self._held if self._due.left(time) > 0 and claims in {None, self._claims} else None
 
     async def _renew(self, claims: str | None) -> AccessToken:
         if (found := self._find(claims)) is not None:
             return found
         held = self._held
-        if claims is None and held is not None and time.time() < held.expires_on:
+        if claims is None and held is not None and self._end.left(time) > 0:
             # A credential that fails, or takes half of the time, is done without while its last token is valid.
             with suppress(TokenSourceError):
                 return await self._fetch(None, 0.5)
-            self._due = min(time.time() + _PAUSE, held.expires_on)
+            self._due = Deadline.after(min(_PAUSE, self._end.left(time)), time)
             return held
         # It gives up before the request does, and says what it was that took so long.
         return await self._fetch(claims, 0.9)
@@ -142,8 +161,14 @@ class EntraAuthorization:
                     "token-credential-failed",
                     TokenSourceError(f"the token credential failed: try again later ({text})"),
                 ) from error
-            self._held, self._claims, self._due = token, claims, token.expires_on - _EARLY
+            life = life_of(token, time)
+            self._held, self._claims = token, claims
+            self._due, self._end = Deadline.after(life - _EARLY, time), Deadline.after(life, time)
             return token
         raise explained(
             "token-credential-failed", TokenSourceError("the token credential took too long: try again later")
         )
+
+
+def _what_is_left(limits: Limits, deadline: float) -> Limits:
+    return replace(limits, timeout=round(max(0.0, deadline - current_time()), 3))

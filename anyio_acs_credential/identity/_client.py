@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._errors import CredentialUsageError, explained
@@ -14,6 +15,7 @@ from .._http.retries import Limits
 from .._loops.beside import Beside, check_entering, leaving
 from .._loops.home import Home
 from .._redaction import Secret
+from .._tokens.service_clock import ServiceClock
 from ._authorization import authorization_of
 from ._connection import parse_connection_string
 from ._keys import AccessKeyCredential
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from .._http.answer import Answer
     from .._http.attempt import HttpClient
     from .._tokens.access_token import AccessToken
+    from .._tokens.clock import Clock
     from ..identifiers import CommunicationUserIdentifier
     from ._keys import SupportsKey
     from ._wire import SupportsRawId, SupportsToken
@@ -67,6 +70,7 @@ class CommunicationIdentityClient:
     """
 
     _limits = Limits()
+    _clock: Clock = time
 
     def __init__(
         self,
@@ -77,7 +81,8 @@ class CommunicationIdentityClient:
         api_version: str = "2023-10-01",
     ) -> None:
         self._endpoint = check_endpoint(endpoint)
-        self._authorization = authorization_of(credential)
+        self._service = ServiceClock(self._endpoint, self._clock)
+        self._authorization = authorization_of(credential, self._service)
         self._make_client = client_factory(http_client)
         self._query = query_of(api_version)
         self._open: HttpClient | None = None
@@ -161,7 +166,7 @@ class CommunicationIdentityClient:
         """
         body = {"createTokenWithScopes": check_scopes(scopes), **expiry(token_expires_in)}
         answer = _check(await self._send("POST", "/identities", body, repeatable=False))
-        return read_user(answer), read_token(answer, read_object(answer).get("accessToken"))
+        return read_user(answer), self._read_token(answer, read_object(answer).get("accessToken"))
 
     async def get_token(
         self, user: SupportsRawId | str, scopes: Iterable[str], *, token_expires_in: timedelta | None = None
@@ -188,7 +193,7 @@ class CommunicationIdentityClient:
         """
         body = {"scopes": check_scopes(scopes), **expiry(token_expires_in)}
         answer = _check(await self._send("POST", f"{path_of(user)}/:issueAccessToken", body))
-        return read_token(answer, read_object(answer))
+        return self._read_token(answer, read_object(answer))
 
     async def revoke_tokens(self, user: SupportsRawId | str) -> None:
         """Revoke every access token that was issued for a user.
@@ -256,7 +261,7 @@ class CommunicationIdentityClient:
         given, aad_token = Secret(aad_token), ""  # no frame that an error passes shows it
         token = Secret(await text_of(given.value))
         answer = await self._send("POST", "/teamsUser/:exchangeAccessToken", {"token": token, **ids}, secret=token)
-        return read_token(answer, read_object(_check(answer)))
+        return self._read_token(answer, read_object(_check(answer)))
 
     async def get_teams_phone_assignment(self, tenant_id: str, object_id: str) -> TeamsPhoneAssignment:
         """Whether somebody may use Teams Phone through this resource, and how.
@@ -356,8 +361,11 @@ class CommunicationIdentityClient:
             )
         self._home.check()
         url = f"{self._endpoint}{path}{query or self._query}"
-        call = Call(method, url, _body_of(content), repeatable, () if secret is None else (secret.value,))
+        call = Call(method, url, _body_of(content), repeatable, () if secret is None else (secret.value,), self._clock)
         return await self._authorization.send(self._open, call, self._limits)
+
+    def _read_token(self, answer: Answer, content: object) -> AccessToken:
+        return read_token(answer, content, self._service)
 
 
 def _body_of(content: Mapping[str, Any] | None) -> bytes | None:

@@ -5,7 +5,6 @@ What is signed, and how, is the Communication Services' "HMAC-SHA256 authenticat
 
 from __future__ import annotations
 
-import time
 from binascii import a2b_base64, b2a_base64
 from email.utils import formatdate
 from hashlib import sha256
@@ -26,14 +25,6 @@ class SupportsKey(Protocol):
     @property
     def key(self) -> str:
         """The access key, as the Azure portal shows it."""
-        ...
-
-
-class Clock(Protocol):
-    """What is used of the `time` module."""
-
-    def time(self) -> float:
-        """Unix seconds."""
         ...
 
 
@@ -87,29 +78,28 @@ class Signer:
 
     Args:
         credential: Where the key is read, at each request, since it may be rotated.
-        clock: What tells the time.
 
     Raises:
         TypeError: when the key is not text.
         ValueError: when it is not base64.
     """
 
-    def __init__(self, credential: SupportsKey, clock: Clock = time) -> None:
+    def __init__(self, credential: SupportsKey) -> None:
         self._credential = credential
-        self._clock = clock
         self._decoded = (credential.key, decode_key(credential.key))
 
-    def __call__(self, request: Any) -> None:
+    def __call__(self, request: Any, now: float) -> None:
         """Add the headers of a signature to a request, over exactly the bytes that will be sent.
 
         Args:
             request: An `httpx.Request` or `httpx2.Request` whose body has been read.
+            now: The time there, in Unix seconds.
         """
         text = Secret(self._credential.key)
         if self._decoded[0] != text.value:
             self._decoded = (text.value, decode_key(text.value))
         target = request.url.raw_path.decode("ascii")
-        date = formatdate(self._clock.time(), usegmt=True)  # English names, whatever the locale
+        date = formatdate(now, usegmt=True)  # English names, whatever the locale
         host = request.headers["host"]
         signature = sign(self._decoded[1], request.method, target, host=host, date=date, body=request.content)
         for name, value in signature.items():  # `update` takes several times as long

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .._http.answer import Answer
+    from .._tokens.service_clock import ServiceClock
 
 _MINUTE = timedelta(minutes=1)
 _LEAST, _MOST = timedelta(minutes=60), timedelta(minutes=1440)
@@ -145,11 +146,12 @@ def read_user(answer: Answer) -> CommunicationUserIdentifier:
     return CommunicationUserIdentifier(raw_id)
 
 
-def read_token(answer: Answer, content: object) -> AccessToken:
+def read_token(answer: Answer, content: object, clock: ServiceClock) -> AccessToken:
     token = None
     if isinstance(content, dict):
         with suppress(InvalidTokenError):  # raised as malformed below, outside this block
-            token = AccessToken(content.get("token", ""), read_expiry(content.get("expiresOn")))
+            expires_on = read_expiry(content.get("expiresOn"))
+            token = AccessToken(content.get("token", ""), expires_on, clock.life(expires_on))
     if token is None:
         malformed(answer, "it holds no access token with an expiry")
     return token

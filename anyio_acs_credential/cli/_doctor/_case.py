@@ -84,7 +84,7 @@ class Case:
         return held if self.token is None else [*held, self.token.token]
 
 
-class ServiceClock:
+class ServiceTime:
     """Tells the service's time, as far as it is known: so the key is not blamed for the clock.
 
     Args:

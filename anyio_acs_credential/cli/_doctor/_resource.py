@@ -10,10 +10,11 @@ from ..._http.attempt import Call
 from ..._http.retries import Limits, send
 from ..._redaction import Secret
 from ..._tokens.access_token import raw_id_of
+from ..._tokens.service_clock import ServiceClock
 from ...identity._keys import AccessKeyCredential, Signer
 from ...identity._wire import read_token
 from .._times import date_and_time, span
-from ._case import ServiceClock
+from ._case import ServiceTime
 from ._certificate import read_certificate
 from ._finding import Finding, State, failure, not_tried, ok, warning
 from ._meaning import judge_chat, judge_key, judge_resource, judge_tls, judge_user
@@ -72,10 +73,10 @@ async def check_key(case: Case) -> Finding:
 
 
 async def _ask_signed(case: Case, call: Call) -> Answer:
-    signer = Signer(AccessKeyCredential(case.key.value if case.key else ""), ServiceClock(case))
+    signer = Signer(AccessKeyCredential(case.key.value if case.key else ""))
 
     async def authorize(request: Any) -> None:
-        signer(request)
+        signer(request, ServiceTime(case).time())
 
     return await ask(case, call, authorize)
 
@@ -91,8 +92,8 @@ async def check_token(case: Case) -> Finding:
         answer = await _ask_signed(case, token_call(case.endpoint, case.user or "", body))
         if not answer.is_success:
             return judge_user(answer)
-        case.token = read_token(answer, read_object(answer))
-    found = judge_token(case.token, ServiceClock(case).time(), () if case.is_for_entra else case.scopes)
+        case.token = read_token(answer, read_object(answer), ServiceClock("", ServiceTime(case)))
+    found = judge_token(case.token, ServiceTime(case).time(), () if case.is_for_entra else case.scopes)
     if found.state is State.FAILURE:
         case.token = None
     return found

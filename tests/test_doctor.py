@@ -757,8 +757,7 @@ async def test_a_host_that_is_no_resource(behaviour: Any, said: str) -> None:
     assert (found["tls"].state, found["resource"].state) == (OK, FAILURE)
     assert found["resource"].text.startswith(f"127.0.0.1 {said}")
     assert found["access_key"] == Finding(NOT_TRIED, "not before resource is well")
-    (request,) = server.requests
-    assert "authorization" not in request.headers
+    assert all("authorization" not in request.headers for request in server.requests)
 
 
 @pytest.mark.promise("R95", "R98")
@@ -816,9 +815,14 @@ async def test_a_wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.promise("R95")
 @pytest.mark.parametrize(
     ("status", "state", "said"),
-    [(403, FAILURE, "the resource answers 403 to a request"), (503, WARNING, "the resource answers 503, which says")],
+    [
+        (403, OK, "the resource accepts the access key"),
+        (400, OK, "the resource accepts the access key"),
+        (503, WARNING, "the resource answers 503, which says nothing of the key"),
+        (429, WARNING, "the resource answers 429, which says nothing of the key"),
+    ],
 )
-async def test_a_key_that_cannot_be_judged(
+async def test_what_a_refusal_says_of_the_key(
     status: int, state: State, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     denied = '{"error": {"code": "Denied", "message": "no"}}'
@@ -1059,3 +1063,13 @@ async def test_an_assignment_that_nobody_tells(monkeypatch: pytest.MonkeyPatch) 
         found = await examined(case)
     assert found["assignment"].text.startswith("the service gave no whole answer within 1 seconds")
     assert found["token"].text == "nobody is signed in here: give ACS_ENTRA_TOKEN, a person's Entra token"
+
+
+async def test_a_connection_that_is_lost_once() -> None:
+    """Chance is no finding: neither at the first request nor later."""
+    denied = answer(401, {"error": {"code": "Denied"}})
+    fine = answer(404, {"error": {"code": "IdentityNotFound"}})
+    async with serve(reset(), denied, reset(), fine) as server:
+        found = await examined(Case(endpoint=server.url, key=Secret(WRONG_KEY), patience=PATIENT))
+    assert (found["resource"].state, found["access_key"].state) == (OK, OK)
+    assert len(server.requests) == 4

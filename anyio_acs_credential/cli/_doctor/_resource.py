@@ -34,17 +34,20 @@ _SHORT = 60  # seconds
 
 
 async def ask(case: Case, call: Call, authorize: Authorize) -> Answer:
-    """The answer to a request that is made once, and waited for as long as the case has patience.
+    """The answer to a request, waited for as long as the case has patience; a connection may be lost once.
 
     Raises:
         ServiceError: when there is none.
     """
-    return await send(case.client, call, authorize, Limits(timeout=case.patience, tries=1))
+    return await send(case.client, call, authorize, Limits(timeout=case.patience, tries=2, backoff=0.1))
 
 
 async def check_tls(case: Case) -> Finding:
     """Whether TLS is spoken, by whom; it makes the first request, which tells more than that."""
-    case.visit = first = await visit(case, case.client)
+    first = await visit(case, case.client)
+    if first.trouble is not None and first.trouble.kind == "lost":  # once may be chance
+        first = await visit(case, case.client)
+    case.visit = first
     if first.trouble is not None and first.trouble.kind == "certificate":
         case.certificate = await certificate_of(case)
     return judge_tls(first, case.certificate, case.host)

@@ -28,7 +28,8 @@ DOCUMENTS = (  # and pure functions
     "design", "docs", "error_page", "fuzz", "house", "pictures", "readme", "reports", "site",
 )  # fmt: skip
 PROGRAMS = (  # whole ones, in processes of their own: one Python shows what they do,
-    "another_task", "cli", "cli_output", "entra_chromium", "example_threads", "example_usage", "hang_up", "interrupt",
+    "another_task", "cli", "cli_output", "entra_chromium", "example_threads", "example_usage", "fleet_example",
+    "fleet_processes", "hang_up", "interrupt",
 )  # fmt: skip
 PROGRAMS_OF_BOTH = (  # and the newest what it breaks
     "cli_emulator", "cli_watch", "example_web", "examples", "official", "signals",
@@ -159,6 +160,13 @@ def campaign(session: nox.Session) -> None:
     """The properties and the model of the credential, with 10,000 examples each."""
     install(session, "test")
     session.run("pytest", "-m", "hypothesis", "--hypothesis-profile=campaign", "--timeout=0", *session.posargs)
+
+
+@nox.session(python=LOWEST)
+def kills(session: nox.Session) -> None:
+    """Fleets of processes that are killed and stopped at any moment: `nox -s kills -- 200` for so many runs."""
+    install(session, "test")
+    session.run("python", "tests/kill_campaign.py", *session.posargs)
 
 
 @nox.session(python=LOWEST)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         TokenUnavailableError,
     )
     from ._exchange.scopes import DEFAULT_SCOPE, TEAMS_PHONE_SCOPE
+    from ._exchange.source import EntraTokenExchange
     from ._tokens.access_token import AccessToken
     from .identifiers import (
         CommunicationIdentifier,
@@ -73,6 +74,7 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "CredentialStatistics",
     "CredentialUsageError",
     "DEFAULT_SCOPE",
+    "EntraTokenExchange",
     "HealthStatus",
     "InvalidIdentifierError",
     "InvalidTokenError",
@@ -121,6 +123,7 @@ _LAZY = {
     "CredentialStatistics": "._decisions.events",
     "CredentialUsageError": "._errors",
     "DEFAULT_SCOPE": "._exchange.scopes",
+    "EntraTokenExchange": "._exchange.source",
     "HealthStatus": "._decisions.health",
     "InvalidIdentifierError": "._errors",
     "InvalidTokenError": "._errors",

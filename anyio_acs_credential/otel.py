@@ -115,8 +115,8 @@ def _attach(watcher: _Watcher, credential: CommunicationTokenCredential) -> None
     credential._observer = observe
     if credential._refresher is not None:
         credential._refresher = watcher.around(credential._refresher)
-    if credential._entra is not None:
-        credential._entra.watch = watcher.exchange
+    if credential._own is not None:
+        credential._own.watch_exchanges(watcher.exchange)
 
 
 class _Watcher:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import create_task_group, sleep
 
-from anyio_acs_credential import DEFAULT_SCOPE, AccessToken, CommunicationTokenCredential
-from anyio_acs_credential._exchange.source import EntraSource
+from anyio_acs_credential import AccessToken, CommunicationTokenCredential
+from anyio_acs_credential._exchange.source import EntraTokenExchange
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import OnBehalfOfCredential
 
@@ -113,7 +113,7 @@ async def _cancel_anywhere(tenant: Tenant, count: int) -> tuple[int, bool, int]:
 
     chance, ended, before = random.Random(SEED), 0, _sockets()  # noqa: S311 - the same points each time
     async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=tenant.ca_file)) as client:
-        source = EntraSource(tenant.endpoint, SignedIn(tenant.entra_token), (DEFAULT_SCOPE,), client)
+        source = EntraTokenExchange(tenant.endpoint, SignedIn(tenant.entra_token), http_client=client)
         takes = min([await _seconds_of(source) for _ in range(3)])
 
         async def exchange() -> None:
@@ -130,7 +130,7 @@ async def _cancel_anywhere(tenant: Tenant, count: int) -> tuple[int, bool, int]:
         return ended, succeeds, _sockets() - before
 
 
-async def _seconds_of(source: EntraSource) -> float:
+async def _seconds_of(source: EntraTokenExchange) -> float:
     """How long an exchange takes that is not cancelled."""
     began = time.perf_counter()
     await source()

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SITE = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
-MODULES = ("", ".azure", ".emulator", ".entra", ".httpx2", ".identifiers", ".identity", ".otel", ".testing", ".typing")
+MODULES = (
+    "",
+    ".azure",
+    ".emulator",
+    ".entra",
+    ".fleet",
+    ".httpx2",
+    ".identifiers",
+    ".identity",
+    ".otel",
+    ".testing",
+    ".typing",
+)
 SOURCES = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "object": "data"}
 # The elements of HTML and SVG that Markdown, the theme and our pictures write.
 TAGS = """

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from functools import partial
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from entra_users import skip_pauses
 from anyio_acs_credential import AccessToken, CommunicationIdentityClient, CommunicationTokenCredential
 from anyio_acs_credential.emulator import Emulator, open_emulator
 from anyio_acs_credential.entra import _device_code
+from anyio_acs_credential.fleet import new_encryption_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -140,30 +142,33 @@ class Person:
 @asynccontextmanager
 async def stand_ins(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[dict[str, Any]]:
     """The names that the snippets use, and an environment in which their HTTP clients trust the emulator."""
-    async with open_emulator() as emulator:
-        monkeypatch.setenv("SSL_CERT_FILE", emulator.ca_file)
-        monkeypatch.setattr(_device_code, "_print", lambda _uri, code, _expires_on: emulator.approve(code))
-        skip_pauses(monkeypatch)
-        async with CommunicationIdentityClient.from_connection_string(emulator.connection_string) as identity:
-            user, token = await identity.create_user_and_token(["chat"])
-            fetch_token = partial(identity.get_token, user, ["chat"])
-            async with CommunicationTokenCredential(token, token_refresher=fetch_token) as credential:
-                yield {
-                    "call": Call(credential),
-                    "client_id": emulator.client_id,
-                    "credential": credential,
-                    "authority": emulator.authority,
-                    "tenant_id": emulator.tenant_id,
-                    "endpoint": emulator.endpoint,
-                    "fetch_token": fetch_token,
-                    "manager": SimpleNamespace(get_token=partial(entra_token, emulator)),
-                    "person": Person(emulator),
-                    "user_object_id": emulator.add_user("user"),
-                    "token_credential": SimpleNamespace(get_token=lambda *_scopes: token),
-                    "identity": identity,
-                    "token": token,
-                    "user": user,
-                }
+    with TemporaryDirectory() as folder:
+        async with open_emulator() as emulator:
+            monkeypatch.setenv("SSL_CERT_FILE", emulator.ca_file)
+            monkeypatch.setattr(_device_code, "_print", lambda _uri, code, _expires_on: emulator.approve(code))
+            skip_pauses(monkeypatch)
+            async with CommunicationIdentityClient.from_connection_string(emulator.connection_string) as identity:
+                user, token = await identity.create_user_and_token(["chat"])
+                fetch_token = partial(identity.get_token, user, ["chat"])
+                async with CommunicationTokenCredential(token, token_refresher=fetch_token) as credential:
+                    yield {
+                        "call": Call(credential),
+                        "client_id": emulator.client_id,
+                        "credential": credential,
+                        "authority": emulator.authority,
+                        "encryption_key": new_encryption_key(),
+                        "tenant_id": emulator.tenant_id,
+                        "endpoint": emulator.endpoint,
+                        "fetch_token": fetch_token,
+                        "manager": SimpleNamespace(get_token=partial(entra_token, emulator)),
+                        "person": Person(emulator),
+                        "user_object_id": emulator.add_user("user"),
+                        "token_credential": SimpleNamespace(get_token=lambda *_scopes: token),
+                        "identity": identity,
+                        "store_path": f"{folder}/tokens.db",
+                        "token": token,
+                        "user": user,
+                    }
 
 
 async def run(snippet: Block, names: dict[str, Any], page: str) -> None:

@@ -50,7 +50,7 @@ from anyio_acs_credential import (
     TokenSourceError,
 )
 from anyio_acs_credential._exchange import source
-from anyio_acs_credential._exchange.source import EntraSource
+from anyio_acs_credential._exchange.source import EntraTokenExchange
 from anyio_acs_credential._http import attempt
 from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential.emulator import open_emulator
@@ -405,7 +405,7 @@ async def test_the_exchanges_error_comes_before_the_rounds_deadline() -> None:
     """It says that the service was silent, not just that something took too long."""
     service = Service(exchanged_body(), None)
     async with httpx.AsyncClient(transport=service) as client:
-        source = EntraSource(ENDPOINT, Signed(), (DEFAULT_SCOPE,), client)
+        source = EntraTokenExchange(ENDPOINT, Signed(), http_client=client)
         await source()
         with anyio.fail_after(10), pytest.raises(ServiceError, match=r"no whole answer within 9 seconds"):
             await source()
@@ -616,7 +616,7 @@ async def test_a_connection_that_died_between_two_rounds_is_not_noticed(first: A
 async def test_exchanges_cancelled_anywhere_leave_the_source_usable() -> None:
     """After a thousand of them, the next one succeeds, and no connection is left."""
     async with served(hesitating(exchanged("acs-token"))) as server:
-        source = EntraSource(server.url, Signed(), (DEFAULT_SCOPE,))
+        source = EntraTokenExchange(server.url, Signed())
         await source()  # what clients need is loaded in a thread
         struck = await cancel_everywhere(source, server)
         assert min(struck["before the request"], struck["after the request"]) > 10, struck
@@ -628,7 +628,7 @@ async def test_exchanges_cancelled_anywhere_leave_the_source_usable() -> None:
 async def test_a_cancelled_handshake_leaves_no_connection(package: Any) -> None:
     """Not even until the garbage collector comes by."""
     async with served(silence()) as server, package.AsyncClient() as client:
-        source = EntraSource(f"https://127.0.0.1:{server.port}", Signed(), (DEFAULT_SCOPE,), client)
+        source = EntraTokenExchange(f"https://127.0.0.1:{server.port}", Signed(), http_client=client)
         gc.disable()
         try:
             async with anyio.create_task_group() as group:
@@ -668,7 +668,7 @@ async def test_a_connection_that_is_cancelled_before_its_first_byte_takes_no_pla
         served(exchanged("acs-token"), tls=server_context(authority)) as server,
         package.AsyncClient(verify=trusted, limits=limits, timeout=timeout) as client,
     ):
-        source = EntraSource(server.url, Signed(), (DEFAULT_SCOPE,), client)
+        source = EntraTokenExchange(server.url, Signed(), http_client=client)
         with scope:
             await source()
         assert scope.cancelled_caught
@@ -897,7 +897,7 @@ async def test_a_silent_credential_is_done_without_for_half_of_the_round() -> No
     """The other half is the exchange's."""
     service = Service(exchanged_body())
     async with httpx.AsyncClient(transport=service) as client:
-        source = EntraSource(ENDPOINT, Signed("first", anyio.sleep_forever), (DEFAULT_SCOPE,), client)
+        source = EntraTokenExchange(ENDPOINT, Signed("first", anyio.sleep_forever), http_client=client)
         await source()
         began = anyio.current_time()
         with anyio.fail_after(10):
@@ -926,7 +926,7 @@ async def test_a_challenge_is_not_answered_with_the_token_that_it_turned_down(wh
 async def test_cancelling_is_no_failure_of_the_credential() -> None:
     signed = Signed("first", anyio.sleep_forever)
     async with served(exchanged()) as server:
-        source = EntraSource(server.url, signed, (DEFAULT_SCOPE,))
+        source = EntraTokenExchange(server.url, signed)
         await source()
         with anyio.move_on_after(10) as scope:
             with anyio.CancelScope(shield=True) as inner:
@@ -1045,3 +1045,17 @@ async def test_a_token_that_has_ended_is_told_as_the_services() -> None:
     ended, now = map(datetime.fromisoformat, times)
     assert 3500 < (now - ended).total_seconds() < 3700
     assert "Set this machine's clock" in str(error)
+
+
+async def test_the_exchange_is_a_source_of_its_own() -> None:
+    """What the third form of the credential does, it does as a token refresher too: with claims, and unseen."""
+    signed = Signed()
+    async with served(exchanged()) as server, httpx.AsyncClient() as client:
+        source = EntraTokenExchange(server.url, signed, http_client=client)
+        async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential:
+            first = await credential.get_token()
+            assert await credential.get_token(claims=CLAIMS) != first
+            assert credential.raw_id == USER
+            assert "entra-token" in credential._secrets()
+            assert credential.statistics().shared == 0
+    assert signed.asked == [None, CLAIMS]

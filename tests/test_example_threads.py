@@ -76,13 +76,19 @@ class Program:
             self._process.send_signal(by)
 
 
+NOT_OURS = {  # warnings of the SDK, and of uvicorn's supervisor
+    "agents_bot.py": "It is recommended to use web.",
+    "several_workers.py": "unclosed <socket",
+}
+
+
 @asynccontextmanager
 async def started(name: str, *, hang: bool = False, **changes: str) -> AsyncGenerator[Program]:
     """A server among the examples, for the length of the block; it ends well, and at once, when it is told to."""
     async with running() as (emulator, environment):
         if hang:
             emulator.hang("issueAccessToken")
-        quiet = ["-W", "ignore:It is recommended to use web."] if name == "agents_bot.py" else []  # the SDK's own
+        quiet = [f"-Wignore:{NOT_OURS[name]}"] if name in NOT_OURS else []
         process = await anyio.open_process(
             [sys.executable, "-u", "-W", "error", *quiet, str(EXAMPLES / name), "0"],
             env={**os.environ, **environment, f"{SDK}__ANONYMOUS_ALLOWED": "true", **changes},

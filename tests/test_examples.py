@@ -20,9 +20,11 @@ import anyio
 import httpx
 import msal_extensions
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.text import TextReceiveStream
 from cryptography.fernet import Fernet
 from entra_users import Clock, skip_pauses
+from redis_server import redis_server
 from scripted_browser import follow_sign_in
 from servers import Server, answer, serve
 
@@ -68,7 +70,14 @@ WEB_APPS = {
     "web_sign_in.py",
     "websocket_updates.py",
 }
-SERVERS = {*WEB_APPS, "agents_bot.py", "flask_app.py", "trio_service.py"}  # each has tests of its own
+SERVERS = {
+    *WEB_APPS,
+    "agents_bot.py",
+    "flask_app.py",
+    "redis_bot.py",
+    "several_workers.py",
+    "trio_service.py",
+}  # each has tests of its own
 EXAMPLES_RUN = {*SERVERS, "with_emulator.py", *(command.partition(" ")[0] for command in COMMANDS_AND_OUTPUT)}
 BOTH = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # for those that take seconds
 
@@ -94,6 +103,7 @@ async def running(**settings: Any) -> AsyncGenerator[tuple[Emulator, dict[str, s
                     "ACS_CONNECTION_STRING": emulator.connection_string,
                     "ACS_ENDPOINT": emulator.endpoint,
                     "ACS_TOKEN": token.token,
+                    "ACS_USER": user.raw_id,
                     "TOKEN_SERVER": f"{token_server.url}/token",
                     "ENTRA_AUTHORITY": f"{emulator.authority}/v2.0",
                     "ENTRA_CLIENT_ID": emulator.client_id,
@@ -245,7 +255,7 @@ async def test_with_emulator_ctrl_c_is_the_programs() -> None:
     run = [sys.executable, str(EXAMPLES / "with_emulator.py"), "--", "-c", UNTIL_CTRL_C]
     async with await anyio.open_process(run, stderr=None, start_new_session=True) as process:
         assert process.stdout
-        assert await process.stdout.receive() == b"ready\n"
+        assert await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 99) == b"ready"
         os.killpg(process.pid, signal.SIGINT)
         assert await process.wait() == 7
 
@@ -275,6 +285,24 @@ async def test_injected_bot_that_is_not_registered(monkeypatch: pytest.MonkeyPat
         assert caught.value.permanent
         assert isinstance(caught.value.__cause__, TokenSourceError)
         assert len(refusing.requests) == 1
+
+
+@BOTH
+async def test_redis_bot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two pods, one fetches the token; a third one, whose Redis is gone, goes on by itself."""
+    with redis_server() as redis:
+        store = {"REDIS_URL": redis.url, "TOKEN_STORE_KEYS": Fernet.generate_key().decode()}
+        async with running() as (emulator, environment):
+            set_environment(monkeypatch, environment | store)
+            for _ in range(2):
+                await load("redis_bot.py").main("Lunch")
+            assert issued(emulator) == 1
+            redis.kill()
+            await load("redis_bot.py").main("Lunch")
+            assert issued(emulator) == 2
+        redis.start()
+    thread, own = f"Lunch: {THREAD}\n", "the token was fetched by this pod\n"
+    assert re.fullmatch(f"{thread}{own}{thread}the token was another pod's\n{thread}{own}", capsys.readouterr().out)
 
 
 async def test_long_session(monkeypatch: pytest.MonkeyPatch) -> None:

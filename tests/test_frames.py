@@ -6,6 +6,7 @@ import base64
 import socket
 from contextlib import asynccontextmanager
 from functools import partial
+from tempfile import TemporaryDirectory
 from traceback import TracebackException
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,13 @@ from anyio_acs_credential import (
     CommunicationIdentityClient,
     CommunicationTokenCredential,
     CredentialPool,
+    TokenSourceError,
     parse_connection_string,
 )
 from anyio_acs_credential.entra import AuthorizationCodeCredential, OnBehalfOfCredential
-from anyio_acs_credential.testing import make_jwt
+from anyio_acs_credential.fleet import MemoryTokenStore, Sealer, SQLiteTokenStore, shared
+from anyio_acs_credential.fleet._record import Record
+from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -36,7 +40,18 @@ JWT = make_jwt(3600, canary="canary")
 OPAQUE = "canary-opaque-0123456789"
 ASSERTION = make_jwt(3600, canary="assertion")
 CLIENT_SECRET = "canary-client-secret-0123456789"
-SECRETS = (KEY, BAD_KEY, JWT, OPAQUE, ASSERTION, CLIENT_SECRET, "canary-code-0123456789", "canary-verifier-0123456789")
+FLEET_KEY = base64.urlsafe_b64encode(b"canary-of-a-fleet-0123456789abcd").decode()
+SECRETS = (
+    KEY,
+    FLEET_KEY,
+    BAD_KEY,
+    JWT,
+    OPAQUE,
+    ASSERTION,
+    CLIENT_SECRET,
+    "canary-code-0123456789",
+    "canary-verifier-0123456789",
+)
 
 
 def errors_in(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
@@ -75,6 +90,10 @@ REFUSED: dict[str, Callable[[], object]] = {
     "a token without an expiry": hidden(AccessToken.from_jwt, make_jwt(exp=None, canary=OPAQUE)),
     "a token beside a credential": hidden(CommunicationTokenCredential, JWT, token_credential=object()),
     "a token beside what is static": hidden(CommunicationTokenCredential, JWT, observer=print),
+    "encryption keys that are a text": hidden(Sealer, FLEET_KEY),
+    "an encryption key that is none": hidden(Sealer, [FLEET_KEY, BAD_KEY]),
+    "an encryption key of a store": hidden(SQLiteTokenStore, "tokens.db", encryption_keys=[FLEET_KEY, BAD_KEY]),
+    "encryption keys beside a wrong path": hidden(SQLiteTokenStore, None, encryption_keys=[FLEET_KEY]),
     "a key that is none": hidden(AccessKeyCredential, BAD_KEY),
     "a connection string by http": hidden(
         CommunicationIdentityClient.from_connection_string, f"endpoint=http://x.example/;accesskey={KEY}"
@@ -188,12 +207,48 @@ async def with_a_code() -> None:
         await credential.get_token("scope")
 
 
+async def in_a_fleet() -> None:
+    """The source fails beside a token that is kept, and another process is told so."""
+    tokens = ScriptedSource(AccessToken.from_jwt(JWT), TokenSourceError("down", retry_after=60))
+    async with MemoryTokenStore() as store:
+        for _ in range(2):
+            source = shared(tokens, store, key="ana")
+            async with CommunicationTokenCredential(token_refresher=source) as credential:
+                await credential.get_token()
+                await credential.refresh()
+
+
+async def with_a_store(fault: str) -> None:
+    """What a store is given, or holds, that fails."""
+    with TemporaryDirectory() as folder:
+        async with SQLiteTokenStore(f"{folder}/tokens.db", encryption_keys=[FLEET_KEY]) as store:
+            await store.put("ana", 5, JWT.encode(), 60)
+            connection = store._file._connection
+            assert connection is not None
+            if fault == "moved":
+                await store._worker.call(connection.execute, "UPDATE slots SET fence = 6")
+                await store.look("ana")
+            elif fault == "full":
+                await store._worker.call(connection.execute, "PRAGMA max_page_count = 1")
+                await store.put("ana", 6, 1000 * JWT.encode(), 60)
+    async with MemoryTokenStore() as closed:
+        pass
+    await closed.put("ana", 5, JWT.encode(), 60)
+
+
+async def that_is_no_record() -> None:
+    Record.from_bytes(JWT.encode())
+
+
 FAILING: dict[str, Callable[[], Awaitable[None]]] = {
     "a rejected token": rejected,
     "a refresher's text": from_a_refresher,
     "a text in a pool": from_a_pool,
     "an assertion": on_behalf_of,
     "a code": with_a_code,
+    "a failure in a fleet": in_a_fleet,
+    "no record": that_is_no_record,
+    **{f"a store, {fault}": partial(with_a_store, fault) for fault in ("moved", "full", "closed")},
     **{f"an exchange that {fault}": partial(exchanged, fault) for fault in ("hangs", "fails", "refuses")},
     **{
         f"{call} that {fault}": partial(at_the_service, fault, call)

@@ -43,6 +43,7 @@ PURE_TOO = (  # and what decides in rooms that do I/O
     "_exchange.entra_codes", "_exchange.scopes", "_exchange.wire",
     "_http.answer", "_http.challenge", "_http.endpoint", "_http.environment", "_http.retry_after",
     "entra._authority", "entra._grant", "entra._page", "entra._secrets",
+    "fleet._judging", "fleet._record", "fleet._sealing", "fleet._slot", "fleet._store",
     "identity._connection", "identity._keys", "identity._teams_phone", "identity._wire",
 )  # fmt: skip
 IO = {"anyio", "asyncio", "trio", "httpx", "httpx2", "msal", "requests", "socket", "ssl", "threading"}

@@ -344,7 +344,7 @@ class Person:
         return self.token
 
 
-@pytest.mark.promise("R80")
+@pytest.mark.promise("R90")
 async def test_without_the_consent_the_error_says_what_to_run_and_afterwards_it_works() -> None:
     async with open_emulator(require_teams_phone_assignment=True) as emulator, http_of(emulator) as http:
         person, ada = Person(emulator), emulator.add_user("ada")

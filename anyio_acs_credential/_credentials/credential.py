@@ -18,7 +18,7 @@ from .._refreshing import waiting
 from .._refreshing.updates import TokenUpdates
 from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
 from .lifecycle import Lifecycle
-from .options import DEFAULT_POLICY, check_options, entra_source, initial_token
+from .options import DEFAULT_POLICY, check_options, entra_source, initial_token, own_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -47,8 +47,9 @@ class CommunicationTokenCredential(Lifecycle):
     Args:
         token: The text of a JWT, or an `AccessToken`, to begin with.
         token_refresher: A callable without required arguments whose result is awaited: an async function, a bound
-            method, a `functools.partial`. It gives a JWT, an `AccessToken`, or any object with `.token` and
-            `.expires_on`, or `.expires_in`, which needs no clock that is right.
+            method, a `functools.partial`, an `EntraTokenExchange`, or what `fleet.shared()` returns. It gives a JWT, an
+            `AccessToken`, or any object with `.token` and `.expires_on`, or `.expires_in`, which needs no clock that is
+            right.
         resource_endpoint: The resource's address, `https://<resource>.communication.azure.com`.
         token_credential: Anything with `get_token(*scopes)`, such as a credential of azure-identity. A plain one is
             called in a worker thread. It is never closed here.
@@ -118,9 +119,10 @@ class CommunicationTokenCredential(Lifecycle):
             "token": None if initial.value is None else initial,
             "token_refresher": token_refresher,
         }
-        self._entra = entra_source(resource_endpoint, token_credential, scopes, http_client, clock, **others)
-        self._refresher = token_refresher if self._entra is None else self._entra
+        entra = entra_source(resource_endpoint, token_credential, scopes, http_client, **others)
+        self._refresher = token_refresher if entra is None else entra
         check_options(self._refresher, proactive_refresh, policy, observer, clock)
+        self._own = own_source(self._refresher, clock)
         self._clock = clock
         self._observer = observer
         self._reads = 0
@@ -179,7 +181,7 @@ class CommunicationTokenCredential(Lifecycle):
         if self._refresher is None:
             await checkpoint_if_cancelled()
             return self.get_token_nowait()
-        if claims is not None and self._entra is not None:
+        if claims is not None and self._own is not None and self._own.takes_claims:
             return await waiting.wait_for_claims(self._entered(), claims)
         if claims is not None:
             return await waiting.wait_for_refresh(self._entered(), Secret(held.token.token if held is not None else ""))

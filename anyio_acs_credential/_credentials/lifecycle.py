@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from .._decisions.events import CredentialEvent
     from .._decisions.state import Held, RefreshState
-    from .._exchange.source import EntraSource
     from .._loops.home import Home
     from .._refreshing.source import TokenSource
+    from .._tokens.own_source import OwnSource
 
 
 class Lifecycle:
@@ -35,7 +35,7 @@ class Lifecycle:
     """
 
     _refresher: TokenSource | None  # what is asked for tokens; None where it is static
-    _entra: EntraSource | None  # the same, where it is an Entra user's
+    _own: OwnSource | None  # the same, where it is one of this package
     _observer: Callable[[CredentialEvent], object] | None
 
     def __init__(self, state: RefreshState) -> None:
@@ -99,8 +99,8 @@ class Lifecycle:
         self._closed = held is None
 
     def _secrets(self) -> list[str]:
-        entra = self._entra.secrets() if self._entra is not None else ()
-        return [*(token.token for token in self._state.known), *entra]
+        others = self._own.secrets() if self._own is not None else ()
+        return [*(token.token for token in self._state.known), *others]
 
     def _entered(self) -> RefreshTask:
         if self._task is None or self._closed:

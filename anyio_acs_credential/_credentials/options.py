@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._checks import is_async
 from .._decisions.schedule import RefreshPolicy
@@ -12,12 +11,13 @@ from .._exchange.scopes import DEFAULT_SCOPE
 from .._redaction import Secret
 from .._refreshing.source import check_refresher
 from .._tokens.access_token import AccessToken
+from .._tokens.own_source import OwnSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .._exchange.entra_tokens import SupportsGetToken
-    from .._exchange.source import EntraSource
+    from .._exchange.source import EntraTokenExchange
     from .._http.attempt import HttpClient
     from .._tokens.clock import Clock
 
@@ -87,9 +87,8 @@ def entra_source(
     token_credential: SupportsGetToken | None,
     scopes: Iterable[str],
     http_client: HttpClient | None,
-    clock: Clock,
     **others: object | None,
-) -> EntraSource | None:
+) -> EntraTokenExchange | None:
     """The token source of an Entra user, if the arguments name one.
 
     Args:
@@ -97,7 +96,6 @@ def entra_source(
         token_credential: What gives Entra tokens.
         scopes: Their scopes.
         http_client: The client for the exchange, or None for one of its own.
-        clock: The credential's.
         others: The other ways to a token, of which there must be one, or an endpoint.
 
     Raises:
@@ -130,17 +128,14 @@ def entra_source(
         raise explained(
             "arguments", TypeError(f"{missing} is missing: an Entra token is exchanged at the resource, so give both")
         )
-    _check_client(http_client)
-    import jwt.api_jws  # noqa: F401 - reads the expiry of what is exchanged; here, as what rounds need
+    from .._exchange.source import EntraTokenExchange
 
-    from .._exchange.source import EntraSource
-
-    return EntraSource(endpoint, token_credential, scopes, http_client, clock)
+    return EntraTokenExchange(endpoint, token_credential, scopes=scopes, http_client=http_client)
 
 
-def _check_client(client: Any) -> None:
-    if client is not None and not inspect.iscoroutinefunction(getattr(client, "send", None)):
-        raise explained(
-            "http-client",
-            TypeError(f"http_client is an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__name__}"),
-        )
+def own_source(source: object, clock: Clock) -> OwnSource | None:
+    """The token source, if it is one of this package, with the credential's clock."""
+    if not isinstance(source, OwnSource):
+        return None
+    source.use(clock)
+    return source

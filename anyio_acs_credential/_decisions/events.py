@@ -90,6 +90,7 @@ class CredentialStatistics:
         waiting: Tasks and threads that wait for a round at this moment.
         clock_offset: Seconds that this machine's clock was ahead of the service's when the last token came, negative
             where it was behind; None where no difference is known. The token's life is counted without it.
+        shared: How many of the refreshes were another process's fetch; see `fleet.shared()`.
     """
 
     state: TokenState
@@ -101,6 +102,7 @@ class CredentialStatistics:
     last_error: BaseException | None = field(repr=False)
     waiting: int
     clock_offset: float | None = None
+    shared: int = 0
 
 
 public(CredentialClosed, CredentialStatistics, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired)

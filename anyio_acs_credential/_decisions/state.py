@@ -105,6 +105,7 @@ class RefreshState:
         self.failures: int = 0
         self.clock_offset: float | None = None
         """Seconds that our clock was ahead at the last receipt, where the token told."""
+        self.shared: int = 0
         self._fraction = fraction
         self.begin()
 
@@ -227,6 +228,7 @@ class RefreshState:
         if held is None or newer or (token.expires_on == held.expires_on and token != held):
             held = self.hold(token, most).token
         self.refreshes += 1
+        self.shared += token._is_shared
         self.streak, self.cause = 0, None
         if forced:
             self._unmet.clear()  # the person may have signed in, with what was wanting
@@ -300,6 +302,7 @@ class RefreshState:
             last_error=self.cause,
             waiting=waiting,
             clock_offset=self.clock_offset,
+            shared=self.shared,
         )
 
     def at(self, wait: float) -> float | None:

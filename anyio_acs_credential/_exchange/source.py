@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import time
+import inspect
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anyio import current_effective_deadline, current_time, move_on_after
 
-from .._errors import ServiceError
+from .._errors import ServiceError, explained
 from .._http.attempt import Call
 from .._http.challenge import claims_wanted
 from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
 from .._http.retries import Limits, send
+from .._public import public
 from .._tokens.access_token import life_of
 from .._tokens.clock import Deadline
+from .._tokens.own_source import OwnSource
 from .._tokens.service_clock import ServiceClock
 from .entra_tokens import EntraTokenSource
-from .scopes import check_scopes, is_teams_phone
+from .scopes import DEFAULT_SCOPE, check_scopes, is_teams_phone
 from .wire import EXCHANGE_BODY, allow_command, exchange_url, read_exchange
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from .._http.attempt import HttpClient
     from .._tokens.access_token import AccessToken
     from .._tokens.clock import Clock
+    from .._tokens.own_source import Watch
     from .entra_tokens import SupportsGetToken
     from .wire import ExchangedToken
 
@@ -37,20 +40,22 @@ _LIMITS = Limits()
 _LAST_MOMENTS = 60  # seconds in which an Entra token may end on its way, or by another clock
 
 
-class EntraSource:
-    """Fetches access tokens for the user whom a token credential signs in.
+class EntraTokenExchange(OwnSource):
+    """A token source: an access token for the user whom a token credential signs in, by an exchange at the resource.
+
+    `CommunicationTokenCredential(resource_endpoint=..., token_credential=...)` makes one for itself. By itself it goes
+    where a source is wanted: as a `token_refresher=`, or into `fleet.shared()`. Give each credential one of its own.
 
     Nothing is kept but the last Entra token, for the rounds in which the credential fails: each round makes an
     exchange, so that no access token is handed out twice as new, and another user's Entra token counts at once. Once
     another person may have signed in, the kept one is not used.
 
     Args:
-        endpoint: The resource's address.
-        token_credential: Anything with `get_token(*scopes)`.
-        scopes: What the Entra token is for.
-        http_client: The client to use, which stays open. None for one of its own for each round: the next one is an
-            hour away, and no connection lasts that long.
-        clock: Ours. Whether an Entra token is still valid, the credential says by it as well.
+        resource_endpoint: The resource's address, `https://<resource>.communication.azure.com`.
+        token_credential: Anything with `get_token(*scopes)`. It is never closed here.
+        scopes: What the Entra token is for, all of one family.
+        http_client: The `httpx.AsyncClient` or `httpx2.AsyncClient` to use, which stays open. None for one of its own
+            for each round: the next one is an hour away, and no connection lasts that long.
 
     Raises:
         TypeError: when an argument is of a wrong type.
@@ -59,24 +64,31 @@ class EntraSource:
 
     def __init__(
         self,
-        endpoint: str,
+        resource_endpoint: str,
         token_credential: SupportsGetToken,
-        scopes: Iterable[str],
+        *,
+        scopes: Iterable[str] = (DEFAULT_SCOPE,),
         http_client: HttpClient | None = None,
-        clock: Clock = time,
     ) -> None:
+        _check_client(http_client)
+        import jwt.api_jws  # noqa: F401 - reads the expiry of what is exchanged; here, as what rounds need
+
         self._scopes = check_scopes(scopes)
-        url = check_endpoint(endpoint)
-        self._call = Call("POST", exchange_url(url, self._scopes), EXCHANGE_BODY, clock=clock)
-        self._service = ServiceClock(url, clock)
+        self._url = check_endpoint(resource_endpoint)
+        self._call = Call("POST", exchange_url(self._url, self._scopes), EXCHANGE_BODY)
+        self._service = ServiceClock(self._url)
         self._credential = EntraTokenSource(token_credential)
         self._make_client = client_factory(http_client)
-        self._clock = clock
         self._entra: AccessToken | None = None
         self._entra_end = Deadline(0.0, 0.0)
         self._sign_ins: object = None
-        self.watch: Callable[[str], AbstractContextManager[Callable[[int], object]]] = _unwatched
-        """Entered around each exchange with its address, and told the status of its answer."""
+        self._watch: Watch = _unwatched
+
+    def use(self, clock: Clock) -> None:
+        """Go by the clock of a credential."""
+        super().use(clock)
+        self._call = replace(self._call, clock=clock)
+        self._service = ServiceClock(self._url, clock)
 
     async def __call__(self, claims: str | None = None) -> ExchangedToken:
         """Make a round.
@@ -114,14 +126,14 @@ class EntraSource:
     async def _entra_token(self, claims: str | None) -> AccessToken:
         sign_ins = self._credential.sign_ins
         entra = self._entra if sign_ins == self._sign_ins else None
-        if claims is None and entra is not None and self._entra_end.left(self._clock) > 0:
+        if claims is None and entra is not None and self._entra_end.left(self.clock) > 0:
             # A credential that fails, or takes half of the round, is done without for as long as that is possible.
             with suppress(Exception), move_on_after(_until_deadline() / 2):
                 entra = await self._credential.get(self._scopes)
         else:
             entra = await self._credential.get(self._scopes, claims)
         if entra != self._entra:
-            self._entra_end = Deadline.after(life_of(entra, self._clock), self._clock)
+            self._entra_end = Deadline.after(life_of(entra, self.clock), self.clock)
         self._entra, self._sign_ins = entra, sign_ins
         return entra
 
@@ -133,7 +145,7 @@ class EntraSource:
         return allow_command(claims.get("tid"), claims.get("oid"))
 
     def _is_ending(self) -> bool:
-        return self._entra is not None and self._entra_end.left(self._clock) < _LAST_MOMENTS
+        return self._entra is not None and self._entra_end.left(self.clock) < _LAST_MOMENTS
 
     async def _exchange(self, client: HttpClient, entra: AccessToken) -> Answer:
         async def authorize(request: Any) -> None:
@@ -141,7 +153,7 @@ class EntraSource:
 
         # It gives up before the round does: its error says more than that the round took too long.
         timeout = round(max(0.0, min(_LIMITS.timeout, 0.9 * _until_deadline())), 3)
-        with self.watch(self._call.url) as answered:
+        with self._watch(self._call.url) as answered:
             answer = await send(client, self._call, authorize, replace(_LIMITS, timeout=timeout))
             answered(answer.status)
         self._service.learn(answer.proof)
@@ -151,6 +163,22 @@ class EntraSource:
         """What no log line may show."""
         return [] if self._entra is None else [self._entra.token]
 
+    def watch_exchanges(self, watch: Watch) -> None:
+        """Have each exchange watched, as an OpenTelemetry span does.
+
+        Args:
+            watch: Entered around each exchange with its address, and told the status of its answer.
+        """
+        self._watch = watch
+
+
+def _check_client(client: Any) -> None:
+    if client is not None and not inspect.iscoroutinefunction(getattr(client, "send", None)):
+        raise explained(
+            "http-client",
+            TypeError(f"http_client is an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__name__}"),
+        )
+
 
 def _unwatched(_url: str) -> AbstractContextManager[Callable[[int], object]]:
     return nullcontext(lambda _status: None)
@@ -159,3 +187,6 @@ def _unwatched(_url: str) -> AbstractContextManager[Callable[[int], object]]:
 def _until_deadline() -> float:
     """Seconds until the round is cancelled; infinite without a limit."""
     return current_effective_deadline() - current_time()
+
+
+public(EntraTokenExchange)

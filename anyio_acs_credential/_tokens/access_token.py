@@ -57,6 +57,7 @@ class AccessToken:
     token: str
     expires_on: int
     expires_in: float | None
+    _is_shared: ClassVar[bool] = False  # whether another process of a fleet has fetched it
 
     def __init__(self, token: str, expires_on: float, expires_in: float | None = None) -> None:
         hidden, token = Secret(token), ""  # no frame that an error passes shows it

@@ -107,7 +107,7 @@ class AuthorizationCodeCredential(EntraCredential):
             return take(app, result, self._advice, self._msal.clock)
 
         try:
-            grant = await self._msal.run(redeem)
+            grant = await self._in_turn(redeem)
         except SignInRequiredError:
             self._code = None
             raise

@@ -183,7 +183,7 @@ class InteractiveBrowserCredential(EntraCredential):
             return take(app, app.acquire_token_by_auth_code_flow(flow, redirect.params), self._advice, self._msal.clock)
 
         try:
-            self._signed_in(scopes, await self._msal.run(redeem, *secrets_in(flow), *secrets_in(redirect.params)))
+            self._signed_in(scopes, await self._in_turn(redeem, *secrets_in(flow), *secrets_in(redirect.params)))
         except TokenSourceError as error:
             failure = error
         else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
@@ -12,12 +13,17 @@ from .._errors import SignInRequiredError, TokenSourceError, explained
 from .._exchange.shared_answers import SharedAnswers
 from .._loops.beside import Beside, check_entering, leaving
 from ._grant import Grant, take
+from ._secrets import Texts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from .._tokens.access_token import AccessToken
     from ._msal_thread import MsalThread
+    from ._turns import SharedCache
+
+T = TypeVar("T")
 
 _RESERVED = {"openid", "profile", "offline_access"}
 
@@ -118,6 +124,15 @@ class EntraCredential:
         """A token from MSAL's cache, or for the refresh token in it."""
         if self._account is None and not self._shares_cache:
             raise explained("sign-in-required", SignInRequiredError(f"nobody has signed in yet: {self._advice}"))
+        if (cache := await self._msal.shared_cache()) is None:
+            return await self._renewed(scopes, claims)
+
+        async def look() -> Grant | None:
+            return None if claims is not None else await self._msal.run(lambda app: self._looked(app, cache, scopes))
+
+        return await cache.in_turn(lambda: self._renewed(scopes, claims), look)
+
+    async def _renewed(self, scopes: list[str], claims: str | None) -> Grant:
         grant = await self._msal.run(lambda app: self._silently(app, scopes, claims))
         held = self._grants.get(tuple(scopes))
         if grant.cached and held is not None and held.token.token == grant.token.token:
@@ -130,6 +145,20 @@ class EntraCredential:
                 if not grant.is_valid:
                     raise
         return grant
+
+    def _looked(self, app: Any, cache: SharedCache, scopes: list[str]) -> Grant | None:
+        """What MSAL has in memory, and does not have to renew."""
+        with cache.looking(), suppress(TokenSourceError):
+            grant = self._silently(app, scopes, None)
+            return None if grant.is_ending else grant
+        return None
+
+    async def _in_turn(self, call: Callable[[Any], T], *secrets: str) -> T:
+        """A call of the application that may bring tokens, in its turn where other processes share the cache."""
+        known, secrets = Texts(secrets), ()  # no frame that an error passes shows them
+        if (cache := await self._msal.shared_cache()) is None:
+            return await self._msal.run(call, *known)
+        return await cache.in_turn(lambda: self._msal.run(call, *known), _nothing)
 
     def _silently(self, app: Any, scopes: list[str], claims: str | None, *, force: bool = False) -> Grant:
         # Who has signed in may be another than the hint named.
@@ -162,6 +191,10 @@ class EntraCredential:
         raise explained(
             "pickling", TypeError("a credential holds secrets and is not pickled; make one where it is needed")
         )
+
+
+async def _nothing() -> None:
+    """A person who signs in finds nothing in memory."""
 
 
 def _check_claims(claims: object) -> None:

@@ -108,7 +108,7 @@ class DeviceCodeCredential(EntraCredential):
         while True:
             await sleep(pause)
             try:
-                grant = await self._msal.run(lambda app: self._ask(app, flow), flow["device_code"])
+                grant = await self._in_turn(lambda app: self._ask(app, flow), flow["device_code"])
             except TokenSourceError as error:
                 if error.permanent:
                     raise

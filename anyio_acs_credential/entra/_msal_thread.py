@@ -21,11 +21,14 @@ from .._tokens.clock_warning import TOLERANCE
 from .._tokens.service_clock import ServiceClock
 from ._secrets import KNOWN, Texts, guard_loggers, hide
 from ._transport import CURRENT, Transport
+from ._turns import as_shared_cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anyio.lowlevel import EventLoopToken
+
+    from ._turns import SharedCache
 
 T = TypeVar("T")
 
@@ -36,15 +39,19 @@ class MsalThread:
     Args:
         make_app: Makes the application.
         make_client: Makes the HTTP client for a `Relay`. None where the application has HTTP of its own.
+        token_cache: The application's, where it is known before that is made.
 
     Attributes:
         clock: The authority's, as the answers that came by here have proved it.
     """
 
-    def __init__(self, make_app: Callable[[], Any], make_client: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, make_app: Callable[[], Any], make_client: Callable[[], Any] | None = None, token_cache: Any = None
+    ) -> None:
         self._make_app = make_app
         self._make_client = make_client
         self.clock = ServiceClock("Entra")
+        self._token_cache = token_cache
         self._app: Any = None
         self._turn = PerLoop(Lock)
         self._limiter = PerLoop(lambda: CapacityLimiter(1))
@@ -72,6 +79,12 @@ class MsalThread:
                 if error.code != "invalid_client" or abs((self.clock.offset or 0.0) - before) <= TOLERANCE:
                     raise
             return await self._run(call, known)
+
+    async def shared_cache(self) -> SharedCache | None:
+        """The application's token cache, if other processes share it. The user's application is made for that."""
+        if self._make_client is None and self._token_cache is None:
+            self._token_cache = await self.run(lambda app: app.token_cache)
+        return as_shared_cache(self._token_cache)
 
     async def _run(self, call: Callable[[Any], T], secrets: set[str]) -> T:
         transport = self._transport()

@@ -75,7 +75,7 @@ class OnBehalfOfCredential(EntraCredential):
             with suppress(SignInRequiredError):
                 return await super()._acquire(scopes, claims)
         assertion = Secret(await self._assertion())
-        grant = await self._msal.run(
+        grant = await self._in_turn(
             lambda app: take(
                 app,
                 app.acquire_token_on_behalf_of(assertion.value, scopes, claims_challenge=claims),

@@ -1,0 +1,118 @@
+"""Between a source and a store: whatever that does costs a second, is told once, and is not tried again at once."""
+
+from __future__ import annotations
+
+import logging
+import random
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from anyio import current_time, move_on_after
+
+from .._decisions.schedule import backoff
+from .._redaction import redact
+from ._judging import POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .._tokens.own_source import OwnSource
+
+_PATIENCE = 1.0  # seconds by which a store may make a token late
+
+_logger = logging.getLogger("anyio_acs_credential")
+
+Answer = TypeVar("Answer")
+
+
+class OutOfOrderError(Exception):
+    """The store did not do what it was asked. It never leaves this room."""
+
+
+class Patience:
+    """What is left of the time that a round has for the store.
+
+    Attributes:
+        left: In seconds.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = _PATIENCE
+
+
+class Guard:
+    """Asks a store, and keeps count of its failures.
+
+    Args:
+        source: Who asks: its clock, and what the log must not show.
+    """
+
+    def __init__(self, source: OwnSource) -> None:
+        self._source = source
+        self._streak = 0
+        self._retry_at = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the store has failed so short a time ago that it is not asked now."""
+        return self._streak > 0 and self._source.clock.monotonic() < self._retry_at
+
+    async def ask(
+        self, patience: Patience, operation: Callable[[], Awaitable[Answer]], *, costs: bool = True
+    ) -> Answer:
+        """Have the store do something.
+
+        Args:
+            patience: The round's.
+            operation: What to do, and to make of the answer.
+            costs: Whether the time that it takes makes the token late, rather than passing while another process works.
+
+        Raises:
+            OutOfOrderError: when it fails, takes too long, or what it answers is nonsense.
+        """
+        began, fault = current_time(), "it gave no answer in time"
+        try:
+            with move_on_after(patience.left):
+                answer = await operation()
+                self._recovered()
+                return answer
+        except Exception as error:  # noqa: BLE001 - whatever a store's driver raises
+            fault = self._described(error)
+        finally:
+            if costs:
+                patience.left = max(patience.left - (current_time() - began), 0.0)
+        self._failed(fault)
+        raise OutOfOrderError
+
+    def _recovered(self) -> None:
+        if self._streak:
+            streak, self._streak = self._streak, 0
+            extra = {"acs_event": "store_recovered", "acs_failures": streak}
+            self._log(logging.INFO, extra, "the token store works again after %d failed attempts", streak)
+
+    def _failed(self, fault: str) -> None:
+        self._streak += 1
+        wait = backoff(self._streak, POLICY.retry_max, random.random(), POLICY)  # noqa: S311 - spreads, hides nothing
+        self._retry_at = self._source.clock.monotonic() + wait
+        next_attempt_at = self._source.clock.time() + wait
+        self._log(
+            logging.WARNING if self._streak == 1 else logging.DEBUG,
+            {"acs_event": "store_failed", "acs_failures": self._streak, "acs_next_attempt_at": next_attempt_at},
+            "the token store is out of order (%s): this process fetches tokens by itself, and tries it again at %s",
+            fault,
+            datetime.fromtimestamp(next_attempt_at, UTC).isoformat(timespec="seconds"),
+        )
+
+    def _described(self, error: Exception) -> str:
+        try:
+            text = f"{type(error).__name__}: {error}"
+        except Exception:  # noqa: BLE001 - other people's exceptions may fail at being shown
+            text = type(error).__name__
+        return redact(text, *self._source.secrets())
+
+    def _log(self, level: int, extra: dict[str, object], message: str, *args: object) -> None:
+        with suppress(Exception):  # a log handler that raises must not fail a round
+            _logger.log(level, message, *args, extra=extra)

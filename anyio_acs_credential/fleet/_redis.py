@@ -1,0 +1,280 @@
+"""A store in Redis, for the machines of a service."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import checkpoint
+
+from .._errors import CredentialError, explained
+from .._extras import missing_extra
+from .._loops.beside import beside, leaving
+from .._public import public
+from .._redaction import Secret, redact
+from ._desk import Desk
+from ._redis_client import OwnClient, read_address
+from ._redis_scripts import LOOK, PROLONG, PUT, RELEASE, TAKE, keys_of, milliseconds
+from ._sealing import Sealer
+from ._store import Entry, StoreError, Taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from coredis import Redis, RedisCluster
+
+    from ._redis_scripts import Script
+
+T = TypeVar("T")
+
+_FENCES_KEPT = 24 * 3600  # seconds; only a clock that was set back further than that would see a fence again
+
+
+class RedisTokenStore:
+    """What many machines share, in a Redis that all of them reach: 6.2 or later, or Valkey.
+
+    Entering it connects to nothing: what cannot be reached is told by the first operation that needs it. An operation
+    waits for Redis, 5 seconds at most for a connection and as long for an answer. Cancelling one ends it at once,
+    whatever the network does; it may have had its effect.
+
+    Values are encrypted, and names hashed. The clock is that of Redis.
+
+    Args:
+        url_or_client: `redis://user:password@host:6379/0`; `rediss://` for TLS, which trusts the authorities that the
+            system trusts, or those in the file that the parameter `ssl_ca_certs` names; or `unix:///path`. Or a client
+            of coredis that is open for as long as the store is, such as one for a cluster or of a Sentinel; the store
+            does not close it.
+        encryption_keys: Texts that `new_encryption_key()` made. The first one encrypts; all decrypt.
+        prefix: What the keys in Redis begin with.
+
+    Raises:
+        ImportError: when the extra `[redis]` is not installed.
+        TypeError: when an argument is of a wrong type.
+        ValueError: when the URL, the prefix or a key cannot be used.
+    """
+
+    def __init__(
+        self,
+        url_or_client: str | Redis[Any] | RedisCluster[Any],
+        *,
+        encryption_keys: Iterable[str],
+        prefix: str = "acs",
+    ) -> None:
+        # No frame that an error passes shows a password or a key.
+        given, url_or_client = Secret(url_or_client), ""
+        keys, encryption_keys = Secret(encryption_keys), ()
+        self._sealer = Sealer(keys.value)
+        self._prefix = _check_prefix(prefix)
+        if find_spec("coredis") is None:
+            raise explained(
+                "extra-missing",
+                ImportError(missing_extra("RedisTokenStore needs coredis, which", "redis"), name="coredis"),
+            )
+        self._address = read_address(given) if isinstance(given.value, str) else None
+        self._given = None if self._address else _check_client(given.value)
+        self._desk = Desk()
+        self._own: OwnClient | None = None
+        self._block: AbstractAsyncContextManager[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._address is None:
+            self._desk.enter()
+            await checkpoint()
+            return self
+        # To import coredis takes a second.
+        own = OwnClient(await to_thread.run_sync(self._address.make_factory, limiter=CapacityLimiter(1)))
+        self._desk.enter()
+        block = beside(own, "Redis of a token store")
+        await block.__aenter__()  # which never yields: no second task comes between
+        self._block, self._own = block, own
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._desk.check()
+        block = self._block
+        if block is not None:
+            leaving(block)  # which refuses a task that cannot
+        self._desk.leave()
+        self._block = None
+        if block is not None:
+            await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task has been told to end
+
+    async def look(self, name: str) -> Entry | None:
+        """What is kept under a name.
+
+        Args:
+            name: The name.
+
+        Returns:
+            The entry; None where there is none, or its time is over.
+
+        Raises:
+            StoreError: when Redis fails, or what it keeps cannot be read.
+            CredentialUsageError: when the store is not open here.
+        """
+        hidden = self._sealer.name(name)
+        return await self._ask(LOOK, hidden, read=self._entry(name)) or await self._look_under_older_names(name)
+
+    async def take(self, name: str, seconds: float) -> Taken:
+        """Take the lease of a name, if it is free, and look, in one operation.
+
+        Args:
+            name: Whose lease.
+            seconds: How long it lasts from now on, unless it is prolonged.
+
+        Returns:
+            The entry, with the fence of the lease or the time after which it may be free.
+
+        Raises:
+            StoreError: as `look`.
+            CredentialUsageError: likewise.
+        """
+        read_entry = self._entry(name)
+
+        def read(answer: Any) -> Taken:
+            *entry, fence, left = answer
+            return Taken(read_entry(entry), None if fence is None else int(fence), int(left) / 1000)
+
+        terms = (milliseconds(seconds), milliseconds(_FENCES_KEPT))
+        taken = await self._ask(TAKE, self._sealer.name(name), *terms, read=read)
+        if taken.entry is None and (older := await self._look_under_older_names(name)) is not None:
+            return Taken(older, taken.fence, taken.free_in)
+        return taken
+
+    async def prolong(self, name: str, fence: int, seconds: float) -> bool:
+        """Have a lease last longer.
+
+        Args:
+            name: Whose lease.
+            fence: The lease's.
+            seconds: How long it lasts from now on.
+
+        Returns:
+            Whether it does. False says that its time was over, that it was ended, or that somebody else has the lease.
+
+        Raises:
+            StoreError: as `look`.
+            CredentialUsageError: likewise.
+        """
+        return await self._ask(PROLONG, self._sealer.name(name), fence, milliseconds(seconds), read=_is_one)
+
+    async def put(self, name: str, fence: int, value: bytes, seconds: float) -> bool:
+        """Keep a value, unless what is kept is as new or newer, and end the lease if it is still this fence's.
+
+        Args:
+            name: What it is kept under.
+            fence: That of the lease under which it was made, which need not last any longer.
+            value: The bytes to keep.
+            seconds: For how long.
+
+        Returns:
+            Whether it is kept. False says that an entry with this fence or a greater one is there.
+
+        Raises:
+            StoreError: as `look`.
+            CredentialUsageError: likewise.
+        """
+        sealed, value = self._sealer.seal(name, fence, value), b""  # no frame that an error passes shows it
+        return await self._ask(PUT, self._sealer.name(name), fence, sealed, milliseconds(seconds), read=_is_one)
+
+    async def release(self, name: str, fence: int) -> None:
+        """End a lease, if it is still this fence's.
+
+        Args:
+            name: Whose lease.
+            fence: The lease's.
+
+        Raises:
+            StoreError: as `look`.
+            CredentialUsageError: likewise.
+        """
+        await self._ask(RELEASE, self._sealer.name(name), fence, read=_is_one)
+
+    async def _look_under_older_names(self, name: str) -> Entry | None:
+        for older in self._sealer.older_names(name):
+            if (entry := await self._ask(LOOK, older, read=self._entry(name))) is not None:
+                return entry
+        return None
+
+    async def _ask(self, script: Script, hidden: str, *arguments: bytes | int, read: Callable[[Any], T]) -> T:
+        self._desk.check()
+        try:
+            async with nullcontext(self._given) if self._own is None else self._own.client() as client:
+                return read(await script.run(client, keys_of(self._prefix, hidden), *arguments))
+        except CredentialError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever coredis, the network, or a nonsensical answer led to
+            problem = redact(_said(error), *self._passwords())
+        # Outside of the handler: frames of coredis, which hold the password, would be in the error's context.
+        raise explained(
+            "redis-failed",
+            StoreError(
+                f"Redis at {self._where()} has failed ({problem}): see that it runs, is reached from here, and lets "
+                "the store run scripts"
+            ),
+        )
+
+    def _entry(self, name: str) -> Callable[[Any], Entry | None]:
+        def read(answer: Any) -> Entry | None:
+            fence, sealed = answer
+            if fence is None or sealed is None:
+                return None
+            fence = int(fence)
+            return Entry(fence, self._sealer.open(name, fence, sealed.encode() if isinstance(sealed, str) else sealed))
+
+        return read
+
+    def _passwords(self) -> list[str]:
+        return self._address.passwords.value if self._address is not None else []
+
+    def _where(self) -> str:
+        if self._address is not None:
+            return self._address.shown
+        pool = getattr(self._given, "connection_pool", None)
+        return str(getattr(pool, "location", None) or "the client's address")
+
+    def __reduce__(self) -> NoReturn:
+        raise explained("pickling", TypeError("a store holds keys and is not pickled; make one in each process"))
+
+
+def _is_one(answer: Any) -> bool:
+    return {0: False, 1: True}[answer]  # anything else is nonsense
+
+
+def _said(error: BaseException | None) -> str:
+    """What an error and its causes say: coredis itself often says only that there is no connection."""
+    said: list[str] = []
+    while error is not None and len(said) < 5:
+        said.append(f"{type(error).__name__}: {error}")
+        error = error.__cause__
+    return ", from ".join(said)
+
+
+def _check_prefix(prefix: object) -> str:
+    if not isinstance(prefix, str):
+        raise explained("redis-url", TypeError(f"prefix is text, not {type(prefix).__name__}"))
+    if {"{", "}"} & set(prefix):
+        raise explained(
+            "redis-url",
+            ValueError("prefix has a brace in it, with which Redis Cluster would spread a name's keys: leave it out"),
+        )
+    return prefix
+
+
+def _check_client(client: Any) -> Any:
+    if isinstance(client, type) or not (hasattr(client, "evalsha") and hasattr(client, "create_request")):
+        kind = "a class" if isinstance(client, type) else type(client).__name__
+        raise explained(
+            "redis-url",
+            TypeError(f"url_or_client is the URL of a Redis, or a client of coredis (redis-py is another), not {kind}"),
+        )
+    return client
+
+
+public(RedisTokenStore, module="fleet")

@@ -1,0 +1,198 @@
+"""The client of Redis that a store makes for itself, from an address.
+
+Coredis goes on using a connection whose answer nobody waits for any more, also where it never comes; and each attempt
+to connect that is cancelled takes a place of its pool for good. So whatever goes wrong, the next question is asked by
+a new client.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from anyio import CancelScope, Event, sleep, sleep_forever
+
+from .._errors import CredentialClosedError, explained
+from .._redaction import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+_TRUST = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_NO_TRUST = {"ssl_cert_reqs", "ssl_check_hostname"}
+_IDLE = 60  # seconds after which a connection is closed: routers forget it after four minutes, and tell nobody
+_PAUSE = 1.0  # seconds before a client that failed by itself is made anew
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where Redis is.
+
+    Attributes:
+        shown: The same for messages, without a user and a password.
+        passwords: What no message may show.
+        trust: The files that a connection over TLS reads; None where there is no TLS.
+    """
+
+    shown: str
+    passwords: Secret
+    trust: dict[str, str] | None
+    _url: Secret = field(repr=False)
+
+    def make_factory(self) -> Callable[[], Any]:
+        """A function that makes clients. This one imports coredis and reads certificates: not on an event loop.
+
+        Raises:
+            ValueError: when coredis cannot read the address, or the files in it cannot be read.
+        """
+        from coredis import Redis
+        from coredis.exceptions import ConnectionError as Lost
+        from coredis.retry import ConstantRetryPolicy
+
+        options: dict[str, Any] = {
+            "decode_components": True,
+            "verify_version": False,
+            "connect_timeout": 5,
+            "stream_timeout": 5,
+            "max_idle_time": _IDLE,
+            "retry_policy": ConstantRetryPolicy((Lost,), retries=1, delay=0),
+        }
+
+        def make() -> Any:
+            return Redis.from_url(self._url.value, **options)
+
+        try:
+            if self.trust is not None:
+                options["ssl_context"] = _context(**self.trust)
+            make()
+        except (ValueError, OSError) as error:
+            problem = type(error).__name__
+        else:
+            return make
+        raise explained(
+            "redis-url",
+            ValueError(f"the parameters in the URL of Redis cannot be used ({problem}): correct what follows the ?"),
+        )
+
+
+def _context(
+    ssl_ca_certs: str | None = None, ssl_certfile: str | None = None, ssl_keyfile: str | None = None
+) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ssl_ca_certs)
+    if ssl_certfile is not None:
+        context.load_cert_chain(ssl_certfile, ssl_keyfile)
+    return context
+
+
+def read_address(url: Secret) -> Address:
+    """The address in a URL.
+
+    Args:
+        url: The URL, which may hold a password.
+
+    Raises:
+        ValueError: when it is none of Redis's. The message shows nothing of it.
+    """
+    try:
+        parts = Secret(urlsplit(url.value))
+        host, port = parts.value.hostname, parts.value.port
+    except ValueError:
+        parts, host, port = Secret(None), None, None
+    if parts.value is None or not _is_place(parts.value.scheme, host, parts.value.path):
+        raise explained(
+            "redis-url",
+            ValueError(
+                "the URL of Redis is none: give redis://host:6379/0, rediss:// for TLS, or unix:///path/of/socket; a "
+                "password is percent-encoded"
+            ),
+        )
+    scheme, path = parts.value.scheme, parts.value.path
+    asked = parse_qs(parts.value.query)
+    if _NO_TRUST & set(asked):
+        raise explained(
+            "redis-url",
+            ValueError(
+                "the certificate of Redis is always checked: leave ssl_cert_reqs and ssl_check_hostname out of the "
+                "URL, and name the authority's certificate with ssl_ca_certs"
+            ),
+        )
+    trust = {name: asked[name][0] for name in _TRUST if name in asked} if scheme == "rediss" else None
+    shown = path if scheme == "unix" else f"{host}:{port or 6379}"
+    return Address(shown, Secret([unquote(parts.value.password or ""), *asked.get("password", [])]), trust, url)
+
+
+def _is_place(scheme: str, host: str | None, path: str) -> bool:
+    return bool(path) if scheme == "unix" else scheme in {"redis", "rediss"} and bool(host)
+
+
+class OwnClient:
+    """A client of coredis in a task beside a block.
+
+    Args:
+        make: Makes one.
+
+    Attributes:
+        crash: Nothing ever ends the task but closing it.
+    """
+
+    crash: BaseException | None = None
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._closing = CancelScope(shield=True)
+        self._using = CancelScope()
+        self._ready = Event()
+        self._client: Any = None
+        self._asking = 0
+
+    async def run(self) -> None:
+        """Keep a client open until this is closed."""
+        try:
+            with self._closing:
+                while True:
+                    await self._keep_one_open()
+        finally:
+            self._client = None
+            self._ready.set()
+
+    async def _keep_one_open(self) -> None:
+        with CancelScope() as self._using, suppress(Exception):
+            async with self._make() as self._client:
+                self._ready.set()
+                await sleep_forever()
+        if not self._using.cancel_called:  # it has failed by itself
+            await sleep(_PAUSE)
+
+    def close(self) -> None:
+        """End `run()`."""
+        self._closing.cancel("the store is closing")
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Any]:
+        """The open client, for one question. When the question fails, and no other is asked, the next gets a new one.
+
+        A question that goes well meanwhile shows that the client is good, and one that does not is the last in its
+        turn.
+        """
+        self._asking += 1
+        try:
+            await self._ready.wait()
+            yield _still_open(self._client)
+        except BaseException:
+            if self._asking == 1 and self._ready.is_set():
+                self._ready = Event()
+                self._using.cancel("a question to Redis has failed")
+            raise
+        finally:
+            self._asking -= 1
+
+
+def _still_open(client: Any) -> Any:
+    if client is None:
+        raise explained(
+            "closed", CredentialClosedError("the store is closed: keep its block open for as long as it is used")
+        )
+    return client

@@ -1,0 +1,197 @@
+"""The token source of a fleet: what the store holds, or a fetch under the lease, or another process's answer.
+
+The rules of this file:
+
+1. The source is asked by who has the lease; by whoever is without a store; and by who has waited too long for another.
+2. What the store says is never waited for longer than a second, and never raised.
+3. A lease that was taken is ended: by what is put, or by being released, also when the round is cancelled. One whose
+   holder is killed ends by itself.
+4. What the source gave is returned, whatever becomes of the lease.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from functools import partial
+from math import inf
+from operator import index
+from typing import TYPE_CHECKING, NamedTuple
+
+from anyio import CancelScope, current_effective_deadline, current_time, sleep
+
+from .._loops.beside import beside
+from .._refreshing.source import ask, call
+from .._tokens.access_token import AccessToken, accept
+from .._tokens.own_source import OwnSource
+from ._guard import Guard, OutOfOrderError, Patience
+from ._judging import Found, Judge, failure_of, kept_of
+from ._lease import Lease, Question
+from ._record import Record, digest
+
+if TYPE_CHECKING:
+    from .._refreshing.source import TokenRefresher
+    from .._tokens.clock import Clock
+    from .._tokens.own_source import Watch
+    from ._store import Entry, TokenStore
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.5  # seconds between looks for another process's answer
+_LONGEST_WAIT = 20.0  # seconds for another process, of a round without a limit; otherwise two thirds of what it has
+
+
+class Attempt(NamedTuple):
+    """An attempt to take the lease; see `Taken`."""
+
+    found: Found
+    fence: int | None
+    free_in: float
+
+
+class SharedSource(OwnSource):
+    """What `shared` returns.
+
+    Args:
+        source: What fetches a token.
+        store: Where it is kept.
+        key: Whose it is.
+        lease: How long a lease lasts, in seconds.
+    """
+
+    def __init__(self, source: TokenRefresher, store: TokenStore, key: str, lease: float) -> None:
+        self._source = source
+        self._own = source if isinstance(source, OwnSource) else None
+        self._store = store
+        self._name = f"token:{key}"
+        self._lease = lease
+        self._judge = Judge()
+        self._guard = Guard(self)
+        self.takes_claims: bool = self._own is not None and self._own.takes_claims
+
+    def use(self, clock: Clock) -> None:
+        """Go by the clock of a credential."""
+        super().use(clock)
+        if self._own is not None:
+            self._own.use(clock)
+
+    def secrets(self) -> list[str]:
+        """What no log line may show."""
+        return [self._judge.given.value, *(self._own.secrets() if self._own is not None else ())]
+
+    def watch_exchanges(self, watch: Watch) -> None:
+        """Have each exchange of an Entra token watched."""
+        if self._own is not None:
+            self._own.watch_exchanges(watch)
+
+    async def __call__(self, claims: str | None = None) -> AccessToken:
+        """Make a round."""
+        if not self._guard.is_closed:
+            with suppress(OutOfOrderError):
+                if (token := await self._together(claims, Patience())) is not None:
+                    return token
+        token = accept(await call(self._source, claims), self.clock)
+        self._judge.give(token, 0)
+        return token
+
+    async def _together(self, claims: str | None, patience: Patience) -> AccessToken | None:
+        """The token of a round with the store; None where others were waited for too long."""
+        wanted = digest(claims)
+        left = current_effective_deadline() - current_time()
+        give_up_at = current_time() + min(_LONGEST_WAIT, left * 2 / 3)
+        token, waited = self._answer(await self._guard.ask(patience, self._look), wanted), False
+        while token is None and current_time() < give_up_at:
+            attempt = await self._guard.ask(patience, self._take, costs=not waited)
+            if attempt.fence is not None:
+                return await self._with_lease(attempt.found, attempt.fence, claims, patience)
+            token = self._answer(attempt.found, wanted)
+            if token is None:
+                waited = True
+                found = await self._wait(attempt, min(give_up_at, self._free_at(attempt, wanted)), patience)
+                token = self._answer(found, wanted, None if found.fence == attempt.found.fence else 0.0)
+        return token
+
+    def _answer(self, found: Found, wanted: str | None, elapsed: float | None = None) -> AccessToken | None:
+        """The token in the store, if it counts; or, if it is told since when there is one, the failure is raised."""
+        token = self._judge.token(found, wanted, self.clock.time())
+        if token is not None and found.record.token is not None:
+            self._judge.give(token, found.record.token.fence)
+            return token
+        if elapsed is not None and (error := self._judge.failure(found, wanted, elapsed)) is not None:
+            self._judge.tell(found.fence)
+            raise error
+        return None
+
+    def _free_at(self, attempt: Attempt, wanted: str | None) -> float:
+        """When the lease may be free. A failure that is in force is told under the lease, which takes a moment."""
+        is_telling = self._judge.failure(attempt.found, wanted, 0.0) is not None
+        return current_time() + (min(attempt.free_in, _LONGEST_PAUSE / 2) if is_telling else attempt.free_in)
+
+    async def _wait(self, attempt: Attempt, until: float, patience: Patience) -> Found:
+        """Wait until another process has put something, or its lease may be over."""
+        pause, found = _FIRST_PAUSE, attempt.found
+        while found.fence == attempt.found.fence and (left := until - current_time()) > 0:
+            await sleep(min(pause * random.uniform(0.75, 1.25), left))  # noqa: S311 - spreads, hides nothing
+            pause = min(1.5 * pause, _LONGEST_PAUSE)
+            found = await self._guard.ask(patience, self._look, costs=False)
+        return found
+
+    async def _with_lease(self, found: Found, fence: int, claims: str | None, patience: Patience) -> AccessToken:
+        """The token in the store after all, or what the source gives or raises."""
+        try:
+            # Both fences are, as a rule, the store's clock in milliseconds. Where they are not, less time seems to have
+            # passed than has, and a failure is told once to each process at most.
+            token = self._answer(found, digest(claims), (fence - found.fence) / 1000)
+            outcome, record = (token, None) if token is not None else await self._fetch(found, fence, claims)
+        except BaseException:
+            await self._release(fence, Patience())  # noqa: ASYNC102 - it is shielded, for a second
+            raise
+        if record is None:
+            await self._release(fence, patience)
+        else:
+            with suppress(OutOfOrderError):
+                await self._guard.ask(patience, partial(self._put, fence, record))
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    async def _fetch(
+        self, found: Found, fence: int, claims: str | None
+    ) -> tuple[AccessToken | BaseException, Record | None]:
+        """What the source gave, or raised; and what the others are told of it."""
+        wanted, began = digest(claims), self.clock.monotonic()
+        lease = Lease(partial(self._store.prolong, self._name, fence, self._lease), self._lease)
+        async with beside(lease, "the lease of a token"):
+            outcome = await ask(self._source, inf, CancelScope(), Question(claims), self.clock)
+        now = self.clock.time()
+        if isinstance(outcome, AccessToken):
+            self._judge.give(outcome, fence)
+            kept = kept_of(outcome, fence, wanted, now)
+            return outcome, Record(kept) if kept.life > 0 else None
+        if not isinstance(outcome, Exception):
+            return outcome, None
+        self._judge.tell(fence)
+        took, (last, before) = self.clock.monotonic() - began, (found.record.token, found.record.failure)
+        failure = failure_of(outcome, before, wanted, took, random.random(), *self.secrets())  # noqa: S311 - likewise
+        return outcome, Record(last if last is not None and last.expires_on > now else None, failure)
+
+    async def _look(self) -> Found:
+        return _found(await self._store.look(self._name))
+
+    async def _take(self) -> Attempt:
+        taken = await self._store.take(self._name, self._lease)
+        free_in = min(max(taken.free_in, _FIRST_PAUSE), self._lease)
+        return Attempt(_found(taken.entry), None if taken.fence is None else index(taken.fence), free_in)
+
+    async def _put(self, fence: int, record: Record) -> bool:
+        ends = [] if record.token is None else [record.token.expires_on - self.clock.time()]
+        waits = [] if record.failure is None else [record.failure.wait]
+        return await self._store.put(self._name, fence, record.to_bytes(), max(ends + waits))
+
+    async def _release(self, fence: int, patience: Patience) -> None:
+        with CancelScope(shield=True), suppress(OutOfOrderError):
+            await self._guard.ask(patience, partial(self._store.release, self._name, fence))
+
+
+def _found(entry: Entry | None) -> Found:
+    if entry is None:
+        return Found()
+    return Found(index(entry.fence), Record.from_bytes(entry.value))

@@ -1,0 +1,186 @@
+"""Sealing what lies in a store: encrypted, authenticated, and bound to its name and fence."""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64decode
+from typing import TYPE_CHECKING
+
+from .._errors import explained
+from .._public import public
+from .._redaction import Secret
+from ._store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_HASH, _FENCE = 32, 8  # bytes of what is sealed that bind it to its place
+_NAMES = b"anyio-acs-credential: names in a store"  # another use of a key is another key
+
+
+def new_encryption_key() -> str:
+    """A new random key for `encryption_keys`. Keep it where the program's other secrets are, and out of the code.
+
+    Returns:
+        The text of a Fernet key: 32 bytes, in the URL-safe base64.
+    """
+    from cryptography.fernet import Fernet
+
+    return Fernet.generate_key().decode()
+
+
+class Sealer:
+    """Seals values for a store, and opens them, for stores of your own as well.
+
+    Each value is sealed together with its name and its fence, so that whoever can write to the store can neither put it
+    under another name nor have an old one pass for new.
+
+    A key is replaced in two steps: put the new one in front of the old one in every process; later, when nothing that
+    was put under the old one is wanted any more, take that away. In between, a process that has both keys finds what
+    the others have put; those that have the old one alone are a fleet by themselves.
+
+    Args:
+        encryption_keys: Texts that `new_encryption_key()` made. The first one encrypts and hides names; all decrypt.
+
+    Raises:
+        TypeError: when they are no list of texts.
+        ValueError: when there is none, or one is no such key. The message does not show it.
+    """
+
+    __slots__ = ("_fernet", "_names")
+
+    def __init__(self, encryption_keys: Iterable[str]) -> None:
+        from cryptography.fernet import Fernet, MultiFernet
+
+        hidden, encryption_keys = Secret(encryption_keys), ()  # no frame that an error passes shows one
+        keys = _checked(hidden)
+        self._fernet = MultiFernet([Fernet(key.value) for key in keys])
+        # Under the last key, all would agree on names while a key is added in front. But whoever lacks the new key
+        # could not read what lies there, and the last step would lose all that token caches keep.
+        self._names = Secret([hmac.digest(urlsafe_b64decode(key.value), _NAMES, "sha256") for key in keys])
+
+    def name(self, name: str) -> str:
+        """What a name is in the store: a keyed hash, which tells nothing to whoever reads it there.
+
+        Args:
+            name: The name.
+
+        Returns:
+            64 hexadecimal digits, the same for all who have the same first key.
+        """
+        return self._hashes(name)[0].hex()
+
+    def older_names(self, name: str) -> list[str]:
+        """What a name was in the store under the keys behind the first: where to look if nothing is under `name()`.
+
+        Args:
+            name: The name.
+
+        Returns:
+            One for each further key; none while no key is being replaced.
+        """
+        return [hashed.hex() for hashed in self._hashes(name)[1:]]
+
+    def seal(self, name: str, fence: int, value: bytes) -> bytes:
+        """A value as it may lie in a store.
+
+        Args:
+            name: The name that it will be kept under.
+            fence: The fence that it will be kept with.
+            value: What to seal.
+
+        Returns:
+            ASCII.
+        """
+        return self._fernet.encrypt(self._hashes(name)[0] + _fence(fence) + value)
+
+    def open(self, name: str, fence: int, sealed: bytes) -> bytes:
+        """A value that was sealed.
+
+        Args:
+            name: The name under which it lay, or under one of whose older names.
+            fence: The fence with which it lay there.
+            sealed: What lay there.
+
+        Returns:
+            What was sealed.
+
+        Raises:
+            StoreError: when none of the keys opens it, or it was sealed for another name or fence.
+        """
+        from cryptography.fernet import InvalidToken
+
+        try:
+            opened = Secret(self._fernet.decrypt(sealed))
+        except (InvalidToken, TypeError):
+            raise explained(
+                "another-encryption-key",
+                StoreError(
+                    "what lies in the store was encrypted with another key, or damaged: give all processes the same "
+                    "encryption_keys",
+                    permanent=True,
+                ),
+            ) from None
+        written_as, rest = opened.value[:_HASH], Secret(opened.value[_HASH:])
+        if written_as not in self._hashes(name) or rest.value[:_FENCE] != _fence(fence):
+            raise explained(
+                "moved-entry",
+                StoreError(
+                    "what lies in the store was written as another entry, or as an older one: see who else can write "
+                    "to the store",
+                    permanent=True,
+                ),
+            )
+        value: bytes = rest.value[_FENCE:]
+        return value
+
+    def _hashes(self, name: str) -> list[bytes]:
+        hidden = name.encode("utf-8", "surrogatepass")
+        return [hmac.digest(key, hidden, "sha256") for key in self._names.value]
+
+
+def _fence(fence: int) -> bytes:
+    return fence.to_bytes(_FENCE, "big")
+
+
+def _checked(hidden: Secret) -> list[Secret]:
+    if isinstance(hidden.value, str | bytes) or not hasattr(hidden.value, "__iter__"):
+        raise explained(
+            "encryption-keys",
+            TypeError(
+                f"encryption_keys is a list of texts that new_encryption_key() made, not {type(hidden.value).__name__}"
+            ),
+        )
+    checked = [Secret(key) for key in hidden.value]
+    if not checked:
+        raise explained(
+            "encryption-keys", ValueError("encryption_keys is empty: give a list with a key of new_encryption_key()")
+        )
+    for place, key in enumerate(checked):
+        if not isinstance(key.value, str):
+            raise explained(
+                "encryption-keys",
+                TypeError(
+                    f"encryption_keys is a list of texts that new_encryption_key() made, and its number {place} is "
+                    f"{type(key.value).__name__}"
+                ),
+            )
+        if not _is_key(key):
+            raise explained(
+                "encryption-keys",
+                ValueError(
+                    f"number {place} of encryption_keys is not a key of new_encryption_key(): give its 44 characters "
+                    "as they were printed"
+                ),
+            )
+    return checked
+
+
+def _is_key(key: Secret) -> bool:
+    try:
+        return len(key.value) == 44 and len(urlsafe_b64decode(key.value)) == 32
+    except ValueError:
+        return False
+
+
+public(Sealer, new_encryption_key, module="fleet")

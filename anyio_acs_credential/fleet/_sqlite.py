@@ -1,0 +1,193 @@
+"""The store of one machine: a SQLite file, used in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from .._errors import explained
+from .._public import public
+from .._redaction import Secret
+from ._desk import Desk
+from ._sealing import Sealer
+from ._sqlite_file import SQLiteFile
+from ._store import Entry, Taken
+from ._worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from ._slot import Slot
+
+Result = TypeVar("Result")
+
+
+class SQLiteTokenStore:
+    """A `TokenStore` for the processes of one machine: a file, with the standard library's `sqlite3`.
+
+    There is nothing to install or to run. Each process has the same path; where workers are forked, each enters a store
+    of its own. The file is made with mode 0600, in a directory that exists; nothing in it can be read without a key. It
+    survives `kill -9` at any instruction. Put it on a local disk: what a network file system calls a lock is none.
+
+    What blocks is called in a thread of the store's own. One that hangs, as on a disk that is gone, holds up neither
+    the event loop nor the interpreter's end. Operations then wait until their caller gives up, as `shared()` does after
+    a second.
+
+    Args:
+        path: Where the file is. It belongs to one user: workers of another one need another.
+        encryption_keys: Keys of `new_encryption_key()`. The first one encrypts, all decrypt; see `Sealer`.
+
+    Raises:
+        TypeError: when an argument is of a wrong type.
+        ValueError: when one of the keys is none.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, encryption_keys: Iterable[str]) -> None:
+        hidden, encryption_keys = Secret(encryption_keys), ()  # no frame that an error passes shows one
+        self._path = _checked(path)
+        self._sealer = Sealer(hidden.value)
+        self._desk = Desk()
+        self._file: SQLiteFile
+        self._worker: Worker
+
+    async def __aenter__(self) -> Self:
+        home = self._desk.enter()
+        self._file, self._worker = SQLiteFile(self._path), Worker(home, "anyio_acs_credential.fleet")
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._desk.check()
+        self._desk.leave()
+        await self._worker.stop(self._file.close)  # noqa: ASYNC102 - it is shielded, for a second
+
+    async def look(self, name: str) -> Entry | None:
+        """What is kept under a name; see `TokenStore`.
+
+        Args:
+            name: Under which name.
+
+        Returns:
+            The entry, or None.
+
+        Raises:
+            StoreError: when the file cannot be used, or what lies there was not written by one who has the keys.
+            CredentialUsageError: when called in another event loop or process than it was entered in.
+        """
+        return await self._do(self._look, name)
+
+    async def take(self, name: str, seconds: float) -> Taken:
+        """Take the lease of a name, if it is free; see `TokenStore`.
+
+        Args:
+            name: Whose lease.
+            seconds: How long it lasts.
+
+        Returns:
+            The entry, with the fence of the lease or the time after which it may be free.
+
+        Raises:
+            StoreError: as `look()` does.
+            CredentialUsageError: when called in another event loop or process than it was entered in.
+        """
+        return await self._do(self._take, name, seconds)
+
+    async def prolong(self, name: str, fence: int, seconds: float) -> bool:
+        """Have a lease last longer; see `TokenStore`.
+
+        Args:
+            name: Whose lease.
+            fence: The lease's.
+            seconds: How long it lasts from now on.
+
+        Returns:
+            Whether it does.
+
+        Raises:
+            StoreError: as `look()` does.
+            CredentialUsageError: when called in another event loop or process than it was entered in.
+        """
+        return await self._do(self._change, name, lambda slot, now: slot.prolonged(now, fence, seconds))
+
+    async def put(self, name: str, fence: int, value: bytes, seconds: float) -> bool:
+        """Keep a value, unless what is kept is as new or newer; see `TokenStore`.
+
+        Args:
+            name: What it is kept under.
+            fence: That of the lease under which it was made.
+            value: The bytes to keep.
+            seconds: For how long.
+
+        Returns:
+            Whether it is kept.
+
+        Raises:
+            StoreError: as `look()` does.
+            CredentialUsageError: when called in another event loop or process than it was entered in.
+        """
+        hidden, value = Secret(value), b""  # no frame that an error passes shows it
+        return await self._do(self._put, name, fence, hidden, seconds)
+
+    async def release(self, name: str, fence: int) -> None:
+        """End a lease; see `TokenStore`.
+
+        Args:
+            name: Whose lease.
+            fence: The lease's.
+
+        Raises:
+            StoreError: as `look()` does.
+            CredentialUsageError: when called in another event loop or process than it was entered in.
+        """
+        await self._do(self._change, name, lambda slot, _now: slot.released(fence))
+
+    async def _do(self, function: Callable[..., Result], *args: object) -> Result:
+        self._desk.check()
+        return await self._worker.call(function, *args)
+
+    # What follows is called in the thread.
+
+    def _look(self, name: str) -> Entry | None:
+        names = [self._sealer.name(name), *self._sealer.older_names(name)]
+        now = time.time()
+        kept = (slot.entry(now) for slot in self._file.read(names).values())
+        return self._opened(name, next(filter(None, kept), None))
+
+    def _take(self, name: str, seconds: float) -> Taken:
+        taken = self._file.change(self._sealer.name(name), lambda slot, now: slot.taken(now, seconds))
+        entry = self._opened(name, taken.entry) if taken.entry is not None else self._look_back(name)
+        return Taken(entry, taken.fence, taken.free_in)
+
+    def _look_back(self, name: str) -> Entry | None:
+        return self._look(name) if self._sealer.older_names(name) else None
+
+    def _put(self, name: str, fence: int, hidden: Secret, seconds: float) -> bool:
+        sealed = self._sealer.seal(name, fence, hidden.value)
+        return self._change(name, lambda slot, now: slot.filled(now, fence, sealed, seconds))
+
+    def _change(self, name: str, decide: Callable[[Slot, float], Slot | None]) -> bool:
+        def both(slot: Slot, now: float) -> tuple[Slot | None, bool]:
+            changed = decide(slot, now)
+            return changed, changed is not None
+
+        return self._file.change(self._sealer.name(name), both)
+
+    def _opened(self, name: str, entry: Entry | None) -> Entry | None:
+        if entry is None:
+            return None
+        return Entry(entry.fence, self._sealer.open(name, entry.fence, entry.value))
+
+
+def _checked(path: object) -> Path:
+    if isinstance(path, str | os.PathLike) and isinstance(os.fspath(path), str) and os.fspath(path):
+        return Path(path).absolute()
+    raise explained(
+        "store-path", TypeError(f"give the path of a file as path, such as '/var/lib/app/tokens.db', not {path!r}")
+    )
+
+
+public(SQLiteTokenStore, module="fleet")

@@ -1,0 +1,209 @@
+"""MSAL's token cache in a store: who has signed in on one machine is signed in on all.
+
+MSAL works on what is in memory, in its thread. Before it would spend a refresh token, the sign-in credential that uses
+it takes the cache's lease and the newest contents, and afterwards puts what has become of them: in the event loop.
+
+The rules of this file:
+
+1. A refresh token is spent by who has the lease; by whoever is without a store; and by who has waited too long.
+2. What MSAL finds in memory needs no lease. Whether it would spend a refresh token is seen by its searching for one.
+3. What the store says is never waited for longer than a second, and never raised.
+4. Nothing that MSAL has got is lost to the process, whatever becomes of the lease; and it is put as soon as it can be.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msal
+from anyio import Lock, current_effective_deadline, current_time, move_on_after, sleep
+
+from .._errors import explained
+from .._loops.beside import beside
+from .._loops.per_loop import PerLoop
+from .._public import public
+from .._redaction import Secret
+from ._guard import Guard, OutOfOrderError, Patience
+from ._lease import Lease
+from ._merging import merge, read, write
+from ._store import Entry, TokenStore
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from .._tokens.clock import Clock
+    from ._merging import Contents
+
+T = TypeVar("T")
+
+_LEASE = 5.0  # seconds after which the next process takes over from one that was killed
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.5  # seconds between looks at a lease that another process has
+_LONGEST_WAIT = 20.0  # seconds for that process, or two thirds of what the caller has
+_LONGEST_END = 2.0  # seconds in which what MSAL has got is put, or left for the next time
+_KEPT = 90 * 24 * 3600.0  # seconds; a refresh token of Entra's that nobody uses lasts as long
+
+_LOOKING: ContextVar[bool] = ContextVar("looking", default=False)
+
+
+class _NeedsLeaseError(Exception):
+    """MSAL would spend a refresh token."""
+
+
+class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # msal has no types
+    """What `shared_token_cache` returns."""
+
+    clock: Clock = time
+
+    def __init__(self, store: TokenStore, key: str) -> None:
+        super().__init__()
+        self._store = store
+        self._name = f"cache:{key}"
+        self._turn = PerLoop(Lock)
+        self._guard = Guard(self)
+        self._stored: Contents = {}  # what the store had when it was last seen
+        self._fence = 0  # that of the same
+
+    def secrets(self) -> list[str]:
+        """What no log line may show, besides what looks like a token."""
+        return []
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """A block in MSAL's thread that ends where MSAL would spend a refresh token."""
+        token = _LOOKING.set(True)
+        try:
+            with suppress(_NeedsLeaseError):
+                yield
+        finally:
+            _LOOKING.reset(token)
+
+    def search(self, credential_type: str, *args: Any, **kwargs: Any) -> Any:
+        """Find entries, as MSAL does before it uses them."""
+        if _LOOKING.get() and credential_type == self.CredentialType.REFRESH_TOKEN:
+            raise _NeedsLeaseError
+        return super().search(credential_type, *args, **kwargs)
+
+    async def in_turn(self, work: Callable[[], Awaitable[T]], look: Callable[[], Awaitable[T | None]]) -> T:
+        """Have MSAL work while no other process does on the same cache, with the newest contents.
+
+        It waits for others, for 20 seconds or two thirds of the caller's time at most, and for the work. Where the
+        store is out of order, the work is done on what is in memory. Cancelling it cancels the work and ends the lease.
+
+        Args:
+            work: The work.
+            look: What answers from memory, or gives None. It is asked before a lease is taken, and when others have put
+                something newer.
+
+        Returns:
+            What the work returned, or what was found.
+        """
+        if (found := await look()) is not None:
+            return found
+        async with self._turn.get():
+            fence, found = await self._begin(look)
+            if found is not None:
+                return found
+            if fence is None:
+                return await work()
+            try:
+                lease = Lease(partial(self._store.prolong, self._name, fence, _LEASE), _LEASE)
+                async with beside(lease, "the lease of a token cache"):
+                    return await work()
+            finally:
+                with move_on_after(_LONGEST_END, shield=True), suppress(OutOfOrderError):
+                    await self._end(fence)
+
+    async def _begin(self, look: Callable[[], Awaitable[T | None]]) -> tuple[int | None, T | None]:
+        """The fence of the lease, or what was found meanwhile, or neither."""
+        patience, pause = Patience(), 0.0
+        give_up_at = current_time() + min(_LONGEST_WAIT, (current_effective_deadline() - current_time()) * 2 / 3)
+        with suppress(OutOfOrderError):
+            while not self._guard.is_closed and current_time() < give_up_at:
+                fence, is_new = await self._guard.ask(patience, self._take, costs=not pause)
+                if fence is not None:
+                    return fence, None
+                if is_new and (found := await look()) is not None:
+                    return None, found
+                pause = min(1.5 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
+                await sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - spreads, hides nothing
+        return None, None
+
+    async def _end(self, fence: int | None) -> None:
+        patience = Patience()
+        while fence is None or (self._is_changed() and not await self._guard.ask(patience, partial(self._put, fence))):
+            # The lease had passed to another, who has put something newer: the changes of both are put.
+            fence, _ = await self._guard.ask(patience, self._take)
+            if fence is None:
+                await sleep(_FIRST_PAUSE)
+        await self._guard.ask(patience, partial(self._store.release, self._name, fence))
+
+    async def _take(self) -> tuple[int | None, bool]:
+        """Take the lease, and what the store has; whether that is new."""
+        taken = await self._store.take(self._name, _LEASE)
+        is_new = taken.entry is not None and taken.entry.fence != self._fence
+        self._load(taken.entry)
+        return taken.fence, is_new
+
+    def _load(self, entry: Entry | None) -> None:
+        theirs = {} if entry is None else read(Secret(entry.value))
+        fence = 0 if entry is None else entry.fence
+        with self._lock:
+            # A store that was restarted empty, or failed over to a copy that lags, has removed nothing.
+            before = self._stored if fence >= self._fence else {}
+            self._cache = merge(before, self._contents(), theirs)
+        self._stored, self._fence = theirs, fence
+
+    async def _put(self, fence: int) -> bool:
+        contents = Secret(self._contents())
+        if not await self._store.put(self._name, fence, write(contents.value), _KEPT):
+            return False
+        self._stored, self._fence = contents.value, fence
+        return True
+
+    def _is_changed(self) -> bool:
+        return self._contents() != self._stored
+
+    def _contents(self) -> Contents:
+        with self._lock:
+            return {kind: dict(entries) for kind, entries in self._cache.items() if entries}
+
+
+def shared_token_cache(store: TokenStore, *, key: str) -> msal.TokenCache:
+    """A token cache for the sign-in credentials, kept in a store: a person who signs in once is signed in everywhere.
+
+    Give it to a credential of `anyio_acs_credential.entra` as its `token_cache`, or to an MSAL application for
+    `MsalCredential`; and enter the store around their use. One cache is for one person, or for few: the whole of it is
+    read and written each time. Where the store is out of order, it works in memory, and says so once in the log.
+
+    MSAL alone, without such a credential, uses what is in memory.
+
+    Args:
+        store: Where it is kept, such as a `RedisTokenStore`, encrypted by that. One store may serve many caches.
+        key: Whose sign-in it is: a text of your own, the same in all processes for the same person.
+
+    Returns:
+        An `msal.TokenCache`.
+
+    Raises:
+        TypeError: when an argument is of a wrong type.
+        ValueError: when the key is empty.
+    """
+    if not isinstance(store, TokenStore):
+        raise explained(
+            "token-cache", TypeError(f"store is a token store, such as a RedisTokenStore, not {type(store).__name__}")
+        )
+    if not isinstance(key, str):
+        raise explained("token-cache", TypeError(f"key is a text that names the person, not {type(key).__name__}"))
+    if not key:
+        raise explained(
+            "token-cache", ValueError("key is empty: give a text that names the person, the same in all processes")
+        )
+    return SharedTokenCache(store, key)
+
+
+public(shared_token_cache, module="fleet")

@@ -123,8 +123,9 @@ def test_programs(
     printed = capsys.readouterr()
     written = [line for line in each.output.splitlines() if not line.startswith("log: ")]
     logged = [line for line in each.output.splitlines() if line.startswith("log: ")]
-    for expected, found in ((written, printed.out), (logged, printed.err)):
-        assert each.block.is_printed(found, "\n".join(expected)), found
+    assert each.block.is_printed(printed.out, "\n".join(written)), printed
+    if logged:  # elsewhere, a machine that stands still has a token of two seconds end, which is logged
+        assert each.block.is_printed(printed.err, "\n".join(logged)), printed
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

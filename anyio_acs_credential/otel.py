@@ -148,9 +148,10 @@ class _Watcher:
                     self._round = self._start(
                         "acs.credential.refresh", SpanKind.INTERNAL, {"acs.refresh.forced": forced}
                     )
-                case RefreshSucceeded(expires_on=expires_on):
-                    self._end_round({"acs.token.expires_on": expires_on})
-                    self._meters.refreshes.add(1, self.attributes)
+                case RefreshSucceeded(expires_on=expires_on, shared=shared):
+                    whose: Attributes = {"acs.refresh.shared": True} if shared else {}
+                    self._end_round(whose | {"acs.token.expires_on": expires_on})
+                    self._meters.refreshes.add(1, self.attributes | whose)
                     self._meters.duration.record(time.monotonic() - self._began, self.attributes)
                 case RefreshFailed(error=error, permanent=permanent):
                     kind: Attributes = {"error.type": _type_of(error)}

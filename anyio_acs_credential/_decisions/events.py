@@ -29,10 +29,12 @@ class RefreshSucceeded:
     Attributes:
         expires_on: When the token that is now held ends, in Unix seconds.
         next_refresh_at: When it will be renewed, in Unix seconds; None where renewing waits for a caller.
+        shared: Whether another process of a fleet has fetched it; see `fleet.shared()`.
     """
 
     expires_on: int
     next_refresh_at: float | None
+    shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,11 @@ class EntraTokenExchange(OwnSource):
         self._watch: Watch = _unwatched
 
     def use(self, clock: Clock) -> None:
-        """Go by the clock of a credential."""
+        """Go by the clock of a credential, which calls this as it is made.
+
+        Args:
+            clock: The credential's.
+        """
         super().use(clock)
         self._call = replace(self._call, clock=clock)
         self._service = ServiceClock(self._url, clock)

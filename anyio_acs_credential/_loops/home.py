@@ -43,7 +43,7 @@ class Home:
         self._name = name
         self._in_another_loop = in_another_loop
         self.loop: EventLoopToken = current_token()
-        self.generation = generation
+        self.generation: object = generation
         self.thread: int = get_ident()
         self.runner: Any = _runner_of(self.loop.native_token)
 

@@ -48,7 +48,7 @@ class Reporter:
         """The source is about to be asked."""
         self._emit(RefreshStarted(forced))
 
-    def succeeded(self, state: RefreshState, expires_on: int) -> None:
+    def succeeded(self, state: RefreshState, expires_on: int, *, shared: bool) -> None:
         """A round has brought a token; the one that is held now ends at `expires_on`."""
         if self._streak:
             message = "access token renewed after %d failed attempts; it ends at %s"
@@ -56,7 +56,7 @@ class Reporter:
             self._log(logging.INFO, extra, message, self._streak, _iso(expires_on))
         self._streak = 0
         self._tell_clock(state.clock_offset)
-        self._emit(RefreshSucceeded(expires_on, state.at(state.until_scheduled())))
+        self._emit(RefreshSucceeded(expires_on, state.at(state.until_scheduled()), shared))
 
     def _tell_clock(self, offset: float | None) -> None:
         wrong = offset is not None and abs(offset) > TOLERANCE

@@ -133,11 +133,12 @@ class RefreshTask:
 
     def _settle(self, asked: Round, outcome: AccessToken | BaseException) -> None:
         self._tell_expiry()
-        before = self.state.held
+        before, shared = self.state.held, False
         if isinstance(outcome, AccessToken):
+            shared = outcome._is_shared
             outcome = self.state.take(outcome, forced=asked.forced, rejected=asked.rejected)
         if isinstance(outcome, AccessToken):
-            report = partial(self._reporter.succeeded, self.state, outcome.expires_on)
+            report = partial(self._reporter.succeeded, self.state, outcome.expires_on, shared=shared)
         else:
             asked.fail(outcome)
             failure = self.state.fail(outcome, asked.claims)

@@ -50,7 +50,7 @@ class MsalThread:
     ) -> None:
         self._make_app = make_app
         self._make_client = make_client
-        self.clock = ServiceClock("Entra")
+        self.clock: ServiceClock = ServiceClock("Entra")
         self._token_cache = token_cache
         self._app: Any = None
         self._turn = PerLoop(Lock)

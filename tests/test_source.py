@@ -155,7 +155,9 @@ async def test_leaving_while_a_source_has_left_something_behind(clock: VirtualCl
             await credential.get_token()
 
 
-async def test_asyncios_own_cancellation_while_something_was_left_behind(anyio_backend_name: str) -> None:
+async def test_asyncios_own_cancellation_while_something_was_left_behind(
+    anyio_backend_name: str, clock: VirtualClock
+) -> None:
     """It ends the refresh task, as it would without."""
     if anyio_backend_name != "asyncio":
         pytest.skip("only asyncio has it")
@@ -167,7 +169,7 @@ async def test_asyncios_own_cancellation_while_something_was_left_behind(anyio_b
         await anyio.sleep_forever()
         raise AssertionError
 
-    async with CommunicationTokenCredential(token_refresher=source) as credential:
+    async with CommunicationTokenCredential(token_refresher=source, clock=clock) as credential:
         await begun.wait()
         (task,) = (task for task in asyncio.all_tasks() if task.get_name() == "access token refresh")
         task.cancel()

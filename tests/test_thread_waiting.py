@@ -97,7 +97,7 @@ class Halt:
             self.is_there.set()
 
     def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
-        if not frame.f_code.co_filename.endswith("_credential.py"):
+        if not frame.f_code.co_filename.endswith("credential.py"):
             return None
         self.left -= event == "line"
         if event == "line" and self.left == 0:

@@ -47,22 +47,20 @@ CLUSTER = ("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1")
 WAYS = ("tcp", "socket", "client", "decoding client", "cluster")
 
 
-@pytest.fixture(autouse=True)
-async def anyio_forgiven(anyio_backend_name: str) -> None:
+def forgive_anyio() -> None:
     """A unix socket of anyio's on asyncio that is ready as its reader is cancelled, which the event loop reports.
 
     `SocketStream` of a path has the loop set the result of a future, and does not look whether that was cancelled.
     """
-    if anyio_backend_name != "asyncio":
-        return
-    loop = asyncio.get_running_loop()
-    report = loop.get_exception_handler() or type(loop).default_exception_handler
+    if anyio.get_cancelled_exc_class() is asyncio.CancelledError:
+        loop = asyncio.get_running_loop()
+        report = loop.get_exception_handler() or type(loop).default_exception_handler
 
-    def unless_known(loop: Any, context: dict[str, Any]) -> None:
-        if not isinstance(context.get("exception"), asyncio.InvalidStateError):
-            report(loop, context)
+        def unless_known(loop: Any, context: dict[str, Any]) -> None:
+            if not isinstance(context.get("exception"), asyncio.InvalidStateError):
+                report(loop, context)
 
-    loop.set_exception_handler(unless_known)
+        loop.set_exception_handler(unless_known)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +99,7 @@ async def given_for(way: str, server: RedisServer | Proxy) -> AsyncGenerator[Any
     if way == "tcp":
         yield server.url
     elif way == "socket":
+        forgive_anyio()
         yield f"unix://{getattr(server, 'path', None)}"
     else:
         async with client_of(way, server) as client:

@@ -29,7 +29,8 @@ from anyio.lowlevel import checkpoint
 from emulated import Clock, client_of
 
 from anyio_acs_credential import AccessKeyAuth
-from anyio_acs_credential.emulator import Emulator, Fault, RequestRecord, open_emulator
+from anyio_acs_credential.emulator import Emulator, RequestRecord, open_emulator
+from anyio_acs_credential.emulator._faults import Fault
 
 if TYPE_CHECKING:
     import ssl

@@ -20,7 +20,8 @@ import trustme
 from anyio import to_thread
 from emulated import Clock, client_of
 
-from anyio_acs_credential.emulator import Emulator, Fault, open_emulator
+from anyio_acs_credential.emulator import Emulator, open_emulator
+from anyio_acs_credential.emulator._faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable

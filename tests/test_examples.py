@@ -240,8 +240,8 @@ async def test_with_emulator(command: str) -> None:
 
 UNTIL_CTRL_C = """
 import sys, time
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     sys.exit(7)

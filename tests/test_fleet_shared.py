@@ -536,6 +536,18 @@ class TestStore:
         assert isinstance(await member(source, store, clock)(), AccessToken)
         assert clock.monotonic() - began <= 4
 
+    @pytest.mark.parametrize("free_in", [float("nan"), -1.0, float("inf")])
+    async def test_a_lease_that_is_held_for_no_time_that_passes(
+        self, store: FaultyStore, clock: VirtualClock, free_in: float
+    ) -> None:
+        async def fault(asked: str) -> Any:
+            return Taken(None, None, free_in) if asked == "take" else None
+
+        store.fault = fault
+        began = clock.monotonic()
+        assert isinstance(await member(Asked(LIFE, clock=clock, latency=3), store, clock)(), AccessToken)
+        assert clock.monotonic() - began <= 4
+
     async def test_it_costs_a_second_once_and_is_told_once(
         self, store: FaultyStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -706,4 +718,4 @@ class TestArguments:
 
         text = repr(Record(Kept("canary", 2_000_000_000, 60.0, 5)))
         assert "canary" not in text
-        assert "hidden" in repr(Kept("canary", 2_000_000_000, 60.0, 5).token())
+        assert "hidden" in repr(Kept("canary", 2_000_000_000, 60.0, 5).token(0.0))

@@ -271,6 +271,14 @@ class TestFile:
         async with store_of(path, NEW) as after:
             assert await after.look("n") == Entry(taken.fence, b"new")
 
+    @BOTH
+    async def test_what_is_newest_is_found_under_whichever_key_it_was_put(self, path: Path) -> None:
+        async with store_of(path, OLD) as before, store_of(path, NEW, OLD) as between:
+            await put(between, "n", b"first")
+            fence = await put(before, "n", b"second")
+            assert await between.look("n") == Entry(fence, b"second")
+            assert (await between.take("n", LONG)).entry == Entry(fence, b"second")
+
     @pytest.mark.promise("R69")
     @BOTH
     async def test_an_entry_that_was_moved_or_played_back(self, path: Path) -> None:

@@ -15,7 +15,8 @@ from clocks import REAL_TIME
 pytest.importorskip("anycorn", reason="the emulator is an extra")
 
 from anyio_acs_credential import CommunicationTokenCredential, CredentialPool, CredentialUsageError
-from anyio_acs_credential.emulator import Fault, open_emulator
+from anyio_acs_credential.emulator import open_emulator
+from anyio_acs_credential.emulator._faults import Fault
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time
 
 SWITCHES: dict[str, Any] = {

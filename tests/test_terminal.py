@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,7 +142,8 @@ def fail() -> None:
 
 
 def fails_in_a_command(monkeypatch: pytest.MonkeyPatch, mistake: Callable[[], object]) -> None:
-    from anyio_acs_credential.cli import _commands
+    # As main() finds it: the attribute of the package may be what another test has unloaded.
+    _commands = import_module("anyio_acs_credential.cli._commands")
 
     def command(*_: object, **__: object) -> None:
         mistake()

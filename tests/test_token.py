@@ -26,7 +26,7 @@ from anyio_acs_credential import (
     TokenUnavailableError,
 )
 from anyio_acs_credential._exchange.wire import ExchangedToken
-from anyio_acs_credential._tokens.access_token import accept, raw_id_of, read_expiry
+from anyio_acs_credential._tokens.access_token import accept, life_of, raw_id_of, read_expiry
 from anyio_acs_credential.testing import make_jwt
 from anyio_acs_credential.typing import AccessTokenInfo
 
@@ -531,3 +531,16 @@ def test_what_a_refresher_says_of_a_life_is_read(given: dict[str, Any], expires_
 def test_what_a_refresher_may_not_say_of_a_life(given: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidTokenError, match=says):
         accept(SimpleNamespace(token="opaque", **given), _At())
+
+
+def test_a_life_counts_from_the_moment_at_which_the_token_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On whichever of the machine's clocks more time has passed; another clock knows nothing of it."""
+    token = AccessToken("opaque", 2_000_000_000, 60)
+    wall, monotonic = time.time(), time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: wall + 50)
+    assert 9 < life_of(token, time) < 10.1
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic + 100)
+    assert life_of(token, time) < 0
+    assert life_of(token, SimpleNamespace(time=time.time, monotonic=time.monotonic)) == 60
+    with pytest.raises(TokenUnavailableError):
+        CommunicationTokenCredential(token).get_token_nowait()

@@ -43,20 +43,20 @@ class AccessToken:
         token: The text that goes behind "Bearer " in an `Authorization` header. It need not be a JWT: an encrypted
             or opaque token is welcome here, since its expiry is given.
         expires_on: When it ends by the clock of the service, in Unix seconds. A fraction is floored.
-        expires_in: Seconds that it lives from the moment at which a credential is given it, where that is known better
-            than from this machine's clock; None to believe that clock. It says nothing of the token as such, and so
-            is no part of its equality.
+        expires_in: Seconds that it lives from this moment on, where that is known better than from this machine's
+            clock; None to believe that clock. It says nothing of the token as such, and so is no part of its equality.
 
     Raises:
         InvalidTokenError: when the text cannot stand in a header, carries a "Bearer " prefix or white space, the
             expiry is no time between the years 1 and 9999, or the life is no number of seconds.
     """
 
-    __slots__ = ("__weakref__", "expires_in", "expires_on", "token")
+    __slots__ = ("__weakref__", "_made", "expires_in", "expires_on", "token")
 
     token: str
     expires_on: int
     expires_in: float | None
+    _made: tuple[float, float] | None  # when, on both clocks, where its life counts from then on
     _is_shared: ClassVar[bool] = False  # whether another process of a fleet has fetched it
 
     def __init__(self, token: str, expires_on: float, expires_in: float | None = None) -> None:
@@ -64,6 +64,7 @@ class AccessToken:
         object.__setattr__(self, "token", check_text(hidden.value))
         object.__setattr__(self, "expires_on", math.floor(_check_seconds(expires_on)))
         object.__setattr__(self, "expires_in", None if expires_in is None else _check_life(expires_in))
+        object.__setattr__(self, "_made", None if expires_in is None else (time.time(), time.monotonic()))
 
     @classmethod
     def from_jwt(cls, token: str) -> Self:
@@ -218,13 +219,17 @@ def _read(token: Secret, expires_on: object, expires_in: object, clock: Clock) -
 
 
 def life_of(token: AccessToken, clock: Clock) -> float:
-    """Seconds that a token lives that has just come.
+    """Seconds that a token lives from now on.
 
-    What it says of that itself is believed first. Where its expiry has to be compared with our clock, that clock is not
-    believed to be more than a minute behind the time at which a JWT was issued.
+    What it says of that itself is believed first, less the time since it was made: it may have been kept for a while. A
+    clock that is not this machine's knows nothing of that time. Where the token's expiry has to be compared with our
+    clock, that clock is not believed to be more than a minute behind the time at which a JWT was issued.
     """
-    if token.expires_in is not None:
-        return token.expires_in
+    if token.expires_in is not None and token._made is not None:
+        if clock is not time:
+            return token.expires_in
+        wall, monotonic = token._made
+        return token.expires_in - max(time.time() - wall, time.monotonic() - monotonic, 0.0)
     now = clock.time()
     issued = peek(token.token).get("iat")
     if isinstance(issued, int | float) and now + _AHEAD < issued < token.expires_on:

@@ -20,9 +20,8 @@ def check_text(token: object) -> str:
         InvalidTokenError: when it cannot.
     """
     if not isinstance(token, str):
-        raise explained(
-            "invalid-token", InvalidTokenError(f"an access token is text (str), not {type(token).__name__}")
-        )
+        kind, token = type(token).__name__, ""  # bytes may be a token as well
+        raise explained("invalid-token", InvalidTokenError(f"an access token is text (str), not {kind}"))
     plain = str.__str__(token)  # a text of somebody's own class may show something else than it holds
     if (fault := _fault_of(plain)) is not None:
         token = plain = ""  # no frame that an error passes shows it

@@ -51,7 +51,9 @@ class _Command(click.Command):
 @click.option("--entra-token-lifetime", type=Seconds(1, _YEAR), help="Seconds that every Entra token lives.")
 @click.option("--device-code-interval", type=Seconds(1, 60), help="Seconds between two questions about a device code.")
 @click.option("--device-code-lifetime", type=Seconds(1, _DAY), help="Seconds that a device code lives.")
-@click.option("--clock-offset", type=Seconds(-_YEAR, _YEAR), help="Seconds that its clock is ahead of this machine's.")
+@click.option(
+    "--clock-offset", type=Seconds(-20 * _YEAR, 20 * _YEAR), help="Seconds that its clock is ahead of this machine's."
+)
 @click.option("--sign-in-as", metavar="NAME", help="Who signs in at the sign-in page without being asked.")
 @click.option(
     "--require-teams-phone-assignment",

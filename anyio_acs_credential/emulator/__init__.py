@@ -13,7 +13,7 @@ except ModuleNotFoundError as _missing:
 from ._faults import Fault
 from ._front import RequestRecord
 
-__all__ = ("Emulator", "Fault", "RequestRecord", "open_emulator")
+__all__ = ("Emulator", "RequestRecord", "open_emulator")
 
 for _public in (Emulator, Fault, RequestRecord, open_emulator):
     _public.__module__ = __name__

@@ -8,10 +8,12 @@ from .._decisions.schedule import RETRY_AFTER_CAP, RefreshPolicy, backoff, usabl
 from .._decisions.state import verdict
 from .._errors import ServiceError, SignInRequiredError, TokenSourceError
 from .._redaction import Secret, redact
+from .._tokens.access_token import life_of
 from ._record import Failure, Kept, Record
 
 if TYPE_CHECKING:
     from .._tokens.access_token import AccessToken
+    from .._tokens.clock import Clock
     from ._record import SharedToken
 
 POLICY = RefreshPolicy()
@@ -54,9 +56,9 @@ class Judge:
             return None
         if claims is not None and kept.claims != claims:
             return None
-        if kept.expires_on - now < min(_LAST_SECONDS, kept.life / 10):
+        if kept.left(now) < min(_LAST_SECONDS, kept.life / 10):
             return None
-        return None if self._is_alone and kept.expires_on <= self._expires_on else kept.token()
+        return None if self._is_alone and kept.expires_on <= self._expires_on else kept.token(now)
 
     def failure(self, found: Found, claims: str | None, elapsed: float) -> TokenSourceError | None:
         """The failure in the store, if it is an answer to this process.
@@ -91,9 +93,10 @@ class Judge:
         self._told = fence
 
 
-def kept_of(token: AccessToken, fence: int, claims: str | None, now: float) -> Kept:
+def kept_of(token: AccessToken, fence: int, claims: str | None, clock: Clock) -> Kept:
     """A token as it is kept."""
-    return Kept(token.token, token.expires_on, token.expires_on - now, fence, claims, getattr(token, "raw_id", None))
+    life, raw_id = life_of(token, clock), getattr(token, "raw_id", None)
+    return Kept(token.token, token.expires_on, life, fence, claims, raw_id, clock.time())
 
 
 def failure_of(

@@ -29,10 +29,11 @@ class Kept:
     Attributes:
         text: The token's.
         expires_on: When it ends, in Unix seconds.
-        life: Seconds that it had left when it was fetched.
+        life: Seconds that it had left when it was fetched, as the service has it.
         fence: That of the lease under which it was.
         claims: The digest of the claims that it meets, or None.
         raw_id: Whose it is, if the service said so.
+        at: When it was fetched, in Unix seconds, by the clock of the machine that did.
     """
 
     text: str = field(repr=False)
@@ -41,10 +42,19 @@ class Kept:
     fence: int
     claims: str | None = None
     raw_id: str | None = None
+    at: float = 0.0
 
-    def token(self) -> SharedToken:
-        """The token."""
-        return SharedToken(self.text, self.expires_on, self.raw_id)
+    def left(self, now: float) -> float:
+        """Seconds that it lives from now on.
+
+        On one machine, whose clock may be hours from the service's, this is right; between two machines, as far as
+        their clocks agree.
+        """
+        return self.life - max(now - self.at, 0.0)
+
+    def token(self, now: float) -> SharedToken:
+        """The token, which lives from now on for as long as is left of it."""
+        return SharedToken(self.text, self.expires_on, self.raw_id, self.left(now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +141,12 @@ def _parsed(hidden: Secret) -> Record | None:
         token, failure = content["token"], content["failure"]
         record = Record(token and _read(Kept, token), failure and _read(Failure, failure))
         if record.token is not None:
-            record.token.token()  # it is one
+            record.token.token(record.token.at)  # it is one
         return record
     return None
 
 
-_NUMBERS = {"expires_on", "life", "fence", "wait", "took", "streak"}
+_NUMBERS = {"at", "expires_on", "life", "fence", "wait", "took", "streak"}
 
 
 def _read(kind: type[Any], content: dict[str, Any]) -> Any:

@@ -119,7 +119,7 @@ class RedisTokenStore:
             CredentialUsageError: when the store is not open here.
         """
         hidden = self._sealer.name(name)
-        return await self._ask(LOOK, hidden, read=self._entry(name)) or await self._look_under_older_names(name)
+        return await self._newest(name, await self._ask(LOOK, hidden, read=self._entry(name)))
 
     async def take(self, name: str, seconds: float) -> Taken:
         """Take the lease of a name, if it is free, and look, in one operation.
@@ -143,9 +143,7 @@ class RedisTokenStore:
 
         terms = (milliseconds(seconds), milliseconds(_FENCES_KEPT))
         taken = await self._ask(TAKE, self._sealer.name(name), *terms, read=read)
-        if taken.entry is None and (older := await self._look_under_older_names(name)) is not None:
-            return Taken(older, taken.fence, taken.free_in)
-        return taken
+        return Taken(await self._newest(name, taken.entry), taken.fence, taken.free_in)
 
     async def prolong(self, name: str, fence: int, seconds: float) -> bool:
         """Have a lease last longer.
@@ -196,11 +194,13 @@ class RedisTokenStore:
         """
         await self._ask(RELEASE, self._sealer.name(name), fence, read=_is_one)
 
-    async def _look_under_older_names(self, name: str) -> Entry | None:
+    async def _newest(self, name: str, entry: Entry | None) -> Entry | None:
+        """That entry, or a newer one under an older name, where others put theirs while a key is replaced."""
         for older in self._sealer.older_names(name):
-            if (entry := await self._ask(LOOK, older, read=self._entry(name))) is not None:
-                return entry
-        return None
+            other = await self._ask(LOOK, older, read=self._entry(name))
+            if other is not None and (entry is None or other.fence > entry.fence):
+                entry = other
+        return entry
 
     async def _ask(self, script: Script, hidden: str, *arguments: bytes | int, read: Callable[[Any], T]) -> T:
         self._desk.check()

@@ -28,6 +28,7 @@ from ._guard import Guard, OutOfOrderError, Patience
 from ._judging import Found, Judge, failure_of, kept_of
 from ._lease import Lease, Question
 from ._record import Record, digest
+from ._store import StoreError
 
 if TYPE_CHECKING:
     from .._refreshing.source import TokenRefresher
@@ -164,25 +165,27 @@ class SharedSource(OwnSource):
         now = self.clock.time()
         if isinstance(outcome, AccessToken):
             self._judge.give(outcome, fence)
-            kept = kept_of(outcome, fence, wanted, now)
+            kept = kept_of(outcome, fence, wanted, self.clock)
             return outcome, Record(kept) if kept.life > 0 else None
         if not isinstance(outcome, Exception):
             return outcome, None
         self._judge.tell(fence)
         took, (last, before) = self.clock.monotonic() - began, (found.record.token, found.record.failure)
         failure = failure_of(outcome, before, wanted, took, random.random(), *self.secrets())  # noqa: S311 - likewise
-        return outcome, Record(last if last is not None and last.expires_on > now else None, failure)
+        return outcome, Record(last if last is not None and last.left(now) > 0 else None, failure)
 
     async def _look(self) -> Found:
         return _found(await self._store.look(self._name))
 
     async def _take(self) -> Attempt:
         taken = await self._store.take(self._name, self._lease)
+        if not 0 <= taken.free_in < inf:  # false for NaN as well
+            raise StoreError("its lease is held for a time that is no number of seconds: see who wrote the store")
         free_in = min(max(taken.free_in, _FIRST_PAUSE), self._lease)
         return Attempt(_found(taken.entry), None if taken.fence is None else index(taken.fence), free_in)
 
     async def _put(self, fence: int, record: Record) -> bool:
-        ends = [] if record.token is None else [record.token.expires_on - self.clock.time()]
+        ends = [] if record.token is None else [record.token.left(self.clock.time())]
         waits = [] if record.failure is None else [record.failure.wait]
         return await self._store.put(self._name, fence, record.to_bytes(), max(ends + waits))
 

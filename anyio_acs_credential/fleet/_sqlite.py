@@ -154,16 +154,14 @@ class SQLiteTokenStore:
     def _look(self, name: str) -> Entry | None:
         names = [self._sealer.name(name), *self._sealer.older_names(name)]
         now = time.time()
-        kept = (slot.entry(now) for slot in self._file.read(names).values())
-        return self._opened(name, next(filter(None, kept), None))
+        kept = filter(None, (slot.entry(now) for slot in self._file.read(names).values()))
+        # While a key is replaced, others put what is newest under an older name.
+        return self._opened(name, max(kept, key=lambda entry: entry.fence, default=None))
 
     def _take(self, name: str, seconds: float) -> Taken:
         taken = self._file.change(self._sealer.name(name), lambda slot, now: slot.taken(now, seconds))
-        entry = self._opened(name, taken.entry) if taken.entry is not None else self._look_back(name)
+        entry = self._look(name) if self._sealer.older_names(name) else self._opened(name, taken.entry)
         return Taken(entry, taken.fence, taken.free_in)
-
-    def _look_back(self, name: str) -> Entry | None:
-        return self._look(name) if self._sealer.older_names(name) else None
 
     def _put(self, name: str, fence: int, hidden: Secret, seconds: float) -> bool:
         sealed = self._sealer.seal(name, fence, hidden.value)

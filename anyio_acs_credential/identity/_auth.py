@@ -10,6 +10,7 @@ import httpx
 from .._errors import CredentialUsageError, explained
 from .._http.endpoint import is_secure
 from .._public import public
+from .._redaction import Secret
 from .._tokens.service_clock import Moment, Proof, ServiceClock, proof_in
 from ._keys import AccessKeyCredential, Signer
 
@@ -40,7 +41,8 @@ class AccessKeyAuth(httpx.Auth):
     requires_request_body = True
 
     def __init__(self, key: str | SupportsKey, *, clock: WallClock = time) -> None:
-        self._sign = Signer(AccessKeyCredential(key) if isinstance(key, str) else key)
+        given, key = (Secret(key), "") if isinstance(key, str) else (key, "")  # no frame that an error passes shows it
+        self._sign = Signer(AccessKeyCredential(given.value) if isinstance(given, Secret) else given)
         self._clock = clock
         self._services: dict[str, ServiceClock] = {}  # one, as a rule: a key is for one resource
 

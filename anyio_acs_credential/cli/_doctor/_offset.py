@@ -6,7 +6,8 @@ import calendar
 import email.utils
 import re
 
-from .._times import date_and_time, span
+from ..._tokens.clock_warning import describe
+from .._times import date_and_time
 from ._finding import Finding, failure, not_tried, ok, warning
 
 _NOTICED, _REFUSED = 60, 300  # seconds; the service refuses signatures that are older, or of the future
@@ -60,8 +61,7 @@ def judge_clock(offset: float | None, now: float, begins: float | None) -> Findi
         return not_tried("no answer has told the service's time")
     if abs(offset) < _NOTICED:
         return ok("this machine's clock agrees with the service's")
-    where = "ahead of" if offset > 0 else "behind"
-    text = f"this machine's clock is {span(abs(offset))} {where} the service's"
+    text = describe(offset)
     if abs(offset) < _REFUSED:
         return warning(text, _SET)
     return failure(f"{text}, so that signatures are refused and the life of tokens is misjudged", _SET)

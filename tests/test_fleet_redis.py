@@ -29,7 +29,14 @@ from servers import unused_port
 
 from anyio_acs_credential import CredentialClosedError, CredentialNotEnteredError, CredentialUsageError
 from anyio_acs_credential._redaction import Secret
-from anyio_acs_credential.fleet import RedisTokenStore, StoreError, TokenStore, new_encryption_key
+from anyio_acs_credential.fleet import (
+    Entry,
+    RedisTokenStore,
+    StoreError,
+    TokenStore,
+    UnreadableError,
+    new_encryption_key,
+)
 from anyio_acs_credential.fleet._redis_client import read_address
 from anyio_acs_credential.testing import check_token_store
 
@@ -199,9 +206,22 @@ class TestKeys:
         async with opened("tcp", server) as store, client_of("client", server) as client:
             key = await self.put(store, client, name)
             await client.hset(key, {"value": b"gAAAAA"})
-            for ask in (store.look(name), store.take(name, LONG)):
-                with pytest.raises(StoreError, match="give all processes the same encryption_keys"):
-                    await ask
+            with pytest.raises(UnreadableError, match="give all processes the same encryption_keys"):
+                await store.look(name)
+            fence = await taken(store, name)  # it is there to be replaced
+            assert await store.put(name, fence, b"newer", LONG)
+            assert await store.look(name) == Entry(fence, b"newer")
+
+    async def test_what_cannot_be_read_under_an_older_key_is_nothing_to_whoever_takes(
+        self, server: RedisServer, name: str
+    ) -> None:
+        async with (
+            opened("tcp", server) as old,
+            opened("tcp", server, encryption_keys=[OTHER, KEY]) as new,
+            client_of("client", server) as client,
+        ):
+            await client.hset(await self.put(old, client, name), {"value": b"gAAAAA"})
+            assert (await new.take(name, LONG)).entry is None
 
     async def test_an_entry_in_another_place_is_told(self, server: RedisServer, name: str) -> None:
         async with opened("tcp", server) as store, client_of("client", server) as client:

@@ -21,7 +21,7 @@ from anyio_acs_credential import (
     TokenSourceError,
 )
 from anyio_acs_credential._tokens.own_source import OwnSource
-from anyio_acs_credential.fleet import Entry, MemoryTokenStore, StoreError, Taken, shared
+from anyio_acs_credential.fleet import Entry, MemoryTokenStore, StoreError, Taken, UnreadableError, shared
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time_backends
 
 if TYPE_CHECKING:
@@ -535,6 +535,23 @@ class TestStore:
         began = clock.monotonic()
         assert isinstance(await member(source, store, clock)(), AccessToken)
         assert clock.monotonic() - began <= 4
+
+    async def test_an_entry_that_cannot_be_read_is_replaced(
+        self, store: FaultyStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """By whoever has the lease; the others find what it has put."""
+
+        async def damaged(asked: str) -> None:
+            if asked == "look" and "put" not in store.asked:
+                raise UnreadableError("damaged", permanent=True)
+
+        store.fault = damaged
+        source = Asked(LIFE, clock=clock, latency=0)
+        first, second = (member(source, store, clock) for _ in range(2))
+        token = await first()
+        assert await second() == token
+        assert source.play.calls == 1
+        assert caplog.text.count("an entry of the token store is replaced: UnreadableError: damaged") == 1
 
     @pytest.mark.parametrize("free_in", [float("nan"), -1.0, float("inf")])
     async def test_a_lease_that_is_held_for_no_time_that_passes(

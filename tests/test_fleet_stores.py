@@ -19,7 +19,15 @@ import pytest
 from anyio import to_thread
 
 from anyio_acs_credential import CredentialClosedError, CredentialNotEnteredError, CredentialUsageError
-from anyio_acs_credential.fleet import Entry, MemoryTokenStore, SQLiteTokenStore, StoreError, Taken, TokenStore
+from anyio_acs_credential.fleet import (
+    Entry,
+    MemoryTokenStore,
+    SQLiteTokenStore,
+    StoreError,
+    Taken,
+    TokenStore,
+    UnreadableError,
+)
 from anyio_acs_credential.fleet import _sqlite_file as sqlite_file
 from anyio_acs_credential.fleet._slot import Slot
 from anyio_acs_credential.testing import VirtualClock, check_token_store, virtual_time_backends
@@ -253,9 +261,13 @@ class TestFile:
             with sqlite3.connect(path) as connection:
                 connection.execute("UPDATE slots SET name = ?", (store._sealer.name("n"),))
             connection.close()
-            for ask in (store.look("n"), store.take("n", LONG)):
-                with pytest.raises(StoreError, match="give all processes the same encryption_keys"):
-                    await ask
+            with pytest.raises(UnreadableError, match="give all processes the same encryption_keys"):
+                await store.look("n")
+            taken = await store.take("n", LONG)
+            assert (taken.entry, taken.fence is None) == (None, False)  # it is there to be replaced
+            assert taken.fence is not None
+            assert await store.put("n", taken.fence, b"newer", LONG)
+            assert await store.look("n") == Entry(taken.fence, b"newer")
 
     @pytest.mark.promise("R69")
     @BOTH

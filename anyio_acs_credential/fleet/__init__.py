@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ._store import Entry, StoreError, Taken, TokenStore
+from ._store import Entry, StoreError, Taken, TokenStore, UnreadableError
 
 if TYPE_CHECKING:
     from ._memory import MemoryTokenStore
@@ -22,6 +22,7 @@ __all__ = (
     "StoreError",
     "Taken",
     "TokenStore",
+    "UnreadableError",
     "new_encryption_key",
     "shared",
     "shared_token_cache",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .._tokens.own_source import OwnSource
+    from ._store import UnreadableError
 
 _PATIENCE = 1.0  # seconds by which a store may make a token late
 
@@ -86,6 +87,11 @@ class Guard:
                 patience.left = max(patience.left - (current_time() - began), 0.0)
         self._failed(fault)
         raise OutOfOrderError
+
+    def tell(self, error: UnreadableError) -> None:
+        """Log that an entry cannot be read, and is replaced."""
+        extra: dict[str, object] = {"acs_event": "store_unreadable"}
+        self._log(logging.WARNING, extra, "an entry of the token store is replaced: %s", self._described(error))
 
     def _recovered(self) -> None:
         if self._streak:

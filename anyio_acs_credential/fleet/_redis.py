@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
@@ -18,7 +18,7 @@ from ._desk import Desk
 from ._redis_client import OwnClient, read_address
 from ._redis_scripts import LOOK, PROLONG, PUT, RELEASE, TAKE, keys_of, milliseconds
 from ._sealing import Sealer
-from ._store import Entry, StoreError, Taken
+from ._store import Entry, StoreError, Taken, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -138,12 +138,17 @@ class RedisTokenStore:
         read_entry = self._entry(name)
 
         def read(answer: Any) -> Taken:
-            *entry, fence, left = answer
-            return Taken(read_entry(entry), None if fence is None else int(fence), int(left) / 1000)
+            *found, fence, left = answer
+            entry = None
+            with suppress(UnreadableError):  # it is there to be replaced
+                entry = read_entry(found)
+            return Taken(entry, None if fence is None else int(fence), int(left) / 1000)
 
         terms = (milliseconds(seconds), milliseconds(_FENCES_KEPT))
         taken = await self._ask(TAKE, self._sealer.name(name), *terms, read=read)
-        return Taken(await self._newest(name, taken.entry), taken.fence, taken.free_in)
+        with suppress(UnreadableError):
+            return Taken(await self._newest(name, taken.entry), taken.fence, taken.free_in)
+        return taken
 
     async def prolong(self, name: str, fence: int, seconds: float) -> bool:
         """Have a lease last longer.
@@ -225,6 +230,8 @@ class RedisTokenStore:
             fence, sealed = answer
             if fence is None or sealed is None:
                 return None
+            if not isinstance(sealed, bytes | str):
+                raise TypeError("no text is kept")
             fence = int(fence)
             return Entry(fence, self._sealer.open(name, fence, sealed.encode() if isinstance(sealed, str) else sealed))
 

@@ -28,7 +28,7 @@ from ._guard import Guard, OutOfOrderError, Patience
 from ._judging import Found, Judge, failure_of, kept_of
 from ._lease import Lease, Question
 from ._record import Record, digest
-from ._store import StoreError
+from ._store import StoreError, UnreadableError
 
 if TYPE_CHECKING:
     from .._refreshing.source import TokenRefresher
@@ -175,7 +175,12 @@ class SharedSource(OwnSource):
         return outcome, Record(last if last is not None and last.left(now) > 0 else None, failure)
 
     async def _look(self) -> Found:
-        return _found(await self._store.look(self._name))
+        try:
+            entry = await self._store.look(self._name)
+        except UnreadableError as error:  # whoever has the lease replaces it
+            self._guard.tell(error)
+            entry = None
+        return _found(entry)
 
     async def _take(self) -> Attempt:
         taken = await self._store.take(self._name, self._lease)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .._errors import explained
 from .._public import public
 from .._redaction import Secret
-from ._store import StoreError
+from ._store import UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,7 +106,7 @@ class Sealer:
             What was sealed.
 
         Raises:
-            StoreError: when none of the keys opens it, or it was sealed for another name or fence.
+            UnreadableError: when none of the keys opens it, or it was sealed for another name or fence.
         """
         from cryptography.fernet import InvalidToken
 
@@ -115,7 +115,7 @@ class Sealer:
         except (InvalidToken, TypeError):
             raise explained(
                 "another-encryption-key",
-                StoreError(
+                UnreadableError(
                     "what lies in the store was encrypted with another key, or damaged: give all processes the same "
                     "encryption_keys",
                     permanent=True,
@@ -125,7 +125,7 @@ class Sealer:
         if written_as not in self._hashes(name) or rest.value[:_FENCE] != _fence(fence):
             raise explained(
                 "moved-entry",
-                StoreError(
+                UnreadableError(
                     "what lies in the store was written as another entry, or as an older one: see who else can write "
                     "to the store",
                     permanent=True,

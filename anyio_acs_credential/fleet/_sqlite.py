@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -13,7 +14,7 @@ from .._redaction import Secret
 from ._desk import Desk
 from ._sealing import Sealer
 from ._sqlite_file import SQLiteFile
-from ._store import Entry, Taken
+from ._store import Entry, Taken, UnreadableError
 from ._worker import Worker
 
 if TYPE_CHECKING:
@@ -160,7 +161,9 @@ class SQLiteTokenStore:
 
     def _take(self, name: str, seconds: float) -> Taken:
         taken = self._file.change(self._sealer.name(name), lambda slot, now: slot.taken(now, seconds))
-        entry = self._look(name) if self._sealer.older_names(name) else self._opened(name, taken.entry)
+        entry = None
+        with suppress(UnreadableError):  # it is there to be replaced
+            entry = self._look(name) if self._sealer.older_names(name) else self._opened(name, taken.entry)
         return Taken(entry, taken.fence, taken.free_in)
 
     def _put(self, name: str, fence: int, hidden: Secret, seconds: float) -> bool:

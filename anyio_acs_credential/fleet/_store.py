@@ -63,6 +63,10 @@ class StoreError(CredentialError):
         self.permanent: bool = permanent
 
 
+class UnreadableError(StoreError):
+    """What is kept under a name cannot be read: `look` raises it; to `take` it is nothing, and so it is replaced."""
+
+
 @runtime_checkable
 class TokenStore(Protocol):
     """Where the processes of a fleet keep what they share, by any means that all of them reach.
@@ -158,4 +162,4 @@ def next_fence(last: int, now: float) -> int:
     return max(last + 1, int(now * 1000))
 
 
-public(Entry, StoreError, Taken, TokenStore, module="fleet")
+public(Entry, StoreError, Taken, TokenStore, UnreadableError, module="fleet")

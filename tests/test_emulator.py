@@ -26,6 +26,7 @@ import pytest
 import requests
 from anyio import from_thread, to_thread
 from anyio.lowlevel import checkpoint
+from anyio.streams.buffered import BufferedByteReceiveStream
 from emulated import Clock, client_of
 
 from anyio_acs_credential import AccessKeyAuth
@@ -739,3 +740,23 @@ def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
 def test_public_names_are_the_packages() -> None:
     for public in (Emulator, Fault, RequestRecord, open_emulator):
         assert public.__module__ == "anyio_acs_credential.emulator"
+
+
+async def test_a_request_that_is_refused_at_once_is_read_all_the_same() -> None:
+    """So the connection is there for the next one, which the client sends on it."""
+    async with open_emulator() as emulator:
+        url = httpx.URL(emulator.endpoint)
+        context = emulator.ssl_context
+        async with await anyio.connect_tcp(url.host, url.port or 443, ssl_context=context) as stream:
+            head = f"POST /identities?api-version=2023-10-01 HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: 2\r\n\r\n"
+            received = BufferedByteReceiveStream(stream)
+            for _ in range(2):
+                await stream.send(head.encode())
+                await anyio.wait_all_tasks_blocked()
+                await stream.send(b"{}")
+                with anyio.fail_after(40):
+                    answer = await received.receive_until(b"\r\n\r\n", 9999)
+                    length = re.search(rb"content-length: (\d+)", answer, re.IGNORECASE)
+                    assert answer.startswith(b"HTTP/1.1 401 ")
+                    assert length
+                    await received.receive_exactly(int(length[1]))

@@ -68,7 +68,7 @@ class Front:
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "http":
-            await self._answer(scope, receive, self._recording(scope, send))
+            await self._answer(scope, *_when_read(receive, self._recording(scope, send)))
         else:
             await self._app(scope, receive, send)
 
@@ -107,6 +107,28 @@ class Front:
 
     def _record(self, scope: Scope, status: int | None) -> None:
         self.log.append(RequestRecord(scope["method"], scope["path"], status, self._clock.time()))
+
+
+def _when_read(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Have an answer wait until the request was read to its end.
+
+    A server closes the connection behind an answer to a request that it has not read, while the client, who knows
+    nothing of that, sends the next one on it.
+    """
+    is_read = False
+
+    async def read() -> Message:
+        nonlocal is_read
+        message = await receive()
+        is_read = message["type"] != "http.request" or not message.get("more_body")
+        return message
+
+    async def answer(message: Message) -> None:
+        while not is_read:
+            await read()
+        await send(message)
+
+    return read, answer
 
 
 def _failure(fault: Fault, path: str) -> ASGIApp:

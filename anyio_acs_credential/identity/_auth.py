@@ -41,8 +41,8 @@ class AccessKeyAuth(httpx.Auth):
     requires_request_body = True
 
     def __init__(self, key: str | SupportsKey, *, clock: WallClock = time) -> None:
-        given, key = (Secret(key), "") if isinstance(key, str) else (key, "")  # no frame that an error passes shows it
-        self._sign = Signer(AccessKeyCredential(given.value) if isinstance(given, Secret) else given)
+        given, key = Secret(key), ""  # no frame that an error passes shows it
+        self._sign = Signer(AccessKeyCredential(given.value) if isinstance(given.value, str) else given.value)
         self._clock = clock
         self._services: dict[str, ServiceClock] = {}  # one, as a rule: a key is for one resource
 

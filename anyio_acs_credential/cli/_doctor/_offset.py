@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import calendar
-import email.utils
 import re
 
 from ..._tokens.clock_warning import describe
+from ..._tokens.http_date import read_date
 from .._times import date_and_time
 from ._finding import Finding, failure, not_tried, ok, warning
 
@@ -29,21 +28,12 @@ def measure_offset(date: str | None, age: str | None, sent: float, received: flo
     Returns:
         The seconds; None where the answer does not say.
     """
-    written = _read_date(date or "")
+    written = read_date(date or "")
     if written is None or not re.fullmatch("[0-9]{0,9}", (age or "").strip(), re.ASCII):
         return None
     now = written + int((age or "").strip() or 0)
     least, most = sent - now - 1, received - now
     return least if least > 0 else most if most < 0 else 0.0
-
-
-def _read_date(text: str) -> float | None:
-    """Unix seconds of an HTTP date (RFC 9110, section 5.6.7)."""
-    try:
-        fields = email.utils.parsedate_tz(text)
-        return None if fields is None else float(calendar.timegm(fields[:6]) - (fields[9] or 0))
-    except (ArithmeticError, LookupError, TypeError, ValueError):  # the parser of e-mail dates trusts its input
-        return None
 
 
 def judge_clock(offset: float | None, now: float, begins: float | None) -> Finding:

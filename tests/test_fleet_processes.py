@@ -49,61 +49,59 @@ async def test_four_processes_make_one_fetch_a_life(directory: Path) -> None:
         assert fleet.clear_text() == []
 
 
+class HeldFirst:
+    """Holds the question of the process that asks first, until the gate is opened."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.arrived, self.gate = anyio.Event(), anyio.Event()
+
+    async def hold(self, pid: int) -> None:
+        if not self.pid:
+            self.pid = pid
+            self.arrived.set()
+            await self.gate.wait()
+
+
 @pytest.mark.promise("R65")
 async def test_a_holder_that_is_killed_is_replaced(directory: Path) -> None:
     """It is killed while the service has its question."""
-    gate, first = anyio.Event(), list[int]()
-    arrived = anyio.Event()
-
-    async def hold_the_first(pid: int) -> None:
-        if not first:
-            first.append(pid)
-            arrived.set()
-            await gate.wait()
-
+    first = HeldFirst()
     async with service() as served, AsyncExitStack() as stack:
-        served.before = hold_the_first
+        served.before = first.hold
         fleet = Fleet(directory, served.url)
         workers = [await stack.enter_async_context(fleet.worker(backend)) for backend in BACKENDS]
         for worker in workers:
             await worker.ask("get")
         with anyio.fail_after(60):
-            await arrived.wait()
-        os.kill(first[0], signal.SIGKILL)
-        others = [worker for worker in workers if worker.process.pid != first[0]]
+            await first.arrived.wait()
+        os.kill(first.pid, signal.SIGKILL)
+        others = [worker for worker in workers if worker.process.pid != first.pid]
         assert len(others) == 3
         told = [await worker.told() for worker in others]
         assert len({each["token"] for each in told}) == 1
         assert len(served.issued) == 1
-        gate.set()
+        first.gate.set()
 
 
 @pytest.mark.promise("R66")
 async def test_a_holder_that_is_stopped_keeps_what_it_gets(directory: Path) -> None:
     """It goes on after another has taken its place: nobody else sees its token, and it has one."""
-    gate, first = anyio.Event(), list[int]()
-    arrived = anyio.Event()
-
-    async def hold_the_first(pid: int) -> None:
-        if not first:
-            first.append(pid)
-            arrived.set()
-            await gate.wait()
-
+    first = HeldFirst()
     async with service() as served, AsyncExitStack() as stack:
-        served.before = hold_the_first
+        served.before = first.hold
         fleet = Fleet(directory, served.url, lease=1)
         workers = [await stack.enter_async_context(fleet.worker(backend)) for backend in BACKENDS[:2]]
         for worker in workers:
             await worker.ask("get")
         with anyio.fail_after(60):
-            await arrived.wait()
-        (stopped,) = [worker for worker in workers if worker.process.pid == first[0]]
+            await first.arrived.wait()
+        (stopped,) = [worker for worker in workers if worker.process.pid == first.pid]
         others = [worker for worker in workers if worker is not stopped]
-        os.kill(first[0], signal.SIGSTOP)
+        os.kill(first.pid, signal.SIGSTOP)
         told = [await worker.told() for worker in others]
-        gate.set()
-        os.kill(first[0], signal.SIGCONT)
+        first.gate.set()
+        os.kill(first.pid, signal.SIGCONT)
         late = await stopped.told()
         assert len({each["token"] for each in told}) == 1
         assert late["token"] != told[0]["token"]

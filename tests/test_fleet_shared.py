@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import AsyncExitStack
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -265,23 +267,29 @@ class TestLease:
         assert source.play.calls == 1
 
     async def test_a_cancelled_round_ends_its_lease(self, store: FaultyStore, clock: VirtualClock) -> None:
-        with anyio.move_on_after(2):
-            await member(Asked(LIFE, clock=clock, latency=10), store, clock)()
+        async with anyio.create_task_group() as group:
+            group.start_soon(member(Asked(LIFE, clock=clock, latency=10), store, clock))
+            await anyio.sleep(2)
+            group.cancel_scope.cancel()
         began = clock.monotonic()
         await member(Asked(LIFE, clock=clock, latency=0), store, clock)()
         assert clock.monotonic() == began
 
-    async def test_a_cancelled_round_waits_for_a_store_that_hangs_for_a_second(
-        self, store: FaultyStore, clock: VirtualClock
+    @pytest.mark.parametrize("operation", ["release", "put"])
+    async def test_a_round_that_ends_waits_for_a_store_that_hangs_for_a_second(
+        self, operation: str, store: FaultyStore, clock: VirtualClock
     ) -> None:
-        async def hang(operation: str) -> None:
-            if operation == "release":
+        async def hang(asked: str) -> None:
+            if asked == operation:
                 await anyio.sleep_forever()
 
         store.fault = hang
         began = clock.monotonic()
-        with anyio.move_on_after(2):
-            await member(Asked(LIFE, clock=clock, latency=10), store, clock)()
+        with anyio.CancelScope(deadline=anyio.current_time() + (2 if operation == "put" else inf)) as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(member(Asked(LIFE, clock=clock, latency=10), store, clock))
+                await anyio.sleep(2)
+                scope.cancel()
         assert clock.monotonic() - began == 3
 
     async def test_one_that_was_taken_for_nothing_is_released(self, store: FaultyStore, clock: VirtualClock) -> None:
@@ -311,21 +319,33 @@ class TestLease:
         store.fault = nothing_yet
         assert await member(source, store, clock)() == token
 
-    async def test_nobody_waits_for_another_for_ever(self, store: FaultyStore, clock: VirtualClock) -> None:
-        """Two thirds of a round, or 20 seconds; then the source is asked by itself."""
+    async def test_a_source_that_is_as_slow_as_a_round_is_asked_once(
+        self, store: FaultyStore, clock: VirtualClock
+    ) -> None:
+        """Nobody else asks it because it is slow: they would all do so at the same moment."""
+        source = Asked(LIFE, clock=clock, latency=29)
+        async with AsyncExitStack() as stack:
+            fleet = [
+                await stack.enter_async_context(
+                    CommunicationTokenCredential(token_refresher=member(source, store, clock), clock=clock)
+                )
+                for _ in range(9)
+            ]
+            tokens = await all_of(*(each.get_token for each in fleet))
+        assert len({token.token for token in tokens if isinstance(token, AccessToken)}) == 1
+        assert source.play.calls == 1
 
-        async def hold(operation: str) -> Taken | None:
-            return Taken(None, None, 60.0) if operation == "take" else None
-
-        store.fault = hold
-        source = Asked(LIFE, clock=clock, latency=0)
+    async def test_the_next_takes_over_from_one_that_waits_for_ever(
+        self, store: FaultyStore, clock: VirtualClock
+    ) -> None:
+        """It prolongs its lease for a minute."""
         began = clock.monotonic()
-        await member(source, store, clock)()
-        assert clock.monotonic() - began == pytest.approx(20)
-        began = clock.monotonic()
-        with anyio.fail_after(9):
-            await member(source, store, clock)()
-        assert clock.monotonic() - began == pytest.approx(6)
+        async with anyio.create_task_group() as group:
+            group.start_soon(member(Asked(LIFE, clock=clock, latency=1e6), store, clock))
+            await anyio.wait_all_tasks_blocked()
+            await member(Asked(LIFE, clock=clock, latency=0), store, clock)()
+            group.cancel_scope.cancel()
+        assert 60 < clock.monotonic() - began < 67
 
 
 @pytest.mark.promise("R67")
@@ -418,6 +438,20 @@ class TestFailures:
             with pytest.raises(TokenSourceError, match=text):
                 await member(source, store, clock)()
             await anyio.sleep(600)
+
+    async def test_a_round_whose_time_is_up_is_one(self, store: FaultyStore, clock: VirtualClock) -> None:
+        """The others are told, and do not wait for the same source in turn."""
+        source = Asked(LIFE, clock=clock, latency=100)
+        calls = [member(source, store, clock) for _ in range(3)]
+        with anyio.move_on_after(5):
+            await calls[0]()
+        began = clock.monotonic()
+        for error in await all_of(*calls[1:]):
+            assert isinstance(error, TokenSourceError)
+            assert "gave no answer within 5 s" in str(error)
+            assert not error.permanent
+        assert clock.monotonic() - began < 1
+        assert source.play.calls == 1
 
     async def test_the_token_before_it_stays(self, store: FaultyStore, clock: VirtualClock) -> None:
         source = Asked(LIFE, TokenSourceError("down", retry_after=60), clock=clock)

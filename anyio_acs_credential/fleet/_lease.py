@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, move_on_after, sleep
+from anyio import CancelScope, current_time, move_on_after, sleep
 
 from .._refreshing.round import Round
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _PATIENCE = 1.0  # seconds for one prolongation; the next one may be in time
+_LONGEST = 60.0  # seconds that a lease is prolonged for: what takes longer will hardly come, and others wait for it
 
 
 class Lease:
-    """Prolongs a lease, beside a block, until that is left or the lease has passed to another.
+    """Prolongs a lease, beside a block, until that is left or the lease has passed to another, for a minute at most.
 
     Args:
         prolong: Prolongs it once, and says whether it is still there.
@@ -32,8 +33,8 @@ class Lease:
     async def run(self) -> None:
         """Prolong it, again and again."""
         with self._scope:
-            is_ours = True
-            while is_ours:
+            is_ours, began = True, current_time()
+            while is_ours and current_time() - began < _LONGEST:
                 await sleep(self._seconds / 3)
                 with suppress(Exception), move_on_after(_PATIENCE):
                     is_ours = await self._prolong() is not False

@@ -2,11 +2,13 @@
 
 The rules of this file:
 
-1. The source is asked by who has the lease; by whoever is without a store; and by who has waited too long for another.
+1. The source is asked by the process that has the lease, or that is without a store. Nobody else asks it because it is
+   slow: all would at the same moment.
 2. What the store says is never waited for longer than a second, and never raised.
 3. A lease that was taken is ended: by what is put, or by being released, also when the round is cancelled. One whose
-   holder is killed ends by itself.
+   holder is killed, or waits for longer than a minute, ends by itself.
 4. What the source gave is returned, whatever becomes of the lease.
+5. A round whose time is up is a failure like others, and is put.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from math import inf
 from operator import index
 from typing import TYPE_CHECKING, NamedTuple
 
-from anyio import CancelScope, current_effective_deadline, current_time, sleep
+from anyio import CancelScope, current_effective_deadline, current_time, get_cancelled_exc_class, sleep
 
+from .._errors import TokenSourceError
 from .._loops.beside import beside
 from .._refreshing.source import ask, call
 from .._tokens.access_token import AccessToken, accept
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from ._store import Entry, TokenStore
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.5  # seconds between looks for another process's answer
-_LONGEST_WAIT = 20.0  # seconds for another process, of a round without a limit; otherwise two thirds of what it has
 
 
 class Attempt(NamedTuple):
@@ -87,27 +89,23 @@ class SharedSource(OwnSource):
         """Make a round."""
         if not self._guard.is_closed:
             with suppress(OutOfOrderError):
-                if (token := await self._together(claims, Patience())) is not None:
-                    return token
+                return await self._together(claims, Patience())
         token = accept(await call(self._source, claims), self.clock)
         self._judge.give(token, 0)
         return token
 
-    async def _together(self, claims: str | None, patience: Patience) -> AccessToken | None:
-        """The token of a round with the store; None where others were waited for too long."""
-        wanted = digest(claims)
-        left = current_effective_deadline() - current_time()
-        give_up_at = current_time() + min(_LONGEST_WAIT, left * 2 / 3)
-        token, waited = self._answer(await self._guard.ask(patience, self._look), wanted), False
-        while token is None and current_time() < give_up_at:
-            attempt = await self._guard.ask(patience, self._take, costs=not waited)
+    async def _together(self, claims: str | None, patience: Patience) -> AccessToken:
+        """The token of a round with the store."""
+        wanted, has_waited, elapsed = digest(claims), False, None
+        found = await self._guard.ask(patience, self._look)
+        while (token := self._answer(found, wanted, elapsed)) is None:
+            attempt = await self._guard.ask(patience, self._take, costs=not has_waited)
             if attempt.fence is not None:
                 return await self._with_lease(attempt.found, attempt.fence, claims, patience)
-            token = self._answer(attempt.found, wanted)
-            if token is None:
-                waited = True
-                found = await self._wait(attempt, min(give_up_at, self._free_at(attempt, wanted)), patience)
-                token = self._answer(found, wanted, None if found.fence == attempt.found.fence else 0.0)
+            if (token := self._answer(attempt.found, wanted)) is not None:
+                return token
+            found, has_waited = await self._wait(attempt, self._free_at(attempt, wanted), patience), True
+            elapsed = None if found.fence == attempt.found.fence else 0.0
         return token
 
     def _answer(self, found: Found, wanted: str | None, elapsed: float | None = None) -> AccessToken | None:
@@ -137,42 +135,53 @@ class SharedSource(OwnSource):
 
     async def _with_lease(self, found: Found, fence: int, claims: str | None, patience: Patience) -> AccessToken:
         """The token in the store after all, or what the source gives or raises."""
+        began, deadline, record = self.clock.monotonic(), current_effective_deadline(), None
         try:
             # Both fences are, as a rule, the store's clock in milliseconds. Where they are not, less time seems to have
             # passed than has, and a failure is told once to each process at most.
-            token = self._answer(found, digest(claims), (fence - found.fence) / 1000)
-            outcome, record = (token, None) if token is not None else await self._fetch(found, fence, claims)
-        except BaseException:
-            await self._release(fence, Patience())  # noqa: ASYNC102 - it is shielded, for a second
+            outcome: AccessToken | BaseException | None
+            outcome = token = self._answer(found, digest(claims), (fence - found.fence) / 1000)
+            if token is None:
+                outcome = await self._fetch(fence, claims)
+        except BaseException as error:
+            if isinstance(error, get_cancelled_exc_class()) and current_time() >= deadline:
+                took = self.clock.monotonic() - began
+                record = self._failed(found, fence, digest(claims), _late(took), took)
+            await self._end(fence, record, Patience())  # noqa: ASYNC102 - it is shielded, for a second
             raise
-        if record is None:
-            await self._release(fence, patience)
-        else:
-            with suppress(OutOfOrderError):
-                await self._guard.ask(patience, partial(self._put, fence, record))
+        if isinstance(outcome, Exception):
+            record = self._failed(found, fence, digest(claims), outcome, self.clock.monotonic() - began)
+        elif token is None and isinstance(outcome, AccessToken):
+            record = self._given(fence, digest(claims), outcome)
+        await self._end(fence, record, patience)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
-    async def _fetch(
-        self, found: Found, fence: int, claims: str | None
-    ) -> tuple[AccessToken | BaseException, Record | None]:
-        """What the source gave, or raised; and what the others are told of it."""
-        wanted, began = digest(claims), self.clock.monotonic()
+    async def _fetch(self, fence: int, claims: str | None) -> AccessToken | BaseException:
+        """What the source gave, or raised, while the lease was prolonged."""
         lease = Lease(partial(self._store.prolong, self._name, fence, self._lease), self._lease)
         async with beside(lease, "the lease of a token"):
-            outcome = await ask(self._source, inf, CancelScope(), Question(claims), self.clock)
-        now = self.clock.time()
-        if isinstance(outcome, AccessToken):
-            self._judge.give(outcome, fence)
-            kept = kept_of(outcome, fence, wanted, self.clock)
-            return outcome, Record(kept) if kept.life > 0 else None
-        if not isinstance(outcome, Exception):
-            return outcome, None
+            return await ask(self._source, inf, CancelScope(), Question(claims), self.clock)
+
+    def _given(self, fence: int, wanted: str | None, token: AccessToken) -> Record | None:
+        """What the others are told of a token; None where it has ended."""
+        self._judge.give(token, fence)
+        kept = kept_of(token, fence, wanted, self.clock)
+        return Record(kept) if kept.life > 0 else None
+
+    def _failed(self, found: Found, fence: int, wanted: str | None, error: Exception, took: float) -> Record:
+        """What the others are told of a failure, beside the token before it."""
         self._judge.tell(fence)
-        took, (last, before) = self.clock.monotonic() - began, (found.record.token, found.record.failure)
-        failure = failure_of(outcome, before, wanted, took, random.random(), *self.secrets())  # noqa: S311 - likewise
-        return outcome, Record(last if last is not None and last.left(now) > 0 else None, failure)
+        last, before = found.record.token, found.record.failure
+        failure = failure_of(error, before, wanted, took, random.random(), *self.secrets())  # noqa: S311 - likewise
+        return Record(last if last is not None and last.left(self.clock.time()) > 0 else None, failure)
+
+    async def _end(self, fence: int, record: Record | None, patience: Patience) -> None:
+        """End the lease by what is put, or by releasing it."""
+        end = partial(self._release, fence) if record is None else partial(self._put, fence, record)
+        with CancelScope(shield=True), suppress(OutOfOrderError):
+            await self._guard.ask(patience, end)
 
     async def _look(self) -> Found:
         try:
@@ -194,12 +203,15 @@ class SharedSource(OwnSource):
         waits = [] if record.failure is None else [record.failure.wait]
         return await self._store.put(self._name, fence, record.to_bytes(), max(ends + waits))
 
-    async def _release(self, fence: int, patience: Patience) -> None:
-        with CancelScope(shield=True), suppress(OutOfOrderError):
-            await self._guard.ask(patience, partial(self._store.release, self._name, fence))
+    async def _release(self, fence: int) -> None:
+        await self._store.release(self._name, fence)
 
 
 def _found(entry: Entry | None) -> Found:
     if entry is None:
         return Found()
     return Found(index(entry.fence), Record.from_bytes(entry.value))
+
+
+def _late(took: float) -> TokenSourceError:
+    return TokenSourceError(f"the token source gave no answer within {took:.3g} s: see what it waits for")

@@ -25,9 +25,10 @@ def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float 
     for as long as the source asked to wait, or as a back-off says, and for five minutes at most: each process is told
     once, and a `refresh()` that comes after that asks the source.
 
-    It waits for the store, the source or another process, and no longer than two thirds of the round for the latter.
-    Cancelling it ends the lease. A store that fails, takes longer than a second or answers nonsense is logged once and
-    done without, and tried again at the pace of a back-off.
+    It waits for the store, and for the source or another process, as long as the round lasts. A process that waits for
+    its source for longer than a minute loses the lease to the next. Cancelling it ends the lease; where the round's
+    time is up, that is a failure which the others are told. A store that fails, takes longer than a second or answers
+    nonsense is logged once and done without, and tried again at the pace of a back-off.
 
     Args:
         source: What fetches a token: a token refresher, or an `EntraTokenExchange`, which is asked with the claims of

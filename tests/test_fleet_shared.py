@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from contextlib import AsyncExitStack
@@ -569,6 +570,31 @@ class TestStore:
         began = clock.monotonic()
         assert isinstance(await member(source, store, clock)(), AccessToken)
         assert clock.monotonic() - began <= 4
+
+    @pytest.mark.parametrize("kind", ["a cancellation", "a group of them"])
+    async def test_a_cancellation_that_a_driver_lets_out(
+        self, kind: str, store: FaultyStore, clock: VirtualClock, anyio_backend: Any
+    ) -> None:
+        if anyio_backend[0] == "trio" and kind == "a cancellation":
+            pytest.skip("trio's cannot be made by a driver")
+
+        async def fault(_asked: str) -> None:
+            raise (
+                asyncio.CancelledError
+                if kind == "a cancellation"
+                else BaseExceptionGroup("", [asyncio.CancelledError()])
+            )
+
+        store.fault = fault
+        assert isinstance(await member(Asked(LIFE, clock=clock), store, clock)(), AccessToken)
+
+    async def test_what_ends_a_program_passes(self, store: FaultyStore, clock: VirtualClock) -> None:
+        async def fault(_asked: str) -> None:
+            raise BaseExceptionGroup("", [KeyboardInterrupt()])
+
+        store.fault = fault
+        with pytest.raises(BaseExceptionGroup):
+            await member(Asked(LIFE, clock=clock), store, clock)()
 
     async def test_an_entry_that_cannot_be_read_is_replaced(
         self, store: FaultyStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture

@@ -79,7 +79,7 @@ async def ask(
     """
     answers: list[AccessToken | BaseException] = []
     ended = Event()
-    cancellations = _native_cancellations()
+    cancellations = native_cancellations()
     try:
         with move_on_after(timeout) as limit:
             async with create_task_group() as group:
@@ -93,7 +93,7 @@ async def ask(
         _let_the_program_end(answers)
         if (interrupt := struck(left_behind)) is not None:
             raise interrupt from None  # pragma: no cover - Ctrl-C that strikes between two lines of anyio's
-        if _native_cancellations() > cancellations:
+        if native_cancellations() > cancellations:
             raise get_cancelled_exc_class() from None
         await checkpoint_if_cancelled()
     if not answers:
@@ -119,14 +119,14 @@ async def answer(
     clock: Clock,
 ) -> None:
     """The task of a source: it has one answer at most, and raises nothing but our own cancellation."""
-    cancellations = _native_cancellations()
+    cancellations = native_cancellations()
     asked.as_its_source()
     try:
         await checkpoint_if_cancelled()  # asyncio begins a task also where its scope has been cancelled since
         answers.append(accept(await call(refresher, asked.claims), clock))
     except BaseException as error:  # noqa: ASYNC103 - a stray cancellation is the source's fault
         if isinstance(error, get_cancelled_exc_class()) and (
-            any(scope.cancel_called for scope in scopes) or _native_cancellations() > cancellations
+            any(scope.cancel_called for scope in scopes) or native_cancellations() > cancellations
         ):
             raise
         cut_repeats(error)
@@ -164,7 +164,7 @@ def ends_program(error: BaseException) -> bool:
     return isinstance(error, _ALWAYS_PASS)
 
 
-def _native_cancellations() -> int:
+def native_cancellations() -> int:
     """How often asyncio's own `Task.cancel()` was called on this task, as `asyncio.run` does at its end."""
     if get_cancelled_exc_class().__module__ == "trio":
         return 0

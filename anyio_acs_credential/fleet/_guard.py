@@ -6,12 +6,14 @@ import logging
 import random
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
-from anyio import current_time, move_on_after
+from anyio import current_effective_deadline, current_time, get_cancelled_exc_class, move_on_after
 
 from .._decisions.schedule import backoff
 from .._redaction import redact
+from .._refreshing.source import ends_program, native_cancellations
 from ._judging import POLICY
 
 if TYPE_CHECKING:
@@ -75,12 +77,16 @@ class Guard:
             OutOfOrderError: when it fails, takes too long, or what it answers is nonsense.
         """
         began, fault = current_time(), "it gave no answer in time"
+        cancellations = native_cancellations()
         try:
             with move_on_after(patience.left):
                 answer = await operation()
                 self._recovered()
                 return answer
-        except Exception as error:  # noqa: BLE001 - whatever a store's driver raises
+        except BaseException as error:  # noqa: ASYNC103 - whatever a store's driver raises
+            is_cancelled = current_effective_deadline() == -inf or native_cancellations() > cancellations
+            if not isinstance(error, Exception) and (is_cancelled or not _is_stray(error)):
+                raise
             fault = self._described(error)
         finally:
             if costs:
@@ -112,7 +118,7 @@ class Guard:
             datetime.fromtimestamp(next_attempt_at, UTC).isoformat(timespec="seconds"),
         )
 
-    def _described(self, error: Exception) -> str:
+    def _described(self, error: BaseException) -> str:
         try:
             text = f"{type(error).__name__}: {error}"
         except Exception:  # noqa: BLE001 - other people's exceptions may fail at being shown
@@ -122,3 +128,8 @@ class Guard:
     def _log(self, level: int, extra: dict[str, object], message: str, *args: object) -> None:
         with suppress(Exception):  # a log handler that raises must not fail a round
             _logger.log(level, message, *args, extra=extra)
+
+
+def _is_stray(error: BaseException) -> bool:
+    """Whether it is a cancellation, or a group that may hold one, which a driver has let out of its own tasks."""
+    return isinstance(error, (BaseExceptionGroup, get_cancelled_exc_class())) and not ends_program(error)

@@ -139,10 +139,8 @@ class SharedSource(OwnSource):
         try:
             # Both fences are, as a rule, the store's clock in milliseconds. Where they are not, less time seems to have
             # passed than has, and a failure is told once to each process at most.
-            outcome: AccessToken | BaseException | None
-            outcome = token = self._answer(found, digest(claims), (fence - found.fence) / 1000)
-            if token is None:
-                outcome = await self._fetch(fence, claims)
+            token = self._answer(found, digest(claims), (fence - found.fence) / 1000)
+            outcome = token or await self._fetch(fence, claims)
         except BaseException as error:
             if isinstance(error, get_cancelled_exc_class()) and current_time() >= deadline:
                 took = self.clock.monotonic() - began

@@ -11,19 +11,20 @@ from starlette.applications import Starlette
 
 from .._loops.guarded import guarded
 from .._loops.virtual import refuse_real_time
-from . import _chat_routes, _entra_routes, _exchange_routes, _identity_routes, _sign_in_routes, _teams_phone_routes
-from ._answers import EXCEPTION_HANDLERS
-from ._entra_state import Entra
-from ._entra_switches import EntraSwitches
+from ._entra import sign_in_routes, token_routes
+from ._entra.errors import OAuthError, oauth_answer
+from ._entra.state import Entra
+from ._entra.switches import EntraSwitches
+from ._fault_switches import FaultSwitches
 from ._faults import Faults
 from ._front import Front
-from ._oauth_error import OAuthError, oauth_answer
 from ._operations import Operations
 from ._server import bind, serving
+from ._service import chat_routes, exchange_routes, identity_routes, teams_phone_routes
+from ._service.answers import EXCEPTION_HANDLERS
+from ._service.state import Service
 from ._settings import OwnClock, check_clock, check_offset, check_port, check_seconds, check_switch
 from ._signing import signing_key
-from ._state import Service
-from ._switches import FaultSwitches
 from ._tls import Certificates
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
     from ._front import RequestRecord
+    from ._settings import Clock
     from ._signing import SigningKey
-    from ._state import Clock
 
 
 class Emulator(EntraSwitches, FaultSwitches):
@@ -179,7 +180,7 @@ def _prepare() -> tuple[Certificates, SigningKey]:
 
 
 def _routes() -> list[Route]:
-    parts = (_identity_routes, _chat_routes, _exchange_routes, _teams_phone_routes, _entra_routes, _sign_in_routes)
+    parts = (identity_routes, chat_routes, exchange_routes, teams_phone_routes, token_routes, sign_in_routes)
     return [route for part in parts for route in part.ROUTES]
 
 

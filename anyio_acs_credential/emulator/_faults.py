@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ._operations import Operations
-    from ._state import Clock
+    from ._settings import Clock
 
 
 _OPTIONAL = {"times", "seconds"}

@@ -14,7 +14,7 @@ from uuid import uuid4
 import anyio
 from starlette.responses import JSONResponse, Response
 
-from ._answers import error_answer
+from ._service.answers import error_answer
 from ._tls import cut_connection
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from ._faults import Fault, Faults
-    from ._state import Clock
+    from ._settings import Clock
 
 _LOG_SIZE = 10_000
 

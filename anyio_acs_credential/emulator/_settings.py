@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ._state import Clock
+from typing import Protocol
 
 _LONGEST = 20 * 366 * 86_400
+
+
+class Clock(Protocol):
+    """What is used of the `time` module."""
+
+    def time(self) -> float:
+        """Unix seconds."""
+        ...
 
 
 class OwnClock:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ._access import check_manager
-from ._answers import check_version, json_object, service_of
-from ._service_error import ServiceError
-from ._state import Assignment
+from .access import check_manager
+from .answers import check_version, json_object, service_of
+from .errors import ServiceError
+from .state import Assignment
 
 if TYPE_CHECKING:
     from starlette.requests import Request

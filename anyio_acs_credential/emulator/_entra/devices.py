@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from secrets import choice, token_urlsafe
 from typing import TYPE_CHECKING, Any
 
-from ._entra_grants import Grant
-from ._oauth_error import OAuthError
+from .errors import OAuthError
+from .grants import Grant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._state import Clock
+    from .._settings import Clock
 
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ23456789"
 

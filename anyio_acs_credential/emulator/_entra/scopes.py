@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ._oauth_error import OAuthError
+from .errors import OAuthError
 
 _OPENID = frozenset({"openid", "profile", "email", "offline_access"})
 _GRAPH = "00000003-0000-0000-c000-000000000000"

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ._access import check_entra, check_manager
-from ._answers import check_version, entra_of, json_object, service_of
-from ._entra_scopes import CLIENTS, TEAMS_EXTENSION, TEAMS_USERS
-from ._identity_routes import VERSIONS
-from ._service_error import ServiceError
+from .._entra.scopes import CLIENTS, TEAMS_EXTENSION, TEAMS_USERS
+from .access import check_entra, check_manager
+from .answers import check_version, entra_of, json_object, service_of
+from .errors import ServiceError
+from .identity_routes import VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
 
-    from ._entra_scopes import Api
+    from .._entra.scopes import Api
 
 _DAY = 86400
 _SCOPES = {"Chat": "chat", "VoIP": "voip", "Teams.ManageCalls": "voip", "Teams.ManageChats": "chat"}

@@ -8,12 +8,12 @@ from hashlib import sha256
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
-from ._oauth_error import OAuthError
+from .errors import OAuthError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._state import Clock
+    from .._settings import Clock
 
 _CODE_LIFETIME = 600
 

@@ -10,12 +10,12 @@ from urllib.parse import unquote_plus
 import jwt
 from cryptography.x509 import load_pem_x509_certificate
 
-from ._oauth_error import OAuthError
+from .errors import OAuthError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._state import Clock
+    from .._settings import Clock
 
 _CLOCK_SKEW = 300
 

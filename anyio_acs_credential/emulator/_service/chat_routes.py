@@ -9,8 +9,8 @@ from uuid import uuid4
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ._access import check_user
-from ._answers import check_version, json_object, service_of
+from .access import check_user
+from .answers import check_version, json_object, service_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request

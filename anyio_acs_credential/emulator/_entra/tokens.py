@@ -11,10 +11,10 @@ from uuid import NAMESPACE_URL, uuid5
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._entra_grants import Grant
-    from ._entra_scopes import Api, Permission
-    from ._signing import SigningKey
-    from ._state import Clock
+    from .._settings import Clock
+    from .._signing import SigningKey
+    from .grants import Grant
+    from .scopes import Api, Permission
 
 
 class EntraTokens:

@@ -9,11 +9,11 @@ from uuid import uuid4
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from ._entra_routes import entra_of, form_of
-from ._entra_scopes import read_scopes
-from ._entra_state import read_claims
-from ._oauth_error import OAuthError
-from ._pages import device_page, message_page, post_page, sign_in_page
+from .errors import OAuthError
+from .pages import device_page, message_page, post_page, sign_in_page
+from .scopes import read_scopes
+from .state import read_claims
+from .token_routes import entra_of, form_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from ._entra_state import Entra
+    from .state import Entra
 
 
 async def _authorize(request: Request) -> Response:

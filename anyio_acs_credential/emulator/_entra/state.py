@@ -6,18 +6,18 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from ._client_secrets import ClientSecrets
-from ._entra_devices import DeviceCodes
-from ._entra_grants import AuthorizationCodes, Grant, RefreshTokens
-from ._entra_scopes import read_scopes
-from ._entra_tokens import EntraTokens
-from ._oauth_error import OAuthError
+from .client_secrets import ClientSecrets
+from .devices import DeviceCodes
+from .errors import OAuthError
+from .grants import AuthorizationCodes, Grant, RefreshTokens
+from .scopes import read_scopes
+from .tokens import EntraTokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._signing import SigningKey
-    from ._state import Clock
+    from .._settings import Clock
+    from .._signing import SigningKey
 
 
 class Entra:

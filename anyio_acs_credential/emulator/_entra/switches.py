@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._entra_scopes import read_scopes
-from ._entra_state import read_claims
-from ._oauth_error import OAuthError
+from .errors import OAuthError
+from .scopes import read_scopes
+from .state import read_claims
 
 if TYPE_CHECKING:
-    from ._entra_state import Entra
+    from .state import Entra
 
 
 class EntraSwitches:

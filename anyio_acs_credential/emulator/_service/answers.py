@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from ._service_error import ServiceError
+from .errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
 
-    from ._entra_state import Entra
-    from ._state import Service
+    from .._entra.state import Entra
+    from .state import Service
 
 
 def service_of(request: Request) -> Service:

@@ -6,25 +6,18 @@ import math
 from base64 import b64encode
 from datetime import UTC, datetime
 from secrets import token_bytes, token_hex
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from ._service_error import ServiceError
+from .errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ._signing import SigningKey
+    from .._settings import Clock
+    from .._signing import SigningKey
 
 SCOPES = frozenset({"chat", "chat.join", "chat.join.limited", "voip", "voip.join"})
-
-
-class Clock(Protocol):
-    """What is used of the `time` module."""
-
-    def time(self) -> float:
-        """Unix seconds."""
-        ...
 
 
 class Assignment(NamedTuple):

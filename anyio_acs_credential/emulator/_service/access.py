@@ -12,19 +12,19 @@ from base64 import b64encode
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from ._answers import entra_of, service_of
-from ._entra_scopes import MANAGEMENT
-from ._entra_tokens import encode
-from ._service_error import ServiceError
-from ._state import refused
+from .._entra.scopes import MANAGEMENT
+from .._entra.tokens import encode
+from .answers import entra_of, service_of
+from .errors import ServiceError
+from .state import refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
 
-    from ._entra_scopes import Api
-    from ._state import Service
+    from .._entra.scopes import Api
+    from .state import Service
 
 _CLOCK_SKEW = 300
 _SIGNED = "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature="

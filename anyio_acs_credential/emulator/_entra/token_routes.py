@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from ._client_secrets import read_client
-from ._entra_scopes import read_scopes
-from ._entra_state import read_claims
-from ._oauth_error import OAuthError
+from .client_secrets import read_client
+from .errors import OAuthError
+from .scopes import read_scopes
+from .state import read_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from ._entra_grants import Grant
-    from ._entra_state import Entra
+    from .grants import Grant
+    from .state import Entra
 
 _ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _CLIENT_CREDENTIALS = "client_credentials"

@@ -1,0 +1,1 @@
+"""The emulated Communication Services resource: its users, their tokens, and who may call."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import inspect
 import json
 import logging
 import os
@@ -738,8 +739,16 @@ def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPa
 
 
 def test_public_names_are_the_packages() -> None:
-    for public in (Emulator, Fault, RequestRecord, open_emulator):
+    for public in (Emulator, RequestRecord, open_emulator):
         assert public.__module__ == "anyio_acs_credential.emulator"
+    assert not hasattr(sys.modules["anyio_acs_credential.emulator"], "Fault")
+
+
+def test_only_open_emulator_makes_one() -> None:
+    """So no signature shows what an emulator is made of."""
+    assert not inspect.signature(Emulator).parameters
+    with pytest.raises(TypeError, match=r"write async with open_emulator\(\) as emulator$"):
+        Emulator()
 
 
 async def test_a_request_that_is_refused_at_once_is_read_all_the_same() -> None:

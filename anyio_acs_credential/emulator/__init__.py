@@ -10,11 +10,10 @@ except ModuleNotFoundError as _missing:
         'or in a clone pip install ".[emulator]"',
         name=_missing.name,
     ) from _missing
-from ._faults import Fault
 from ._front import RequestRecord
 
 __all__ = ("Emulator", "RequestRecord", "open_emulator")
 
-for _public in (Emulator, Fault, RequestRecord, open_emulator):
+for _public in (Emulator, RequestRecord, open_emulator):
     _public.__module__ = __name__
 del _public

@@ -47,24 +47,15 @@ class Emulator(EntraSwitches, FaultSwitches):
         ssl_context: For clients: it trusts that authority alone.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        entra: Entra,
-        certificates: Certificates,
-        faults: Faults,
-        log: Iterable[RequestRecord],
-        *,
-        clock: OwnClock,
-    ) -> None:
-        EntraSwitches.__init__(self, entra)
-        FaultSwitches.__init__(self, faults)
-        self.endpoint: str = entra.endpoint
-        self.ca_file: str = certificates.ca_file
-        self.ssl_context: ssl.SSLContext = certificates.client
-        self._service = service
-        self._log = log
-        self._clock = clock
+    endpoint: str
+    ca_file: str
+    ssl_context: ssl.SSLContext
+    _service: Service
+    _log: Iterable[RequestRecord]
+    _clock: OwnClock
+
+    def __init__(self) -> None:
+        raise TypeError("an emulator is not made like this: write async with open_emulator() as emulator")
 
     @property
     def clock_offset(self) -> float:
@@ -93,6 +84,26 @@ class Emulator(EntraSwitches, FaultSwitches):
 
     def __repr__(self) -> str:
         return f"<Emulator at {self.endpoint}>"
+
+
+class _Opened(Emulator):
+    """An emulator and what it is made of, which no public signature names."""
+
+    def __init__(
+        self,
+        service: Service,
+        entra: Entra,
+        certificates: Certificates,
+        faults: Faults,
+        log: Iterable[RequestRecord],
+        *,
+        clock: OwnClock,
+    ) -> None:
+        self.endpoint, self.authority = entra.endpoint, entra.authority
+        self.tenant_id, self.client_id, self.client_secret = entra.tenant_id, entra.client_id, entra.client_secret
+        self.ca_file, self.ssl_context = certificates.ca_file, certificates.client
+        self._service, self._entra, self._faults = service, entra, faults
+        self._log, self._clock = log, clock
 
 
 @guarded("the emulator")
@@ -166,7 +177,7 @@ async def open_emulator(
             addresses = [(method, route.path) for route in _routes() for method in sorted(route.methods or ())]
             faults = Faults(clock, Operations(addresses, entra.tenant_id, service.identities))
             front = Front(app, faults, clock)
-            emulator = Emulator(service, entra, certificates, faults, front.log, clock=own)
+            emulator = _Opened(service, entra, certificates, faults, front.log, clock=own)
             async with serving(front, listener, certificates.server):
                 yield emulator
     finally:

@@ -14,14 +14,9 @@ if TYPE_CHECKING:
 
 
 class FaultSwitches:
-    """Each call adds a fault, at any moment; of those that fit a request, the one added last counts.
+    """Each call adds a fault, at any moment; of those that fit a request, the one added last counts."""
 
-    Args:
-        faults: Where they are added.
-    """
-
-    def __init__(self, faults: Faults) -> None:
-        self._faults = faults
+    _faults: Faults
 
     def fail(
         self,

@@ -17,9 +17,6 @@ class EntraSwitches:
 
     A user is known by any name; who was not added before is added where the name is used first.
 
-    Args:
-        entra: The state behind.
-
     Attributes:
         authority: Where the users sign in, such as `https://127.0.0.1:41234/{tenant_id}`.
         tenant_id: The tenant's id.
@@ -27,12 +24,11 @@ class EntraSwitches:
         client_secret: The secret of that application. Another one each time.
     """
 
-    def __init__(self, entra: Entra) -> None:
-        self.authority: str = entra.authority
-        self.tenant_id: str = entra.tenant_id
-        self.client_id: str = entra.client_id
-        self.client_secret: str = entra.client_secret
-        self._entra = entra
+    authority: str
+    tenant_id: str
+    client_id: str
+    client_secret: str
+    _entra: Entra
 
     @property
     def sign_in_as(self) -> str | None:

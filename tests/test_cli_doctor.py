@@ -16,7 +16,7 @@ pytest.importorskip("click", reason="the command line is an extra")
 
 from anyio_acs_credential.cli import main
 from anyio_acs_credential.cli._doctor._finding import Finding, State, failure, not_tried, ok, warning
-from anyio_acs_credential.cli._doctor._view import as_line, summary
+from anyio_acs_credential.cli._doctor._run import as_line, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from command_line import ON_POSIX, PseudoTerminal, is_a_line, start
 pytest.importorskip("click", reason="the command line is an extra")
 pytest.importorskip("anycorn", reason="the emulator is an extra")
 
-from anyio_acs_credential.cli import _program, main
-from anyio_acs_credential.cli._program import Program
+from anyio_acs_credential.cli import _running, main
+from anyio_acs_credential.cli._running import Program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,8 +139,8 @@ def test_a_signal_in_this_process_passes_to_it(backend: str) -> None:
 def test_who_has_typed_it(foreground: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Ctrl-C is the terminal's where this is what runs there; what else comes is passed on."""
     monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp() + (not foreground))
-    assert _program._was_typed(signal.SIGINT) is foreground
-    assert not _program._was_typed(signal.SIGTERM)
+    assert _running._was_typed(signal.SIGINT) is foreground
+    assert not _running._was_typed(signal.SIGTERM)
 
 
 @ON_POSIX
@@ -149,7 +149,7 @@ def test_without_a_terminal_nobody_has_typed_it(monkeypatch: pytest.MonkeyPatch)
         raise OSError
 
     monkeypatch.setattr(os, "tcgetpgrp", refuse)
-    assert not _program._was_typed(signal.SIGINT)
+    assert not _running._was_typed(signal.SIGINT)
 
 
 async def test_a_signal_before_it_runs_is_not_its() -> None:

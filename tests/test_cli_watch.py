@@ -46,7 +46,7 @@ rich_console = pytest.importorskip("rich.console", reason="the live view is an e
 from anyio_acs_credential.cli import main  # noqa: E402 - it needs what the extras bring
 from anyio_acs_credential.cli._watch._live import LEAST_HEIGHT, LEAST_WIDTH, picture  # noqa: E402 - likewise
 from anyio_acs_credential.cli._watch._log import Entry, HeldToken, Log  # noqa: E402 - likewise
-from anyio_acs_credential.cli._watch._plain import entry_as_line  # noqa: E402 - likewise
+from anyio_acs_credential.cli._watch._run import entry_as_line  # noqa: E402 - likewise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -38,7 +38,7 @@ from anyio_acs_credential.cli._doctor._case import Case, SignIn
 from anyio_acs_credential.cli._doctor._certificate import read_certificate
 from anyio_acs_credential.cli._doctor._examination import TITLES, examine
 from anyio_acs_credential.cli._doctor._finding import Finding, State
-from anyio_acs_credential.cli._doctor._installed import judge_versions
+from anyio_acs_credential.cli._doctor._machine import judge_versions
 from anyio_acs_credential.cli._doctor._meaning import Trouble, Visit, judge_tls
 from anyio_acs_credential.cli._doctor._network import reason_of
 from anyio_acs_credential.cli._doctor._offset import judge_clock, measure_offset

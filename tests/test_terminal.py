@@ -22,10 +22,10 @@ from rich.console import Console
 
 from anyio_acs_credential.cli import main
 from anyio_acs_credential.cli._output import complain, printable, say
-from anyio_acs_credential.cli._pieces import log_line
+from anyio_acs_credential.cli._view import log_line
 from anyio_acs_credential.cli._watch._live import picture
 from anyio_acs_credential.cli._watch._log import Log
-from anyio_acs_credential.cli._watch._plain import entry_as_json, entry_as_line
+from anyio_acs_credential.cli._watch._run import entry_as_json, entry_as_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

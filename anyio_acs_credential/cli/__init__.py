@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(mistake: Exception) -> int:
-    from ._traceback import print_traceback
+    from ._output import print_traceback
 
     print_traceback(mistake)
     return 1

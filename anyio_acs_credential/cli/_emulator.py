@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..emulator import Emulator
-    from ._program import Program
+    from ._running import Program
 
 _DAY, _YEAR = 86_400, 31_536_000
 _TOLD = ("endpoint", "connection_string", "authority", "tenant_id", "client_id", "client_secret", "ca_file")
@@ -96,8 +96,7 @@ def emulator(words: list[str] | None, /, port: int, sign_in_as: str | None, back
     127 where it is not found, and 126 where it cannot be run.
     """  # noqa: D301 - click's mark is the character, not its escape
     with loading():
-        from ._program import Program
-        from ._running import run
+        from ._running import Program, run
 
     settings = {name: value for name, value in given.items() if value is not None}
     if words is not None:

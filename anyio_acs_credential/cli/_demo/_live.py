@@ -8,10 +8,9 @@ from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
-from .._pieces import bar, empty_bar, log_line, renewal_mark, styled_line
+from .._view import bar, empty_bar, log_line, renewal_mark, styled_line
 from ._chart import LABELS, chart
-from ._plain import sums, verdict
-from ._story import WORKERS
+from ._story import WORKERS, sums, verdict
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

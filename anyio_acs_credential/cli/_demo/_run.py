@@ -1,7 +1,11 @@
-"""Running the demonstration where somebody watches."""
+"""Running the demonstration where somebody watches: a terminal, or whatever reads lines.
+
+Lines are ASCII only, so that any encoding can carry them.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import contextmanager
 from functools import partial
@@ -12,13 +16,14 @@ import click
 from ... import SignInRequiredError
 from .._running import run
 from .._view import drawing, find_terminal, lines, live
-from ._plain import event_as_json, event_as_line, summary_as_json, summary_as_lines
 from ._scenario import run_demo
-from ._story import Story
+from ._story import Story, sums, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from ._story import Event
 
 
 def show(seconds: int, backend: str, *, entra: bool, as_json: bool) -> int:
@@ -72,3 +77,24 @@ def _output(story: Story, as_json: bool) -> AbstractContextManager[Callable[[], 
         lambda width, height: picture(story, story.now(), width, height),
         lambda width: result(story, story.now(), width) if story.over else None,
     )
+
+
+def event_as_line(event: Event) -> str:
+    """What happened, behind when."""
+    return f"{event.at:7.2f} s  {event.text}"
+
+
+def summary_as_lines(story: Story, now: float) -> list[str]:
+    """The sums, in words."""
+    first, *rest = (verdict(story), *sums(story))
+    return [f"{now:7.2f} s  {first}", *(f"{'':11}{line}" for line in rest)]
+
+
+def event_as_json(event: Event) -> str:
+    """What happened, as one JSON object."""
+    return json.dumps({"event": event.kind, "at": round(event.at, 3), "text": event.text, **event.details})
+
+
+def summary_as_json(story: Story, now: float) -> str:
+    """The sums, as one JSON object."""
+    return json.dumps({"event": "summary", "at": round(now, 3), "text": verdict(story), **story.summary()})

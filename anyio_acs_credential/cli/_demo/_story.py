@@ -144,3 +144,28 @@ class Story:
             "token_requests_failed": self.refused,
             **entra,
         }
+
+
+def verdict(story: Story) -> str:
+    """The run in a sentence."""
+    if story.failed:
+        return f"{story.failed} of {story.sent} requests failed"
+    return f"no request failed: {story.sent} were sent and answered"
+
+
+def sums(story: Story) -> tuple[str, ...]:
+    """What happened behind the verdict."""
+    asked = _count(len(story.token_requests), "exchange" if story.entra else "token request")
+    said = (
+        f"{_count(len(story.tokens), 'access token')} used, one after the other",
+        f"{asked} made; {story.refused} failed while the held token went on",
+        f"{_count(story.turned_down, 'request')} met a 401 and succeeded with the next token",
+    )
+    if not story.entra:
+        return said
+    tokens, challenges = _count(len(story.entra_tokens), "Entra token"), _count(story.challenges, "claims challenge")
+    return (f"1 sign-in, and {tokens} from it; {challenges} met", *said)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

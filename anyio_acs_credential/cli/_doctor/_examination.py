@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 
 from ..._errors import CredentialError
-from ._assignment import check_assignment
 from ._entra import check_exchange, check_sign_in
 from ._finding import Finding, State, explain, failure, not_tried
-from ._installed import check_versions
+from ._machine import check_environment, check_versions
 from ._network import check_name, check_tcp
 from ._resource import check_chat, check_clock, check_key, check_resource, check_tls, check_token
-from ._scopes import check_scopes
-from ._variables import check_environment
+from ._scopes import check_assignment, check_scopes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -1,12 +1,16 @@
-"""The scopes: whether tokens can be good for them."""
+"""What tokens may be good for: whether the scopes are known, and whether a person is allowed Teams Phone."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..._errors import page_of
+from ... import AccessKeyCredential, CommunicationIdentityClient
+from ..._errors import ServiceError, page_of
 from ..._exchange import scopes as families
-from ._finding import Finding, State, ok, warning
+from ..._exchange.wire import allow_command
+from ..._http.retries import Limits
+from ._entra import claims_of
+from ._finding import Finding, State, failure, not_tried, ok, warning
 
 if TYPE_CHECKING:
     from ._case import Case
@@ -32,3 +36,28 @@ def _judge(scopes: tuple[str, ...]) -> Finding:
         text = f"the service documents no scope {', '.join(unknown)}"
         return warning(text, f"choose of {', '.join(_KNOWN)}", "scopes")
     return ok(f"the service issues tokens for {', '.join(scopes)}")
+
+
+async def check_assignment(case: Case) -> Finding:
+    """Whether a person may use the resource for Teams Phone. It allows nobody.
+
+    Raises:
+        ServiceError: when the resource does not say.
+    """
+    if not case.is_for_entra or not families.is_teams_phone(case.scopes):
+        return not_tried("the scopes are not Teams Phone's")
+    claims = claims_of(case.entra_token)
+    tenant, person = case.tenant_id or claims.get("tid"), case.object_id or claims.get("oid")
+    if case.key is None or not isinstance(tenant, str) or not isinstance(person, str):
+        return not_tried("it takes a connection string, --tenant-id and --object-id, the person's id in Entra")
+    key = AccessKeyCredential(case.key.value)
+    async with CommunicationIdentityClient(case.endpoint, key, http_client=case.client) as client:
+        client._limits = Limits(timeout=case.patience, tries=1)
+        try:
+            found = await client.get_teams_phone_assignment(tenant, person)
+        except ServiceError as error:
+            if error.status_code != 404:
+                raise
+            fix = f"have the resource's owner run {allow_command(tenant, person)}"
+            return failure(f"{person} may not use the resource for Teams Phone", fix, "teams-phone-not-allowed")
+    return ok(f"{person} may use the resource for Teams Phone, as {found.principal_type}")

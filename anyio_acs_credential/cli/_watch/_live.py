@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..._decisions.schedule import TokenState
-from .._pieces import bar, empty_bar, log_line, renewal_mark, styled_line
 from .._times import clock_time, date_and_time, span
+from .._view import bar, empty_bar, log_line, renewal_mark, styled_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

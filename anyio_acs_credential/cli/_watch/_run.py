@@ -1,7 +1,11 @@
-"""Watching a credential until somebody ends it."""
+"""Watching a credential until somebody ends it: on a terminal, or as lines.
+
+The lines are ASCII only, so that any encoding can carry them.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,14 +13,15 @@ from typing import TYPE_CHECKING
 from anyio import sleep_forever
 
 from .._running import run
+from .._times import clock_time
 from .._view import drawing, find_terminal, lines, live
 from ._log import Log
-from ._plain import entry_as_json, entry_as_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from ._log import Entry
     from ._users import EntraUser, ResourceUser
 
 
@@ -52,3 +57,13 @@ def _output(log: Log, as_json: bool) -> AbstractContextManager[Callable[[], None
     if console is None:
         return lines(log.entries, entry_as_line)
     return live(console, lambda width, height: picture(log, time.time(), width, height))
+
+
+def entry_as_line(entry: Entry) -> str:
+    """What happened, behind when."""
+    return f"{clock_time(entry.at)}  {entry.text}".encode("ascii", "backslashreplace").decode()
+
+
+def entry_as_json(entry: Entry) -> str:
+    """What happened, as one JSON object."""
+    return json.dumps({"event": entry.kind, "at": round(entry.at, 3), "text": entry.text, **entry.details})

@@ -53,6 +53,25 @@ def test_the_emulator_knows_nothing_that_it_is_to_test() -> None:
     assert {".".join(name.split(".")[:2]) for name in ours} == {"anyio_acs_credential._loops"}
 
 
+@pytest.mark.parametrize(
+    ("room", "others"),
+    [
+        ("emulator._entra", ("emulator._service", "emulator._emulator", "emulator._front")),
+        ("emulator._service", ("emulator._emulator", "emulator._front")),
+        ("cli._demo", ("cli._watch", "cli._doctor", "cli._commands")),
+        ("cli._watch", ("cli._demo", "cli._doctor", "cli._commands")),
+        ("cli._doctor", ("cli._demo", "cli._watch", "cli._commands")),
+    ],
+)
+def test_rooms_inside_a_room_do_not_know_each_other(room: str, others: tuple[str, ...]) -> None:
+    """But for the resource, which checks the tenant's tokens."""
+    inside = [path for path in MODULES if name_of(path).startswith(f"anyio_acs_credential.{room}.")]
+    assert inside
+    found = {name for path in inside for name in imported(path)}
+    for other in others:
+        assert not {name for name in found if f"{name}.".startswith(f"anyio_acs_credential.{other}.")}
+
+
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(_\w+(?:\.\w+)+)`", PAGE))))
 def test_what_the_page_names_exists(name: str) -> None:
     found: object = import_module("anyio_acs_credential")

@@ -24,16 +24,7 @@ CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "docs", "noxf
 TYPED_USE = "tests/typed_use.py"
 JAVASCRIPT = ("@azure/communication-common@2", "@azure/communication-identity@1")
 EACH_CORE = ("--numprocesses", str((os.cpu_count() or 1) + 1), "--durations=10")  # one more: many tests wait
-DOCUMENTS = (  # and pure functions
-    "design", "docs", "error_page", "fuzz", "house", "pictures", "readme", "reports", "site",
-)  # fmt: skip
-PROGRAMS = (  # whole ones, in processes of their own: one Python shows what they do,
-    "another_task", "cli", "cli_output", "entra_chromium", "example_threads", "example_usage", "fleet_example",
-    "fleet_processes", "hang_up", "interrupt",
-)  # fmt: skip
-PROGRAMS_OF_BOTH = (  # and the newest what it breaks
-    "cli_emulator", "cli_watch", "example_web", "examples", "official", "signals",
-)  # fmt: skip
+ONCE_IS_ENOUGH = ("-m", "not once")  # left to the newest Python: what is a whole program, or large, or a document
 NOT_OURS = (
     "ASYNC114",  # it wants a list of the names of startable functions, which would be one more thing to keep right
     "ASYNC128",  # a function that hands task_status on is not seen to use it
@@ -100,28 +91,23 @@ def types(session: nox.Session) -> None:
     session.run("ty", "check", "--python", str(session.virtualenv.location), TYPED_USE)
 
 
-def without(*names: str) -> list[str]:
-    return [f"--ignore=tests/test_{name}.py" for name in names]
-
-
 @nox.session(python=FOUND)
 def tests(session: nox.Session) -> None:
-    """Every test, on every event loop; with the oldest Python, every line, and what is the same everywhere."""
+    """Every test, on every event loop, with the newest Python; with the oldest, every line and branch is run."""
     install(session, "test")
-    whole = session.python == LOWEST or session.posargs
     if shutil.which("redis-server") is None:
         session.warn("redis-server is not installed (Debian has a package): RedisTokenStore is not tested")
         session.env["UNMEASURED"] = "*/fleet/_redis*.py"
-    measured = ["--cov"] if whole and not session.posargs else []
-    session.run("pytest", *EACH_CORE, *measured, *([] if whole else without(*DOCUMENTS, *PROGRAMS)), *session.posargs)
+    measured = ["--cov"] if session.python == LOWEST and not session.posargs else []
+    part = [] if session.python == FOUND[-1] or session.posargs else ONCE_IS_ENOUGH
+    session.run("pytest", *EACH_CORE, *measured, *part, *session.posargs)
 
 
 @nox.session(python=MIDDLE or LOWEST)
 def lowest(session: nox.Session) -> None:
-    """Every test, with the oldest packages that pyproject.toml admits: on a Python between, where there is one."""
+    """With the oldest packages that pyproject.toml admits: on a Python between, where there is one."""
     session.install("--editable", ".", *dependency_groups(PROJECT, "test"), *floors())
-    left_out = without(*DOCUMENTS, *PROGRAMS, *PROGRAMS_OF_BOTH)
-    session.run("pytest", *EACH_CORE, *left_out, "-k", "not uvloop", *session.posargs)
+    session.run("pytest", *EACH_CORE, *ONCE_IS_ENOUGH, "-k", "not uvloop", *session.posargs)
 
 
 @nox.session(python=False)

@@ -87,9 +87,29 @@ def anyio_backend(request: pytest.FixtureRequest) -> object:
     return name, {**options, "debug": DEBUG and request.module.__name__ in ABOUT_LOOPS}
 
 
+ONCE = {
+    f"test_{name}"
+    for name in (
+        # documents, and pure functions
+        *("design", "docs", "error_page", "fuzz", "house", "pictures", "readme", "reports", "site"),
+        # whole programs, in processes of their own
+        *("another_task", "cli", "cli_emulator", "cli_output", "cli_watch", "entra_chromium", "example_threads"),
+        *("example_usage", "example_web", "examples", "fleet_example", "fleet_processes", "hang_up", "interrupt"),
+        "official",
+    )
+}
+"""The modules whose tests show the same on every Python."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave uvloop to the modules that are about event loops: elsewhere it only takes the time of asyncio again."""
+    """Leave uvloop to the modules that are about event loops, where it does more than take the time of asyncio again.
+
+    Mark what one Python is enough for.
+    """
     items[:] = [item for item in items if "+uvloop" not in item.name or item.path.stem in ABOUT_LOOPS]
+    for item in items:
+        if item.path.stem in ONCE:
+            item.add_marker("once")
 
 
 def pytest_collection_finish() -> None:

@@ -31,6 +31,8 @@ ENDPOINT = "https://contoso.communication.azure.com"
 KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 OFFSETS = [5.0, -5.0, 360.0, -360.0, 3 * HOUR, -3 * HOUR, 10 * YEAR, -10 * YEAR, 0.0, 0.0]
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(params=virtual_time_backends())
 def anyio_backend(request: pytest.FixtureRequest) -> object:

@@ -713,6 +713,7 @@ async def test_the_official_client_works_unchanged() -> None:
         assert datetime.fromisoformat(expires_on).timestamp() > time.time()
 
 
+@pytest.mark.once
 async def test_clients_that_leave_at_once_disturb_nobody() -> None:
     """A client that closes the connection with the answer's last byte, as requests does, ends no other's."""
     async with open_emulator() as emulator:

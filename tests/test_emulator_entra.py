@@ -16,8 +16,8 @@ import jwt
 import msal
 import pytest
 import requests
-import trustme
 from anyio import to_thread
+from certificates import rsa_certificate
 from emulated import Clock, client_of
 
 from anyio_acs_credential.emulator import Emulator, open_emulator
@@ -507,9 +507,9 @@ async def test_azure_identity_acts_on_behalf_of_a_user() -> None:
         assert claims_of((await to_thread.run_sync(run)).token)["name"] == "ada"
 
 
-def certificate() -> tuple[bytes, str]:
+def certificate(name: str = "app.example") -> tuple[bytes, str]:
     """A certificate in PEM, and its key."""
-    made = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("app.example", key_type=trustme.KeyType.RSA)
+    made = rsa_certificate(name)
     return made.cert_chain_pems[0].bytes(), made.private_key_pem.bytes().decode()
 
 
@@ -518,7 +518,7 @@ async def test_an_application_may_prove_itself_with_a_certificate() -> None:
     async with open_emulator() as emulator:
         with pytest.raises(ValueError, match=r"."):
             emulator.add_client_certificate(b"none")
-        (known, key), (other, other_key), (third, _) = [await to_thread.run_sync(certificate) for _ in range(3)]
+        (known, key), (other, other_key), (third, _) = [certificate(name) for name in ("known", "other", "third")]
         emulator.add_client_certificate(third)
         emulator.add_client_certificate(known)
         assertion = emulator.issue_entra_token(own_scope(emulator), user="ada")
@@ -828,6 +828,7 @@ def test_a_fault_says_which_statuses_it_takes() -> None:
         Fault(target="x", action="fail", status=200)
 
 
+@pytest.mark.once
 async def test_clients_that_leave_at_once_disturb_nobody() -> None:
     """A client that closes the connection with the answer's last byte, as requests does, ends no other's."""
     async with open_emulator() as emulator:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import msal
 import pytest
-import trustme
+from certificates import rsa_certificate
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -234,7 +234,7 @@ async def test_a_certificate_proves_who_asks_by_the_authoritys_time(
 
 
 def key_and_certificate(phrase: str | None) -> tuple[str, str]:
-    issued = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("service.example", key_type=trustme.KeyType.RSA)
+    issued = rsa_certificate("service.example")
     key = load_pem_private_key(issued.private_key_pem.bytes(), None)
     locked = NoEncryption() if phrase is None else BestAvailableEncryption(phrase.encode())
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked).decode()

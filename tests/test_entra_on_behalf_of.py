@@ -9,7 +9,7 @@ import anyio
 import httpx
 import msal
 import pytest
-import trustme
+from certificates import rsa_certificate
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from entra_users import (
     CLAIMS,
@@ -199,7 +199,7 @@ def at(server: Server, certificate: Any) -> OnBehalfOfCredential:
 
 
 def rsa_pem() -> str:
-    issued = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("service.example", key_type=trustme.KeyType.RSA)
+    issued = rsa_certificate("service.example")
     key = load_pem_private_key(issued.private_key_pem.bytes(), None)
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     return text + issued.cert_chain_pems[0].bytes().decode()

@@ -140,6 +140,7 @@ def is_shared(token: AccessToken) -> bool:
 class TestOneFetch:
     """One process asks, and the others get what it got."""
 
+    @pytest.mark.once
     async def test_six_hours_of_a_fleet(self, store: FaultyStore, clock: VirtualClock) -> None:
         source = ScriptedSource(LIFE, latency=2, clock=clock)
         counts: list[tuple[int, int]] = []
@@ -387,6 +388,7 @@ class TestFailures:
         assert source.play.calls == 1
         assert clock.monotonic() - began < 10
 
+    @pytest.mark.once
     async def test_a_fleet_backs_off_as_one_process_does(self, store: FaultyStore, clock: VirtualClock) -> None:
         source = ScriptedSource(OSError("down"), clock=clock)
 

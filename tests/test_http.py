@@ -800,6 +800,7 @@ def test_a_secret_never_passes(before: str, after: str, secret: str) -> None:
 # Cancelled while it writes a body, httpx leaves the generator that held the bytes to the garbage collector.
 @pytest.mark.filterwarnings(r"ignore:Async generator 'httpx2?._content:ResourceWarning")
 @pytest.mark.parametrize("package", [httpx, httpx2])
+@pytest.mark.once
 async def test_calls_cancelled_anywhere_leave_the_client_usable(package: Any) -> None:
     """After a thousand of them, the next one succeeds and no connection is left over."""
     limits = package.Limits(max_connections=2)

@@ -826,6 +826,7 @@ async def test_cancelled_natively_at_every_step() -> None:
 
 @pytest.mark.promise("R62")
 @in_virtual_time
+@pytest.mark.once
 async def test_two_thousand_users() -> None:
     """One whose source fails, one whose source hangs, one that is signed out: nobody else waits or fails."""
 

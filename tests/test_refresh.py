@@ -170,6 +170,7 @@ async def test_tokens_that_end_at_once_do_not_make_a_storm(clock: VirtualClock) 
 
 
 @pytest.mark.promise("R20")
+@pytest.mark.once
 async def test_jitter_spreads_equal_expiries(clock: VirtualClock) -> None:
     """A thousand credentials whose tokens end together renew them over at least a tenth of the window."""
     planned: list[float] = []
@@ -423,6 +424,7 @@ async def test_callers_with_nothing_wait_a_second_and_not_the_backoff(clock: Vir
 
 @pytest.mark.promise("R17")
 @pytest.mark.parametrize("proactive", [True, False])
+@pytest.mark.once
 async def test_a_dead_source_is_asked_once_a_second(clock: VirtualClock, proactive: bool) -> None:
     """A thousand calls a second make one attempt a second; those between get the last error, each its own."""
     source = ScriptedSource(OSError("down"), clock=clock)
@@ -966,6 +968,7 @@ async def test_a_forced_refresh_passes_a_backoff(clock: VirtualClock) -> None:
 
 
 @pytest.mark.promise("R50")
+@pytest.mark.once
 async def test_a_thousand_rejections_make_one_round(clock: VirtualClock) -> None:
     """Rejecting the held token fetches another once; rejecting an older one fetches nothing."""
     source = ScriptedSource(HOUR, latency=1, clock=clock)
@@ -1218,6 +1221,7 @@ async def test_a_round_that_is_no_longer_due_is_not_made() -> None:
 
 
 @pytest.mark.promise("R48")
+@pytest.mark.once
 async def test_a_credential_is_one_task(clock: VirtualClock) -> None:
     """A thousand entered credentials are a thousand tasks, which end with them."""
     before = len(anyio.get_running_tasks())
@@ -1230,6 +1234,7 @@ async def test_a_credential_is_one_task(clock: VirtualClock) -> None:
 
 
 @pytest.mark.promise("R21")
+@pytest.mark.once
 async def test_a_week_of_refreshing(clock: VirtualClock) -> None:
     """A week of one-hour tokens, with failures between, is a few hundred calls and no error.
 
@@ -1245,6 +1250,7 @@ async def test_a_week_of_refreshing(clock: VirtualClock) -> None:
     assert source.most_in_flight == 1
 
 
+@pytest.mark.once
 async def test_a_token_of_sixty_days_is_no_storm(clock: VirtualClock) -> None:
     """A timer of 32 bits would run out at once; it is renewed when it is due, and not before."""
     days = 86_400

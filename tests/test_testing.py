@@ -39,6 +39,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 # Virtual time
 
 
+@pytest.mark.once
 async def test_a_week_of_short_sleeps_passes_at_once() -> None:
     """With a real wait of 5 ms for each sleep, it would take longer than a test may."""
     clock = VirtualClock()

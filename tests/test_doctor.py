@@ -59,6 +59,7 @@ OK, WARNING, FAILURE, NOT_TRIED = State
 PATIENT = 60.0
 """Seconds: nobody waits for them."""
 WRONG_KEY = "bm90IHRoZSBrZXkgb2YgdGhlIHJlc291cmNl"
+GUID = "87d349ed-44d7-43e1-9a83-5f2406dee5bd"
 UNTRUSTED = "Contoso Inspection CA, which this machine does not trust"
 AZURE = "contoso.communication.azure.com"
 
@@ -1006,6 +1007,7 @@ async def test_a_person_whom_nobody_has_allowed_teams_phone(monkeypatch: pytest.
         found = await examined(of_entra(emulator, entra_token=Secret(token), **case))
         named = await examined(of_entra(emulator, tenant_id=claims["tid"], object_id=claims["oid"], **case))
         nobody = await examined(of_entra(emulator, **case))
+        domain = await examined(of_entra(emulator, tenant_id="contoso.example", object_id=claims["oid"], **case))
         async with CommunicationIdentityClient.from_connection_string(emulator.connection_string) as identity:
             await identity.set_teams_phone_assignment(claims["tid"], claims["oid"], principal_type="user")
         allowed = await examined(of_entra(emulator, entra_token=Secret(token), **case))
@@ -1017,7 +1019,8 @@ async def test_a_person_whom_nobody_has_allowed_teams_phone(monkeypatch: pytest.
         assert each["assignment"].fix == f"have the resource's owner run {command}"
         assert each["assignment"].see == page_of("teams-phone-not-allowed")
     assert (found["exchange"].state, command in found["exchange"].text) == (FAILURE, True)
-    assert nobody["assignment"].state is NOT_TRIED
+    assert nobody["assignment"].state is domain["assignment"].state is NOT_TRIED
+    assert "the ids that Entra shows as --tenant-id and --object-id" in domain["assignment"].text
     assert {finding.state for finding in allowed.values()} == {OK}
     assert unsaid["assignment"].text.startswith("the service answered 403")
 
@@ -1026,7 +1029,7 @@ async def test_a_person_whom_nobody_has_allowed_teams_phone(monkeypatch: pytest.
 async def test_an_assignment_that_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     async with emulated(monkeypatch) as emulator:
         emulator.hang("assignments")
-        case = with_key(emulator, scopes=(TEAMS,), tenant_id="t", object_id="o", user="8:acs:a_b", patience=1)
+        case = with_key(emulator, scopes=(TEAMS,), tenant_id=GUID, object_id=GUID, user="8:acs:a_b", patience=1)
         found = await examined(case)
     assert found["assignment"].text.startswith("the service gave no whole answer within 1 seconds")
     assert found["token"].text == "nobody is signed in here: give ACS_ENTRA_TOKEN, a person's Entra token"

@@ -275,7 +275,7 @@ class CommunicationIdentityClient:
 
         Raises:
             TypeError: when an id is no text.
-            ValueError: when an id is empty.
+            ValueError: when an id is not one of Entra's.
             ServiceError: with the status 404 when there is none; with 403 and the code "SubscriptionNotAllowed" when
                 the resource's subscription may not use Teams Phone Extensibility; and when the service refuses
                 otherwise, cannot be reached or answers nonsense.
@@ -308,7 +308,7 @@ class CommunicationIdentityClient:
 
         Raises:
             TypeError: when an argument is of a wrong type.
-            ValueError: when an id is empty, or the principal type is neither.
+            ValueError: when an id is not one of Entra's, a client id is empty, or the principal type is neither.
             ServiceError: as for `get_teams_phone_assignment`.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -326,7 +326,7 @@ class CommunicationIdentityClient:
 
         Raises:
             TypeError: when an id is no text.
-            ValueError: when an id is empty.
+            ValueError: when an id is not one of Entra's.
             ServiceError: as for `get_teams_phone_assignment`.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.

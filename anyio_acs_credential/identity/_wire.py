@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
 from .._errors import InvalidTokenError, explained
+from .._exchange.wire import is_guid
 from .._http.answer import malformed, read_object
 from .._redaction import Secret
 from .._tokens.access_token import AccessToken, read_expiry
@@ -119,6 +120,17 @@ def check_id(name: str, value: str) -> str:
     if not value:
         raise explained("identity-arguments", ValueError(f"{name} is empty: give the id that Entra shows"))
     return str.__str__(value)
+
+
+def check_guid(name: str, value: str) -> str:
+    """An id that is part of an address, where any other text would be another address."""
+    text = check_id(name, value)
+    if not is_guid(text):
+        raise explained(
+            "identity-arguments",
+            ValueError(f"{name} is no id: give the one that Entra shows, such as 87d349ed-44d7-43e1-9a83-5f2406dee5bd"),
+        )
+    return text
 
 
 async def text_of(given: str | SupportsToken | Callable[[], Awaitable[str | SupportsToken]]) -> str:

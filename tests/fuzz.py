@@ -42,7 +42,8 @@ from anyio_acs_credential import (
 from anyio_acs_credential._exchange.wire import read_exchange
 from anyio_acs_credential._http.answer import Answer
 from anyio_acs_credential._http.challenge import claims_wanted
-from anyio_acs_credential._tokens.service_clock import ServiceClock
+from anyio_acs_credential._tokens.clock_warning import tell
+from anyio_acs_credential._tokens.service_clock import Moment, ServiceClock, proof_in
 from anyio_acs_credential.entra import DeviceCodeCredential, OnBehalfOfCredential
 from anyio_acs_credential.entra._grant import take
 from anyio_acs_credential.entra._secrets import KNOWN
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from anyio_acs_credential.entra._transport import Response
 
 MUTATIONS = 1_000_000
+MOMENT = Moment(1_800_000_000.0, 0.0)
 SLOWEST = 1e-3  # seconds, at the median
 SHOWN = 5  # problems that are kept of each parser
 EACH = 10  # after so many broken answers a good one is read: what spoils an application does so for good
@@ -110,6 +112,8 @@ CHALLENGES = tuple(
 HEADERS = {
     "retry-after": (b"17", b"Wed, 21 Oct 2099 07:28:00 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT", b"1.5"),
     "retry-after-ms": (b"1700",),
+    "date": (b"Fri, 15 Jan 2027 08:00:00 GMT", b"Thu, 01 Jan 1970 00:00:00 GMT", b"Wed, 21 Oct 2099 07:28:00 GMT"),
+    "age": (b"0", b"30"),
     "x-ms-request-id": (b"5a9d2d40-0000-4000-8000-2f1f0f0f0f0f",),
     "www-authenticate": CHALLENGES,
 }
@@ -268,7 +272,8 @@ def answer_of(good: Sequence[bytes], refusals: Sequence[bytes], chance: Random) 
     statuses = (200, 200, 200, 201, 204) if well else (302, 400, 400, 401, 401, 403, 404, 429, 500, 503, 999)
     names = chance.sample(list(HEADERS), chance.choice((0, 1, 2)))
     headers = tuple((name, mutated(chance, HEADERS[name]).decode("latin-1")) for name in names)
-    return Answer(chance.choice(statuses), headers, mutated(chance, good if well else refusals))
+    body = mutated(chance, good if well else refusals)
+    return Answer(chance.choice(statuses), headers, body, proof=proof_in(headers, MOMENT, MOMENT))
 
 
 def token_answer(chance: Random) -> Answer:
@@ -314,7 +319,10 @@ def read_exchanged(answer: Answer) -> AccessToken:
     claims = claims_wanted(answer)
     if claims is not None and not isinstance(json.loads(claims), dict):
         raise AssertionError(claims)
-    return read_exchange(answer)
+    clock = ServiceClock("fuzz")
+    clock.learn(answer.proof)
+    tell("fuzz", None)  # what it has found out is not the process's to keep
+    return read_exchange(answer, clock)
 
 
 class Wire:

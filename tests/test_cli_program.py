@@ -31,10 +31,10 @@ from anyio_acs_credential import CommunicationIdentityClient
 
 async def main():
     async with CommunicationIdentityClient.from_connection_string(os.environ["ACS_CONNECTION_STRING"]) as identity:
-        return (await identity.create_user()).raw_id
+        return (await identity.get_token(os.environ["ACS_USER_ID"], ["voip"])).claims["skypeid"]
 
-user = anyio.run(main)
-print(json.dumps({"user": user, "endpoint": os.environ["ACS_ENDPOINT"], "arguments": sys.argv[1:], "read": input()}))
+named = {name: os.environ[f"ACS_{name}"] for name in ("USER_ID", "ENDPOINT")}
+print(json.dumps({"user": f"8:{anyio.run(main)}", **named, "arguments": sys.argv[1:], "read": input()}))
 print("to the other", file=sys.stderr)
 sys.exit(7)
 """
@@ -65,8 +65,8 @@ def test_it_finds_the_emulator_and_is_ended_with(backend: str, tmp_path: Path) -
     with start(*command, stdin=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
         out, err = process.communicate("a line\n", timeout=50)
     said = json.loads(out)
-    assert said["user"].startswith("8:acs:")
-    assert said["endpoint"].startswith("https://127.0.0.1:")
+    assert said["user"] == said["USER_ID"]
+    assert said["ENDPOINT"].startswith("https://127.0.0.1:")
     assert (said["arguments"], said["read"]) == (["--port", "--", "x"], "a line")
     assert (process.returncode, err) == (7, "to the other\n")
     assert not list(tmp_path.iterdir())

@@ -75,6 +75,21 @@ def test_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
     assert told("remove") == {**ids, "allowed": False}
 
 
+def test_nobody_has_allowed_it_for_a_program(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    """An object as well, beside the status and the line that says what to run; and none where the resource refuses."""
+    assert main(["teams-phone", "show", "--json", *IDS]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"tenant_id": TENANT, "object_id": PERSON, "allowed": False}
+    assert is_a_line(err)
+    assert f"`acs-credential teams-phone allow {TENANT} {PERSON}`" in err
+    emulator.fail("GET .*/assignments/", status=403)
+    try:
+        assert main(["teams-phone", "show", "--json", *IDS]) == 1
+    finally:
+        emulator.heal()
+    assert capsys.readouterr().out == ""
+
+
 def test_applications_are_listed_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["teams-phone", "allow", "--client-id", APP, "--client-id", PERSON, *IDS]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"applications  {APP}, {PERSON}"

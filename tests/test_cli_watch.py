@@ -142,6 +142,24 @@ def test_the_lines_of_a_user_who_exists(
 
 
 @ON_POSIX
+def test_a_wrong_clock(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of the token is told by the service's clock, and what is wrong with ours."""
+    reader = Reader(lambda line: end() if '"refresh_succeeded"' in line else None)
+    monkeypatch.setattr(sys, "stdout", reader)
+    emulator.clock_offset = 7380
+    try:
+        assert main(["watch", "--json"]) == 130
+    finally:
+        emulator.clock_offset = 0
+    (told,) = (event for event in map(json.loads, reader.getvalue().splitlines()) if "expires_in" in event)
+    assert told["expires_in"] == pytest.approx(86_400, abs=60)
+    assert told["clock_offset"] == pytest.approx(-7380, abs=60)
+    assert told["expires_on"] == pytest.approx(time.time() + 7380 + 86_400, abs=60)
+    assert re.search(", for (23 h 59 min|1 d); the next in 22 h", told["text"])
+    assert told["text"].endswith("; this machine's clock is 2 h 3 min behind the service's")
+
+
+@ON_POSIX
 def test_a_live_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the terminal's second screen; at the end the first is back."""
 
@@ -275,7 +293,8 @@ def test_what_the_credential_tells() -> None:
     assert succeeded.text.endswith("for 2 h; the next in 1 h")
     assert last.details["next_refresh_at"] is None
     assert log.held
-    assert log.held.renew_at == log.held.expires_on == int(now) + 7201
+    assert log.held.life == pytest.approx(7200, abs=60)
+    assert log.held.due == 0
     assert [entry.kind for entry in (expired, closed)] == ["token_expired", "credential_closed"]
 
 
@@ -283,8 +302,8 @@ def test_lines_are_ascii() -> None:
     assert entry_as_line(Entry(NOW, "refresh_failed", "kö", {})).endswith(r"k\xf6")
 
 
-def a_log(held: HeldToken | None = None, entries: int = 0, **changes: Any) -> Log:
-    """Of a credential that stands as the changes say."""
+def a_log(held: HeldToken | None = None, entries: int = 0, left: float = 3600.0, **changes: Any) -> Log:
+    """Of a credential that stands as the changes say, and whose token has so many seconds left."""
     stands = {
         "state": TokenState.EXPIRED,
         "expires_on": None,
@@ -295,7 +314,11 @@ def a_log(held: HeldToken | None = None, entries: int = 0, **changes: Any) -> Lo
         "last_error": None,
         "waiting": 0,
     } | changes
-    credential = SimpleNamespace(raw_id="8:acs:a_b", statistics=lambda: CredentialStatistics(**stands))
+    credential = SimpleNamespace(
+        raw_id="8:acs:a_b",
+        statistics=lambda: CredentialStatistics(**stands),
+        health=lambda: SimpleNamespace(seconds_to_expiry=left),
+    )
     happened = [Entry(NOW + n, "refresh_failed", f"event {n} {'x' * 200}", {}) for n in range(entries)]
     return Log(ENDPOINT, happened, held, cast("CommunicationTokenCredential", credential))
 
@@ -307,7 +330,7 @@ def shown(log: Log, now: float = NOW, width: int = 80, height: int = 24) -> list
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
-LIFE = HeldToken(NOW, NOW + 3000, NOW + 3600)
+LIFE = HeldToken(3600, 600)
 FRESH: dict[str, Any] = {
     "state": TokenState.FRESH,
     "expires_on": int(NOW) + 3600,
@@ -318,13 +341,26 @@ FRESH: dict[str, Any] = {
 
 def test_the_picture_of_a_fresh_token() -> None:
     """Its state and its end, a bar of its life, when the next is due, and the rounds."""
-    lines = shown(a_log(LIFE, **FRESH), NOW + 1800)
+    lines = shown(a_log(LIFE, left=1800, **FRESH), NOW + 1800)
     assert lines[1].strip() == "The credential of 8:acs:a_b"
     assert lines[4].strip() == "fresh   the token ends at 2027-01-15 09:00:00 UTC, in 30 min"
     assert lines[5].count("█") == 38
     assert lines[6].index("▲") == 2 + round(76 / 6)
     assert re.fullmatch(r"  next token    in 20 min, at \d\d:\d\d:\d\d", lines[8])
     assert lines[9].strip() == "rounds        3 succeeded, 0 failed"
+    assert not any("clock" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("offset", "said"), [(7380.0, "2 h 3 min ahead of"), (-86_400.0, "1 day behind"), (59.0, None), (None, None)]
+)
+def test_the_picture_goes_by_the_services_clock(offset: float | None, said: str | None) -> None:
+    """What the credential has reckoned counts, and not our clock; which is named where it is wrong."""
+    lines = shown(a_log(LIFE, left=1800, **FRESH, clock_offset=offset), NOW + 1800 + (offset or 0))
+    assert lines[4].strip().endswith(", in 30 min")
+    assert lines[5].count("█") == 38
+    clock = [line.strip() for line in lines if "clock" in line]
+    assert clock == ([] if said is None else [f"clock         this machine's clock is {said} the service's"])
 
 
 @pytest.mark.parametrize(
@@ -335,7 +371,7 @@ def test_the_picture_of_a_fresh_token() -> None:
         (a_log(), "there is no token yet"),
         (a_log(next_refresh_at=NOW - 1), "next token    now"),
         (a_log(LIFE, **FRESH | {"failures": 4, "consecutive_failures": 2}), "4 failed, the last 2 in a row"),
-        (a_log(HeldToken(NOW, NOW, NOW), entries=2), "event 1"),
+        (a_log(HeldToken(0, 0), entries=2, left=0), "event 1"),
     ],
 )
 def test_what_the_picture_says(log: Log, said: str) -> None:
@@ -343,12 +379,13 @@ def test_what_the_picture_says(log: Log, said: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(LEAST_WIDTH, LEAST_HEIGHT), (80, 24), (300, 90)])
-@pytest.mark.parametrize("now", [NOW - 9, NOW, NOW + 3601])
-def test_the_picture_fits_the_terminal(size: tuple[int, int], now: float) -> None:
+@pytest.mark.parametrize("left", [3609, 3600, 0])
+def test_the_picture_fits_the_terminal(size: tuple[int, int], left: float) -> None:
     """However much has happened; the newest is at the bottom."""
     width, height = size
-    for log in (Log(ENDPOINT), a_log(entries=99), a_log(LIFE, entries=99, **FRESH)):
-        lines = shown(log, now, width, height)
+    fresh = a_log(LIFE, 99, left, **FRESH)
+    for log in (Log(ENDPOINT), a_log(entries=99), fresh, a_log(LIFE, 99, left, **FRESH, clock_offset=-7380.0)):
+        lines = shown(log, NOW + 3600 - left, width, height)
         assert len(lines) <= height
         assert max(map(len, lines)) <= width
         if log.entries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,6 +17,7 @@ from anyio_acs_credential import (
     AccessToken,
     CommunicationIdentityClient,
     CommunicationTokenCredential,
+    EntraTokenExchange,
 )
 from anyio_acs_credential._refreshing import task
 from anyio_acs_credential._tokens import clock_warning
@@ -146,6 +148,33 @@ async def test_a_month_of_an_entra_user() -> None:
     assert steps > 40
     assert service.refused == 0
     assert 720 <= service.answered <= 1000 + steps
+
+
+@pytest.mark.promise("R85")
+@pytest.mark.parametrize("of_entra", [False, True])
+async def test_a_clock_that_is_set_between_requests_and_their_answers(
+    of_entra: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for that round gets a token, and no error: where the answer seems to have ended, another is got."""
+    service, clock = Service(random.Random(9)), VirtualClock(NOW)  # noqa: S311 - likewise
+    monkeypatch.setattr(CommunicationIdentityClient, "_clock", clock)
+    person: Any = type("Person", (), {"get_token": staticmethod(local(clock, service))})()
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(service)) as http,
+        CommunicationIdentityClient(ENDPOINT, AccessKeyCredential(KEY), http_client=http) as identity,
+    ):
+        fetch: Any = partial(identity.get_token, "8:acs:a_b", ["chat"])
+        if of_entra:
+            fetch = EntraTokenExchange(ENDPOINT, person, http_client=http)
+        async with CommunicationTokenCredential(token_refresher=fetch, clock=clock) as credential:
+            for step in [3 * HOUR, -3 * HOUR, 10 * YEAR, -10 * YEAR, 8 * HOUR, 360.0, -360.0] * 6:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(credential.refresh)
+                    await anyio.sleep(0.05)  # some answers are there by then
+                    clock.jump(step)
+                    assert service.takes((await credential.get_token()).token)
+                await anyio.sleep(300)
+            assert credential.statistics().failures == 0
 
 
 @pytest.mark.promise("R89")

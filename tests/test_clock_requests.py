@@ -10,6 +10,7 @@ from datetime import timedelta
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import httpx
 import pytest
 from emulated import client_of
@@ -25,6 +26,7 @@ from anyio_acs_credential import (
 )
 from anyio_acs_credential._exchange.wire import read_exchange
 from anyio_acs_credential._http.answer import Answer, error_from
+from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential._tokens import clock_warning
 from anyio_acs_credential._tokens.service_clock import Moment, Proof, ServiceClock, proof_in
 from anyio_acs_credential.emulator import Emulator, open_emulator
@@ -105,6 +107,42 @@ async def test_a_clock_that_is_set_costs_one_refusal_a_step() -> None:
 
 
 @pytest.mark.promise("R87")
+async def test_requests_that_begin_at_once_are_refused_once_each() -> None:
+    """All are signed before the first answer; what is signed after it is right, though others wait for theirs."""
+    async with identity(3 * HOUR) as (emulator, client, _):
+        user = (await client.create_user()).raw_id
+        emulator.clock_offset = -3 * HOUR
+        before = len(emulator.requests)
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(client.get_token, user, ["chat"])
+        assert sorted(map(str, statuses(emulator)[before:])) == ["200"] * 20 + ["401"] * 20
+        emulator.clock_offset = 3 * HOUR
+        emulator.hang("issueAccessToken", times=5)
+        before = len(emulator.requests)
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(client.get_token, user, ["chat"])
+            while len(emulator.requests) < before + 5:  # noqa: ASYNC110 - the emulator has no event for it
+                await anyio.sleep(0.01)
+            await client.create_user()
+            for _ in range(5):
+                await client.get_token(user, ["chat"])
+            group.cancel_scope.cancel()
+        assert statuses(emulator)[before:] == [None] * 5 + [401, 201] + [200] * 5
+
+
+@pytest.mark.promise("R87")
+async def test_an_answer_that_is_tried_again_has_told_the_time() -> None:
+    """So the next try is not refused for its time as well."""
+    async with identity(3 * HOUR) as (emulator, client, _):
+        client._limits = Limits(timeout=30, backoff=0.01)
+        emulator.fail("POST /identities$", status=429, times=1)
+        await client.create_user()
+        assert statuses(emulator) == [429, 201]
+
+
+@pytest.mark.promise("R87")
 async def test_a_wrong_key_is_asked_once() -> None:
     """Its refusal is not laid to the clock, and after the clock it is told as it is."""
     async with open_emulator() as emulator, client_of(emulator) as http:
@@ -129,9 +167,9 @@ async def test_what_was_lost_and_then_refused_for_its_time_counts_as_repeated() 
         user = await client.create_user()
         await client.delete_user(user)
         emulator.clock_offset = 0.0
-        emulator.fail("DELETE", status=503, times=1)
+        emulator.reset("DELETE", times=1)
         await client.delete_user(user)
-        assert statuses(emulator)[-3:] == [503, 401, 404]
+        assert statuses(emulator)[-3:] == [None, 401, 404]
 
 
 @pytest.mark.promise("R87")

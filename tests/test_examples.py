@@ -6,7 +6,6 @@ import ast
 import inspect
 import os
 import re
-import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -20,7 +19,6 @@ import anyio
 import httpx
 import msal_extensions
 import pytest
-from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.text import TextReceiveStream
 from cryptography.fernet import Fernet
 from entra_users import Clock, skip_pauses
@@ -34,6 +32,7 @@ from anyio_acs_credential import (
     TokenRefreshError,
     TokenSourceError,
 )
+from anyio_acs_credential.cli._environment import environment_of
 from anyio_acs_credential.emulator import Emulator, open_emulator
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ SERVERS = {
     "several_workers.py",
     "trio_service.py",
 }  # each has tests of its own
-EXAMPLES_RUN = {*SERVERS, "with_emulator.py", *(command.partition(" ")[0] for command in COMMANDS_AND_OUTPUT)}
+EXAMPLES_RUN = {*SERVERS, *(command.partition(" ")[0] for command in COMMANDS_AND_OUTPUT)}
 BOTH = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # for those that take seconds
 
 
@@ -227,37 +226,15 @@ async def test_an_example_runs_with_what_its_docstring_exports(command: str, tmp
     assert written_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("command", ["static_token.py Lunch", "shared_by_tasks.py", "long_session.py 0.1"])
-async def test_with_emulator(command: str) -> None:
-    """A program finds all that it needs, and prints what it prints elsewhere."""
-    name, *arguments = command.split()
-    run = [sys.executable, str(EXAMPLES / "with_emulator.py"), str(EXAMPLES / name), *arguments]
-    done = await anyio.run_process(run, stderr=subprocess.STDOUT, check=False)
-    assert re.fullmatch(COMMANDS_AND_OUTPUT[command], done.stdout.decode()), done.stdout.decode()
-    assert done.returncode == 0
+THEIR_OWN = {"ACS_USER", "FLEET_KEY", "FLEET_STORE", "LISTENER_KEY", "REDIS_URL", "TOKEN_SERVER", "TOKEN_STORE_KEYS"}
 
 
-UNTIL_CTRL_C = """
-import sys, time
-try:
-    print("ready", flush=True)
-    time.sleep(60)
-except KeyboardInterrupt:
-    sys.exit(7)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no process groups")
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_with_emulator_ctrl_c_is_the_programs() -> None:
-    """It decides what Ctrl-C does, and its exit status is the launcher's."""
-    run = [sys.executable, str(EXAMPLES / "with_emulator.py"), "--", "-c", UNTIL_CTRL_C]
-    async with await anyio.open_process(run, stderr=None, start_new_session=True) as process:
-        assert process.stdout
-        assert await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 99) == b"ready"
-        os.killpg(process.pid, signal.SIGINT)
-        assert await process.wait() == 7
+async def test_a_program_beside_the_emulator_finds_what_the_examples_export() -> None:
+    """`acs-credential emulator -- python example.py` sets all but what stands for a server or a store of one's own."""
+    async with open_emulator(clock_offset=7200) as emulator:
+        variables = await environment_of(emulator)
+    exported = {name for path in EXAMPLES.glob("*.py") for name in re.findall(r"    export (\w+)=", path.read_text())}
+    assert exported - variables.keys() == THEIR_OWN
 
 
 async def test_static_token(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

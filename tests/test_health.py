@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import anyio
 import pytest
 
@@ -96,6 +99,30 @@ async def test_static(clock: VirtualClock) -> None:
     await anyio.sleep(100)
     assert shown(credential.health()) == UNAVAILABLE
     assert "make another with a newer token" in credential.health().reason
+
+
+@pytest.mark.parametrize(
+    ("margin", "refused", "says"),
+    [
+        ("x", TypeError, "margin is a number of seconds, not str"),
+        (None, TypeError, "margin is a number of seconds, not NoneType"),
+        (True, TypeError, "margin is a number of seconds, not bool"),
+        (-1, ValueError, "margin is a number of seconds from 0, and finite, not -1"),
+        (math.nan, ValueError, "not nan"),
+        (math.inf, ValueError, "not inf"),
+    ],
+)
+async def test_a_margin_that_is_none(margin: Any, refused: type[Exception], says: str) -> None:
+    """Whatever state the credential is in: a probe that was written wrong shows it at its first call."""
+    static, renewing = CommunicationTokenCredential(make_jwt(100)), CommunicationTokenCredential(token_refresher=never)
+    for credential in (static, renewing):
+        with pytest.raises(refused, match=says) as caught:
+            credential.health(margin)
+        assert caught.value.__notes__[0].endswith("#policy")
+
+
+async def never() -> str:
+    raise AssertionError("nobody has asked for a token")
 
 
 def test_a_source_that_is_falsy_is_a_source() -> None:

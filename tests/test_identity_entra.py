@@ -25,7 +25,6 @@ from anyio_acs_credential import (
     TokenSourceError,
 )
 from anyio_acs_credential._http.retries import Limits
-from anyio_acs_credential._tokens.service_clock import ServiceClock
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
 from anyio_acs_credential.identity._authorization import EntraAuthorization
@@ -174,7 +173,7 @@ async def authorize(authorization: EntraAuthorization) -> tuple[str, float]:
 async def test_a_credential_that_hangs_is_done_without_while_its_token_is_valid() -> None:
     """Half of the time of the call is left for the request; the next call does not wait for it."""
     entra = Entra(lifetime=200)
-    authorization = EntraAuthorization(entra, ServiceClock("identity"))
+    authorization = EntraAuthorization(entra)
     assert (await authorize(authorization))[0] == "Bearer entra-1"
     entra.give = anyio.sleep_forever
     token, waited = await authorize(authorization)
@@ -188,7 +187,7 @@ async def test_a_credential_that_hangs_is_done_without_while_its_token_is_valid(
 async def test_a_credential_that_hangs_is_told_from_a_service_that_does() -> None:
     """It is given up before the request is."""
     with pytest.raises(TokenSourceError, match="token credential took too long") as caught:
-        await authorize(EntraAuthorization(Entra(give=anyio.sleep_forever), ServiceClock("identity")))
+        await authorize(EntraAuthorization(Entra(give=anyio.sleep_forever)))
     assert not caught.value.permanent
 
 

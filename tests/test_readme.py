@@ -48,6 +48,19 @@ async def test_the_first_program(runner: str) -> None:
     assert re.fullmatch(r"a token of \d+ characters\n", await run_configured(FIRST, runner, "README.md"))
 
 
+def test_the_first_program_runs_as_it_stands_beside_the_emulator(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By the command under "Try it", which makes its user."""
+    pytest.importorskip("click", reason="the command line is an extra")
+    from anyio_acs_credential.cli import main
+
+    (tmp_path / "app.py").write_text(FIRST.code, "utf-8")
+    assert " emulator -- .venv/bin/python app.py`" in README
+    assert main(["emulator", "--", sys.executable, "-W", "error", str(tmp_path / "app.py")]) == 0
+    assert re.fullmatch(r"a token of \d+ characters\n", capfd.readouterr().out)
+
+
 def test_a_program_without_an_account() -> None:
     """It needs nothing of its environment, and prints what is shown."""
     done = subprocess.run(  # noqa: S603 - our own interpreter

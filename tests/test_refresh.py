@@ -1150,6 +1150,36 @@ async def test_waking_during_a_backoff(clock: VirtualClock) -> None:
         assert source.calls == 2
 
 
+@pytest.mark.promise("R24")
+@pytest.mark.parametrize(
+    ("slept", "failure", "asked"),
+    [
+        (8 * HOUR, OSError("the connection is gone"), 2),
+        (8 * HOUR, TokenSourceError("signed out", permanent=True), 1),
+        (30.0, OSError("the connection is gone"), 1),
+        (-8 * HOUR, OSError("the connection is gone"), 1),
+    ],
+)
+async def test_a_sleep_while_the_source_was_at_work(
+    slept: float, failure: Exception, asked: int, clock: VirtualClock
+) -> None:
+    """What it brought may be as old as the sleep was long: it is asked once more before anybody is told."""
+
+    async def sleep_through() -> str:
+        clock.jump(slept)
+        raise failure
+
+    source = ScriptedSource(sleep_through, HOUR, clock=clock)
+    async with credential_of(source, clock, proactive_refresh=False) as credential:
+        if asked == 2:
+            assert (await credential.get_token()).token
+        else:
+            with pytest.raises(TokenRefreshError) as caught:
+                await credential.get_token()
+            assert caught.value.__cause__ is failure
+        assert (source.calls, credential.statistics().failures) == (asked, 2 - asked)
+
+
 class StallingClock(VirtualClock):
     """A clock that can go on while the event loop stands still."""
 

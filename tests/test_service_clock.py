@@ -245,6 +245,8 @@ def test_a_refusal_is_laid_to_the_time_only_where_that_differs_by_more_than_a_mi
         (61, "1 min ahead of"),
         (-10 * YEAR, "3650 days behind"),
         (86_400 * 3 + HOUR * 5 + 60, "3 days 5 h ahead of"),
+        (86_400, "1 day ahead of"),
+        (-86_400 - 120, "1 day 2 min behind"),
     ],
 )
 def test_a_difference_is_said_in_its_two_largest_units(offset: float, says: str) -> None:

@@ -107,16 +107,30 @@ async def test_delete() -> None:
     assert request.headers["authorization"] == expected(request)
 
 
-async def test_ids_are_percent_encoded() -> None:
-    async with serve(answer(204)) as server, client_of(server) as client:
-        await client.delete_teams_phone_assignment("a/b", "c?d")
-    assert "/tenants/a%2Fb/assignments/c%3Fd?api-version=" in server.requests[0].target
-
-
 def test_an_assignment_is_frozen_and_equal_by_value() -> None:
     assert {KNOWN, dataclasses.replace(KNOWN)} == {KNOWN}
     with pytest.raises(dataclasses.FrozenInstanceError):
         KNOWN.tenant_id = "x"  # type: ignore[misc]  # that is the test
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "fix"),
+    [
+        ({"tenant_id": None}, TypeError, "tenant_id is text"),
+        ({"object_id": ""}, ValueError, "object_id is empty"),
+        ({"object_id": "../x"}, ValueError, "object_id is no id: give the one that Entra shows"),
+        ({"principal_type": "teamsResourceAccount"}, ValueError, '"user" or "resource_account": give one'),
+        ({"client_ids": [APP]}, TypeError, r"client_ids are a tuple of texts: write \(client_id,\)"),
+        ({"client_ids": APP}, TypeError, r"write \(client_id,\)"),
+        ({"client_ids": (7,)}, TypeError, "a client id is text"),
+        ({"client_ids": ("",)}, ValueError, "a client id is empty"),
+    ],
+)
+def test_an_assignment_that_cannot_be_is_refused(changes: dict[str, Any], error: type[Exception], fix: str) -> None:
+    """However it is made: each that there is has the form of the service's, and a hash."""
+    with pytest.raises(error, match=fix) as caught:
+        dataclasses.replace(KNOWN, **changes)
+    assert "#identity-arguments" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +167,7 @@ async def test_an_id_in_capitals_is_the_same() -> None:
         STORED | {"principalType": ["user"]},
         STORED | {"clientIds": APP},
         STORED | {"clientIds": [7]},
+        STORED | {"clientIds": [""]},
         STORED | {"objectId": TENANT},
         STORED | {"tenantId": 7},
     ],
@@ -217,7 +232,12 @@ async def test_a_refusal_has_its_code(code: str, fix: str, anchor: str) -> None:
         ("", PERSON, ValueError, "tenant_id is empty"),
         (TENANT, 7, TypeError, "object_id is text"),
         (TENANT, "", ValueError, "object_id is empty"),
-        (TENANT, "\ud800", ValueError, "object_id holds half of a surrogate pair"),
+        (TENANT, "\ud800", ValueError, "object_id is no id: give the one that Entra shows, such as"),
+        ("../x", PERSON, ValueError, "tenant_id is no id"),
+        ("contoso.onmicrosoft.com", PERSON, ValueError, "tenant_id is no id"),
+        (TENANT, "..", ValueError, "object_id is no id"),
+        (TENANT, "ada@contoso.com", ValueError, "object_id is no id"),
+        (TENANT, f"{PERSON}\n", ValueError, "object_id is no id"),
     ],
 )
 async def test_ids_that_are_none_are_refused_before_anything_is_sent(
@@ -227,6 +247,7 @@ async def test_ids_that_are_none_are_refused_before_anything_is_sent(
         for raised in await use_each(client, tenant, person):
             assert type(raised) is error
             assert fix in str(raised)
+            assert "#identity-arguments" in raised.__notes__[0]
     assert server.connections == 0
 
 

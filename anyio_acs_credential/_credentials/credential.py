@@ -328,17 +328,23 @@ class CommunicationTokenCredential(Lifecycle):
     def health(self, margin: float = 0.0) -> CredentialHealth:
         """Whether the credential can give a token now, for readiness probes.
 
-        It never waits, never fails, and may be called in any thread. An expired token is never ready, however busily it
-        is renewed; nor is a credential that was not entered, or whose refresh task has ended.
+        It never waits, says in what it returns what is wrong with the credential, and may be called in any thread. An
+        expired token is never ready, however busily it is renewed; nor is a credential that was not entered, or whose
+        refresh task has ended.
 
         Args:
-            margin: Seconds of life that a token must have left to count as valid.
+            margin: Seconds of life that a token must have left to count as valid, from 0.
 
         Returns:
             A frozen snapshot.
-        """
-        from .._decisions.health import CredentialHealth, HealthStatus, health_of
 
+        Raises:
+            TypeError: when the margin is not a number.
+            ValueError: when it is negative or not finite.
+        """
+        from .._decisions.health import CredentialHealth, HealthStatus, check_margin, health_of
+
+        check_margin(margin)
         if (misuse := self._misuse()) is not None:
             return CredentialHealth(HealthStatus.UNAVAILABLE, str(misuse), 0.0)
         state = self._state

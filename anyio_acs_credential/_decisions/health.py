@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING
 
+from .._errors import explained
 from .._public import public
 
 if TYPE_CHECKING:
@@ -45,6 +47,19 @@ class CredentialHealth:
     def ready(self) -> bool:
         """Whether requests that need a token should be sent to this process."""
         return self.status is not HealthStatus.UNAVAILABLE
+
+
+def check_margin(margin: object) -> None:
+    """Whether it is a margin.
+
+    Raises:
+        TypeError: when it is not a number.
+        ValueError: when it is negative or not finite.
+    """
+    if isinstance(margin, bool) or not isinstance(margin, int | float):
+        raise explained("policy", TypeError(f"margin is a number of seconds, not {type(margin).__name__}"))
+    if not 0 <= margin < inf:  # false for NaN as well
+        raise explained("policy", ValueError(f"margin is a number of seconds from 0, and finite, not {margin!r}"))
 
 
 def health_of(

@@ -76,7 +76,7 @@ class EntraTokenExchange(OwnSource):
         self._scopes = check_scopes(scopes)
         self._url = check_endpoint(resource_endpoint)
         self._call = Call("POST", exchange_url(self._url, self._scopes), EXCHANGE_BODY)
-        self._service = ServiceClock(self._url)
+        self._go_by(self.clock)
         self._credential = EntraTokenSource(token_credential)
         self._make_client = client_factory(http_client)
         self._entra: AccessToken | None = None
@@ -91,8 +91,11 @@ class EntraTokenExchange(OwnSource):
             clock: The credential's.
         """
         super().use(clock)
-        self._call = replace(self._call, clock=clock)
+        self._go_by(clock)
+
+    def _go_by(self, clock: Clock) -> None:
         self._service = ServiceClock(self._url, clock)
+        self._call = replace(self._call, clock=clock, learn=self._service.learn)
 
     async def __call__(self, claims: str | None = None) -> ExchangedToken:
         """Make a round.
@@ -160,7 +163,6 @@ class EntraTokenExchange(OwnSource):
         with self._watch(self._call.url) as answered:
             answer = await send(client, self._call, authorize, replace(_LIMITS, timeout=timeout))
             answered(answer.status)
-        self._service.learn(answer.proof)
         return answer
 
     def secrets(self) -> list[str]:

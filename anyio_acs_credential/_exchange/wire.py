@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from .._errors import InvalidTokenError, ServiceError, explained
 from .._http.answer import error_from, malformed, read_object, refusal, request_id
@@ -54,6 +54,11 @@ def exchange_url(endpoint: str, scopes: tuple[str, ...]) -> str:
     return f"{endpoint}{path}?api-version={api_version}"
 
 
+def is_guid(text: object) -> TypeGuard[str]:
+    """Whether it has the form of Entra's ids."""
+    return isinstance(text, str) and _GUID.fullmatch(text) is not None
+
+
 def allow_command(tenant_id: object, object_id: object) -> str:
     """The command that allows somebody to use Teams Phone through a resource, to be pasted into a shell.
 
@@ -62,7 +67,7 @@ def allow_command(tenant_id: object, object_id: object) -> str:
         object_id: The person's object id there; likewise.
     """
     given = (("TENANT", tenant_id), ("OBJECT", object_id))
-    words = (text if isinstance(text, str) and _GUID.fullmatch(text) else word for word, text in given)
+    words = (text if is_guid(text) else word for word, text in given)
     return f"`acs-credential teams-phone allow {' '.join(words)}`"
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from .._tokens.clock import Clock
+    from .._tokens.service_clock import Proof
 
     Authorize = Callable[[Any], Awaitable[None]]
     """Adds the credential's headers to a request, just before it is sent. It is called anew at each try."""
@@ -89,6 +90,7 @@ class Call:
             where nothing was sent.
         secrets: What the body carries and no message may repeat.
         clock: Ours, which the service's is compared with.
+        learn: Told what each answer proves of the service's, the answers of tries that are repeated included.
     """
 
     method: str
@@ -97,6 +99,7 @@ class Call:
     repeatable: bool = True
     secrets: tuple[str, ...] = field(default=(), repr=False)
     clock: Clock = field(default=time, repr=False)
+    learn: Callable[[Proof | None], object] = field(default=lambda _proof: None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
         if not reading.is_done:
             return _read_failure(error, request.url.host, secrets.value)
     proof = proof_in(reading.headers, sent, Moment.now(call.clock))  # over https or loopback: `build` sees to that
+    call.learn(proof)
     return Answer(reading.status, reading.headers, reading.body, reading.problem, secrets.value, proof=proof)
 
 

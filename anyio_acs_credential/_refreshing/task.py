@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Final
 from anyio import CancelScope, Event, Lock, current_time, get_cancelled_exc_class, move_on_after
 
 from .._decisions.schedule import NO_REMAINDER, SLICE
+from .._decisions.state import verdict
 from .._errors import CredentialClosedError
 from .._loops.home import Home
-from .._tokens.access_token import AccessToken
+from .._tokens.access_token import AccessToken, life_of
+from .._tokens.clock_warning import TOLERANCE
 from .round import Round, wake
 from .source import ask
 
@@ -127,9 +129,23 @@ class RefreshTask:
         asked = self.round
         asked.begin(current_time())
         self._reporter.started(asked.forced)
-        outcome = await ask(self._refresher, self.state.policy.refresh_timeout, self.scope, asked, self.state.clock)
+        clock = self.state.clock
+        ahead = clock.time() - clock.monotonic()
+        outcome = await self._ask(asked)
+        if clock.time() - clock.monotonic() - ahead > TOLERANCE and self._is_in_vain(outcome):
+            # The clock was set ahead in between, or the machine slept: a token seems to have ended, or an answer was
+            # lost. Asked anew, the source has an answer that knows the time; those who wait are spared the error.
+            outcome = await self._ask(asked)
         if not self.closed:
             self._settle(asked, outcome)
+
+    async def _ask(self, asked: Round) -> AccessToken | BaseException:
+        return await ask(self._refresher, self.state.policy.refresh_timeout, self.scope, asked, self.state.clock)
+
+    def _is_in_vain(self, outcome: AccessToken | BaseException) -> bool:
+        if isinstance(outcome, AccessToken):
+            return life_of(outcome, self.state.clock) < NO_REMAINDER
+        return not verdict(outcome)[0]
 
     def _settle(self, asked: Round, outcome: AccessToken | BaseException) -> None:
         self._tell_expiry()

@@ -21,7 +21,8 @@ _told: dict[str, float] = {}
 def describe(offset: float) -> str:
     """The sentence about a clock that is so many seconds ahead of the service's, or behind if they are negative."""
     minutes = round(abs(offset) / 60)
-    units = {"days": minutes // _DAY, "h": minutes % _DAY // 60, "min": minutes % 60}
+    days = minutes // _DAY
+    units = {"day" if days == 1 else "days": days, "h": minutes % _DAY // 60, "min": minutes % 60}
     span = " ".join([f"{count} {unit}" for unit, count in units.items() if count][:2]) or f"{abs(offset):.0f} s"
     return f"this machine's clock is {span} {'ahead of' if offset > 0 else 'behind'} the service's"
 

@@ -70,12 +70,15 @@ def emulator(words: list[str] | None, /, port: int, sign_in_as: str | None, back
     Ctrl-C, SIGTERM and SIGHUP, and when its standard input is a pipe that closes, as it does when a test suite dies.
     Keys, secrets and the authority are made anew each time, and are gone at the end.
 
-    With a program behind --, it runs that instead, with ACS_CONNECTION_STRING, ACS_ENDPOINT and SSL_CERT_FILE set, and
-    ends with it and its status. It prints nothing, and passes SIGINT, SIGTERM and SIGHUP on.
+    With a program behind --, it runs that instead, and ends with it and its status. It prints nothing, and passes
+    SIGINT, SIGTERM and SIGHUP on. The program has ACS_CONNECTION_STRING and ACS_ENDPOINT; ACS_USER_ID and ACS_TOKEN, of
+    a user who is made for it; ENTRA_AUTHORITY, ENTRA_CLIENT_ID and ENTRA_CLIENT_SECRET; for azure-identity,
+    AZURE_AUTHORITY_HOST, AZURE_CLIENT_ID and AZURE_TENANT_ID; SSL_CERT_FILE and REQUESTS_CA_BUNDLE.
 
     \b
     Examples:
-      acs-credential emulator -- pytest                a test suite against it
+      acs-credential emulator -- python app.py         a program against it
+      acs-credential emulator -- pytest                a test suite
       acs-credential emulator                          until Ctrl-C, on a free port
       acs-credential emulator --port 8443              on this one
       acs-credential emulator --token-lifetime 5       with tokens that end soon
@@ -122,13 +125,9 @@ async def _serve(
 
 async def _run(program: Program, running: Emulator) -> int:
     """Run a program that finds the emulator."""
-    return await program.run(
-        {
-            "ACS_CONNECTION_STRING": running.connection_string,
-            "ACS_ENDPOINT": running.endpoint,
-            "SSL_CERT_FILE": running.ca_file,
-        }
-    )
+    from ._environment import environment_of
+
+    return await program.run(await environment_of(running))
 
 
 async def _tell(ready: list[str], running: Emulator) -> None:

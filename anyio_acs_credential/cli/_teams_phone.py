@@ -76,10 +76,20 @@ def teams_phone(context: click.Context) -> None:
 @teams_phone.command(short_help="Whether somebody may, and how.")
 @_arguments
 def show(*, tenant_id: str, object_id: str, **options: Any) -> int:
-    """Show whether a person, or a Teams resource account, may use Teams Phone through the resource, and how."""
+    """Show whether a person, or a Teams resource account, may use Teams Phone through the resource, and how.
+
+    With --json, allowed is true, and principal_type and client_ids say how; or allowed is false, with the status 1.
+    """
 
     async def work(client: CommunicationIdentityClient) -> dict[str, Any]:
-        return _told(await client.get_teams_phone_assignment(tenant_id, object_id))
+        from .._errors import ServiceError
+
+        try:
+            return _told(await client.get_teams_phone_assignment(tenant_id, object_id))
+        except ServiceError as error:
+            if error.status_code == 404 and options["as_json"]:
+                say(json.dumps(_not_allowed(tenant_id, object_id)))
+            raise
 
     return _run(work, **options)
 
@@ -122,9 +132,13 @@ def remove(*, tenant_id: str, object_id: str, **options: Any) -> int:
 
     async def work(client: CommunicationIdentityClient) -> dict[str, Any]:
         await client.delete_teams_phone_assignment(tenant_id, object_id)
-        return {"tenant_id": tenant_id, "object_id": object_id, "allowed": False}
+        return _not_allowed(tenant_id, object_id)
 
     return _run(work, **options)
+
+
+def _not_allowed(tenant_id: str, object_id: str) -> dict[str, Any]:
+    return {"tenant_id": tenant_id, "object_id": object_id, "allowed": False}
 
 
 def _told(assignment: TeamsPhoneAssignment) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class Transport:
         """
         if self._client is None and self._make_client is not None and not self.closed:
             self._client = self._make_client()
-        call = Call(method, url, None if body is None else body.value, repeatable=False)
+        call = Call(method, url, None if body is None else body.value, repeatable=False, learn=self._clock.learn)
         return from_thread.run(self._send, call, headers)
 
     async def _send(self, call: Call, headers: Mapping[str, str]) -> Response:
@@ -95,9 +95,7 @@ class Transport:
             with CancelScope() as scope:
                 self._requests.add(scope)
                 try:
-                    answer = await send(client, call, authorize, _LIMITS)
-                    self._clock.learn(answer.proof)
-                    return _read(answer)
+                    return _read(await send(client, call, authorize, _LIMITS))
                 finally:
                     self._requests.discard(scope)
         raise explained("unreachable", ServiceError("the credential was closed while it was at work: try again"))

@@ -26,7 +26,8 @@ class AccessKeyAuth(httpx.Auth):
 
     The signature covers exactly the bytes that are sent, so a body that is a stream is read into memory first. It says
     when it was made, and the service refuses what is minutes from its own time. So its time is taken from its answers
-    where this machine's clock differs, and a request that was refused for its time is signed anew with it, once.
+    where this machine's clock differs, and a request that was refused for its time is signed anew with it, once. What
+    is signed after the first answer is right; of what was signed before it, each request is refused once.
 
     Args:
         key: The access key, an `AccessKeyCredential`, or anything with a `.key` that may be rotated.

@@ -49,14 +49,14 @@ class Authorization(Protocol):
 
 
 def authorization_of(credential: Any, clock: ServiceClock) -> Authorization:
-    """How a credential authorizes requests to a service, whose clock learns from the answers.
+    """How a credential authorizes requests to a service, whose clock learns from the answers to the calls.
 
     Raises:
         TypeError: when it is neither a key nor gives tokens.
         ValueError: when its key is none.
     """
     if hasattr(credential, "get_token"):
-        return EntraAuthorization(credential, clock)
+        return EntraAuthorization(credential)
     if hasattr(credential, "key"):
         return KeyAuthorization(credential, clock)
     raise explained(
@@ -69,7 +69,12 @@ def authorization_of(credential: Any, clock: ServiceClock) -> Authorization:
 
 
 class KeyAuthorization:
-    """Signs each request with the key that the credential holds at that moment, and by the service's clock."""
+    """Signs each request with the key that the credential holds at that moment, and by the service's clock.
+
+    The clock learns from the answer to each try. So what is signed after one has come is not refused for its time; what
+    was under way before it is, each once. To let the first request of a client go alone would spare these, and cost
+    everybody whose clock is right a round trip.
+    """
 
     def __init__(self, credential: SupportsKey, clock: ServiceClock) -> None:
         self._sign = Signer(credential)
@@ -85,19 +90,16 @@ class KeyAuthorization:
             self._sign(request, signed)
 
         answer = await send(client, call, authorize, limits)
-        self._clock.learn(answer.proof)
         if answer.status != 401 or not self._clock.refuses(answer.proof, signed):
             return answer
         again = await send(client, call, authorize, _what_is_left(limits, deadline))
-        self._clock.learn(again.proof)
         return replace(again, repeated=again.repeated or answer.repeated)
 
 
 class EntraAuthorization:
     """Shows a token of an Entra credential with each request, and meets a claims challenge once."""
 
-    def __init__(self, credential: SupportsGetToken, clock: ServiceClock) -> None:
-        self._clock = clock
+    def __init__(self, credential: SupportsGetToken) -> None:
         self._source = EntraTokenSource(credential)
         self._flights = SharedAnswers[AccessToken]()
         self._held: AccessToken | None = None
@@ -112,18 +114,12 @@ class EntraAuthorization:
             ServiceError: when there is no answer.
         """
         deadline = current_time() + limits.timeout
-        answer = self._learn(await send(client, call, self._authorize, limits))
+        answer = await send(client, call, self._authorize, limits)
         if answer.status == 401 and self._held is not None and self._held.token in answer.secrets:
             self._held = None
         if (claims := claims_wanted(answer)) is None:
             return answer
-        return self._learn(
-            await send(client, call, partial(self._authorize, claims=claims), _what_is_left(limits, deadline))
-        )
-
-    def _learn(self, answer: Answer) -> Answer:
-        self._clock.learn(answer.proof)
-        return answer
+        return await send(client, call, partial(self._authorize, claims=claims), _what_is_left(limits, deadline))
 
     async def _authorize(self, request: Any, claims: str | None = None) -> None:
         held = self._find(claims)

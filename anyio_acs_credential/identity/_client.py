@@ -53,6 +53,9 @@ class CommunicationIdentityClient:
     gives Entra tokens, for 30 seconds at most; cancelling one closes its connection. A call is tried three times where
     that is safe: what may have made a user is repeated only after a 429, or where nothing was sent.
 
+    Where this machine's clock is wrong, requests with an access key go by the service's from its first answer on. Those
+    that were signed before it, one or many at once, are refused once each, and repeated by themselves.
+
     Args:
         endpoint: The resource's address, `https://<resource>.communication.azure.com`.
         credential: An `AccessKeyCredential`; anything with a `.key`, which is read at each request; or an Entra token
@@ -275,7 +278,7 @@ class CommunicationIdentityClient:
 
         Raises:
             TypeError: when an id is no text.
-            ValueError: when an id is empty.
+            ValueError: when an id is not one of Entra's.
             ServiceError: with the status 404 when there is none; with 403 and the code "SubscriptionNotAllowed" when
                 the resource's subscription may not use Teams Phone Extensibility; and when the service refuses
                 otherwise, cannot be reached or answers nonsense.
@@ -308,7 +311,7 @@ class CommunicationIdentityClient:
 
         Raises:
             TypeError: when an argument is of a wrong type.
-            ValueError: when an id is empty, or the principal type is neither.
+            ValueError: when an id is not one of Entra's, a client id is empty, or the principal type is neither.
             ServiceError: as for `get_teams_phone_assignment`.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -326,7 +329,7 @@ class CommunicationIdentityClient:
 
         Raises:
             TypeError: when an id is no text.
-            ValueError: when an id is empty.
+            ValueError: when an id is not one of Entra's.
             ServiceError: as for `get_teams_phone_assignment`.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -361,7 +364,15 @@ class CommunicationIdentityClient:
             )
         self._home.check()
         url = f"{self._endpoint}{path}{query or self._query}"
-        call = Call(method, url, _body_of(content), repeatable, () if secret is None else (secret.value,), self._clock)
+        call = Call(
+            method,
+            url,
+            _body_of(content),
+            repeatable,
+            () if secret is None else (secret.value,),  # no local: an error passes this frame
+            self._clock,
+            self._service.learn,
+        )
         return await self._authorization.send(self._open, call, self._limits)
 
     def _read_token(self, answer: Answer, content: object) -> AccessToken:

@@ -10,7 +10,7 @@ from .._errors import explained
 from .._exchange.wire import allow_command
 from .._http.answer import error_from, malformed, read_object, refusal
 from .._public import public
-from ._wire import check_id, quoted
+from ._wire import check_entra_id, check_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +38,10 @@ class TeamsPhoneAssignment:
         object_id: The principal's object id there.
         principal_type: "user" for a person, "resource_account" for a Teams resource account.
         client_ids: The applications that a person may use; empty where none is named.
+
+    Raises:
+        TypeError: when an id is no text, or `client_ids` is no tuple of texts.
+        ValueError: when an id is not one of Entra's, a client id is empty, or the principal type is neither.
     """
 
     tenant_id: str
@@ -45,18 +49,32 @@ class TeamsPhoneAssignment:
     principal_type: Literal["user", "resource_account"]
     client_ids: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_entra_id("tenant_id", self.tenant_id)
+        check_entra_id("object_id", self.object_id)
+        _word_for(self.principal_type)
+        if not isinstance(self.client_ids, tuple):
+            raise explained("identity-arguments", TypeError("client_ids are a tuple of texts: write (client_id,)"))
+        for client_id in self.client_ids:
+            check_id("a client id", client_id)
+
 
 def assignment_path(tenant_id: str, object_id: str) -> str:
-    tenant, principal = check_id("tenant_id", tenant_id), check_id("object_id", object_id)
-    return f"/access/teamsExtension/tenants/{quoted('tenant_id', tenant)}/assignments/{quoted('object_id', principal)}"
+    tenant, principal = check_entra_id("tenant_id", tenant_id), check_entra_id("object_id", object_id)
+    return f"/access/teamsExtension/tenants/{tenant}/assignments/{principal}"
 
 
-def assignment_body(principal_type: object, client_ids: Iterable[str]) -> dict[str, Any]:
+def _word_for(principal_type: object) -> str:
     word = _WORDS[_VERSION].get(principal_type) if isinstance(principal_type, str) else None
     if word is None:
         raise explained(
             "identity-arguments", ValueError('principal_type is "user" or "resource_account": give one of these')
         )
+    return word
+
+
+def assignment_body(principal_type: object, client_ids: Iterable[str]) -> dict[str, Any]:
+    word = _word_for(principal_type)
     if isinstance(client_ids, str) or not isinstance(client_ids, Iterable):
         raise explained("identity-arguments", TypeError("client_ids are a list of texts: write [client_id]"))
     applications = [check_id("a client id", client_id) for client_id in client_ids]
@@ -71,7 +89,7 @@ def read_assignment(answer: Answer, tenant_id: str, object_id: str) -> TeamsPhon
     if kind is None:
         malformed(answer, "it says of no principal that it is a user or a resource account")
     clients = [] if clients is None else clients
-    if not isinstance(clients, list) or not all(isinstance(client, str) for client in clients):
+    if not isinstance(clients, list) or not all(isinstance(client, str) and client for client in clients):
         malformed(answer, "its client ids are no list of texts")
     tenant, principal = content.get("tenantId") or tenant_id, content.get("objectId") or object_id
     if (str(tenant).lower(), str(principal).lower()) != (tenant_id.lower(), object_id.lower()):

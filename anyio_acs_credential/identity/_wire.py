@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -119,6 +120,17 @@ def check_id(name: str, value: str) -> str:
     if not value:
         raise explained("identity-arguments", ValueError(f"{name} is empty: give the id that Entra shows"))
     return str.__str__(value)
+
+
+def check_entra_id(name: str, value: str) -> str:
+    """An id that is part of an address: a domain, or what has a slash in it, would make it another one."""
+    text = check_id(name, value)
+    if not re.fullmatch("[0-9A-Za-z-]+", text):
+        raise explained(
+            "identity-arguments",
+            ValueError(f"{name} is no id: give the one that Entra shows, such as 87d349ed-44d7-43e1-9a83-5f2406dee5bd"),
+        )
+    return text
 
 
 async def text_of(given: str | SupportsToken | Callable[[], Awaitable[str | SupportsToken]]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from ..._tokens.service_clock import ServiceClock
+
 if TYPE_CHECKING:
     from ..._http.attempt import HttpClient
     from ..._redaction import Secret
@@ -47,7 +49,8 @@ class Case:
         client: Sends requests, once the environment allows one.
         visit: The first request to the resource.
         certificate: What was shown there and refused, in DER.
-        offset: By how many seconds the clock is ahead of the service's, once that is known.
+        service: The service's time, once an answer has told it, and this machine's until then: so the key is not blamed
+            for the clock.
         token: An access token, once there is one.
     """
 
@@ -65,8 +68,11 @@ class Case:
     client: HttpClient = field(init=False)
     visit: Visit | None = field(default=None, init=False)
     certificate: bytes | None = field(default=None, init=False)
-    offset: float | None = field(default=None, init=False)
+    service: ServiceClock = field(init=False)
     token: AccessToken | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.service = ServiceClock(self.endpoint, self.clock)
 
     @property
     def host(self) -> str:
@@ -82,18 +88,3 @@ class Case:
         """What no line may show."""
         held = [secret.value for secret in (self.key, self.entra_token) if secret is not None]
         return held if self.token is None else [*held, self.token.token]
-
-
-class ServiceTime:
-    """Tells the service's time, as far as it is known: so the key is not blamed for the clock.
-
-    Args:
-        case: Knows this machine's clock, and how far that is off.
-    """
-
-    def __init__(self, case: Case) -> None:
-        self._case = case
-
-    def time(self) -> float:
-        """Unix seconds."""
-        return self._case.clock.time() - (self._case.offset or 0.0)

@@ -13,9 +13,7 @@ from ..._http.answer import error_from, is_transient, read_object
 from ..._http.attempt import Call
 from ..._redaction import Secret
 from ..._tokens.access_token import AccessToken
-from ..._tokens.service_clock import ServiceClock
 from .._times import span
-from ._case import ServiceTime
 from ._finding import Finding, State, explain, failure, not_tried, ok
 from ._meaning import judge_exchange
 from ._network import look_up, way_to
@@ -95,12 +93,11 @@ async def check_exchange(case: Case) -> Finding:
     answer = await ask(case, Call("POST", exchange_url(case.endpoint, case.scopes), EXCHANGE_BODY), authorize)
     if token is None:
         return judge_exchange(answer)
-    now = ServiceTime(case).time()
     claims = claims_of(token)
     if answer.status == 401 and claims:
-        return judge_refused_person(claims, now)
+        return judge_refused_person(claims, case.service.time())
     allow = allow_command(claims.get("tid"), claims.get("oid")) if is_teams_phone(case.scopes) else ""
-    case.token = read_exchange(answer, ServiceClock("", ServiceTime(case)), allow=allow)
+    case.token = read_exchange(answer, case.service, allow=allow)
     return ok("the exchange takes the person's Entra token")
 
 

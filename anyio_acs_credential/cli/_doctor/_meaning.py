@@ -41,15 +41,13 @@ class Visit:
         trouble: Why there is none.
         secured: Whether it came as far as through TLS, or did without on this machine.
         certificate: What was shown there, in DER.
-        sent: When it was sent, in Unix seconds of this machine's clock.
-        received: When its answer was read, or it was given up.
+        received: When its answer was read, or it was given up, in Unix seconds of this machine's clock.
     """
 
     answer: Answer | None
     trouble: Trouble | None
     secured: bool
     certificate: bytes | None
-    sent: float
     received: float
 
 

@@ -10,15 +10,13 @@ from ..._http.attempt import Call
 from ..._http.retries import Limits, send
 from ..._redaction import Secret
 from ..._tokens.access_token import raw_id_of
-from ..._tokens.service_clock import ServiceClock
 from ...identity._keys import AccessKeyCredential, Signer
 from ...identity._wire import read_token
 from .._times import date_and_time, span
-from ._case import ServiceTime
 from ._certificate import read_certificate
 from ._finding import Finding, State, failure, not_tried, ok, warning
 from ._meaning import judge_chat, judge_key, judge_resource, judge_tls, judge_user
-from ._offset import judge_clock, measure_offset
+from ._offset import judge_clock
 from ._visit import certificate_of, token_call, visit
 
 if TYPE_CHECKING:
@@ -61,11 +59,10 @@ async def check_resource(case: Case) -> Finding:
 async def check_clock(case: Case) -> Finding:
     """Whether this machine's clock is the service's."""
     answer = case.visit and case.visit.answer
-    if case.visit and answer:
-        date, age = answer.header("date"), answer.header("age")
-        case.offset = measure_offset(date, age, case.visit.sent, case.visit.received)
+    proof = answer.proof if answer else None
+    case.service.learn(proof)
     found = read_certificate(case.certificate) if case.certificate else None
-    return judge_clock(case.offset, case.clock.time(), found.begins if found else None)
+    return judge_clock(proof, case.clock.time(), found.begins if found else None)
 
 
 async def check_key(case: Case) -> Finding:
@@ -79,7 +76,7 @@ async def _ask_signed(case: Case, call: Call) -> Answer:
     signer = Signer(AccessKeyCredential(case.key.value if case.key else ""))
 
     async def authorize(request: Any) -> None:
-        signer(request, ServiceTime(case).time())
+        signer(request, case.service.time())
 
     return await ask(case, call, authorize)
 
@@ -95,8 +92,8 @@ async def check_token(case: Case) -> Finding:
         answer = await _ask_signed(case, token_call(case.endpoint, case.user or "", body))
         if not answer.is_success:
             return judge_user(answer)
-        case.token = read_token(answer, read_object(answer), ServiceClock("", ServiceTime(case)))
-    found = judge_token(case.token, ServiceTime(case).time(), () if case.is_for_entra else case.scopes)
+        case.token = read_token(answer, read_object(answer), case.service)
+    found = judge_token(case.token, case.service.time(), () if case.is_for_entra else case.scopes)
     if found.state is State.FAILURE:
         case.token = None
     return found

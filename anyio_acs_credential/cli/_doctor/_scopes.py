@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ... import AccessKeyCredential, CommunicationIdentityClient
 from ..._errors import ServiceError, page_of
 from ..._exchange import scopes as families
-from ..._exchange.wire import allow_command
+from ..._exchange.wire import allow_command, is_guid
 from ..._http.retries import Limits
 from ._entra import claims_of
 from ._finding import Finding, State, failure, not_tried, ok, warning
@@ -47,9 +47,9 @@ async def check_assignment(case: Case) -> Finding:
     if not case.is_for_entra or not families.is_teams_phone(case.scopes):
         return not_tried("the scopes are not Teams Phone's")
     claims = claims_of(case.entra_token)
-    tenant, person = case.tenant_id or claims.get("tid"), case.object_id or claims.get("oid")
-    if case.key is None or not isinstance(tenant, str) or not isinstance(person, str):
-        return not_tried("it takes a connection string, --tenant-id and --object-id, the person's id in Entra")
+    tenant, person = _id_in(case.tenant_id, claims.get("tid")), _id_in(case.object_id, claims.get("oid"))
+    if case.key is None or tenant is None or person is None:
+        return not_tried("it takes a connection string, and the ids that Entra shows as --tenant-id and --object-id")
     key = AccessKeyCredential(case.key.value)
     async with CommunicationIdentityClient(case.endpoint, key, http_client=case.client) as client:
         client._limits = Limits(timeout=case.patience, tries=1)
@@ -61,3 +61,8 @@ async def check_assignment(case: Case) -> Finding:
             fix = f"have the resource's owner run {allow_command(tenant, person)}"
             return failure(f"{person} may not use the resource for Teams Phone", fix, "teams-phone-not-allowed")
     return ok(f"{person} may use the resource for Teams Phone, as {found.principal_type}")
+
+
+def _id_in(*given: object) -> str | None:
+    """The first that is one: people sign in to a directory by its domain, too."""
+    return next(filter(is_guid, given), None)

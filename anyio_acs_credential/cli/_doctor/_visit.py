@@ -14,12 +14,14 @@ from ..._http.attempt import Call, Connecting, tls_failure
 from ..._http.own_client import close_quietly
 from ..._http.reading import READING, Reading
 from ..._http.request import build
+from ..._tokens.service_clock import Moment, proof_in
 from ._meaning import Trouble, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..._http.attempt import HttpClient
+    from ..._tokens.clock import Clock
     from ._case import Case
 
 NOBODY = "8:acs:00000000-0000-0000-0000-000000000000_00000000-0000-0000-0000-000000000000"
@@ -40,25 +42,26 @@ async def visit(case: Case, client: HttpClient) -> Visit:
     call = token_call(case.endpoint)
     request = build(client, call)
     request.extensions["trace"] = seen = _Seen()
-    sent, answer, trouble = case.clock.time(), None, Trouble("silent")
+    answer, trouble = None, Trouble("silent")
     with anyio.move_on_after(case.patience):
         try:
-            answer = await _ask(client, request, seen)
+            answer = await _ask(client, request, seen, case.clock)
         except Exception as error:  # noqa: BLE001 - httpx lets some of ssl's and anyio's through
             trouble = _read(error)
-    received = case.clock.time()
     secured = seen.secured or call.url.startswith("http:")
-    return Visit(answer, None if answer else trouble, secured, seen.certificate, sent, received)
+    return Visit(answer, None if answer else trouble, secured, seen.certificate, case.clock.time())
 
 
-async def _ask(client: HttpClient, request: Any, seen: _Seen) -> Answer:
+async def _ask(client: HttpClient, request: Any, seen: _Seen, clock: Clock) -> Answer:
     request.extensions[READING] = reading = Reading(request, client)
+    sent = Moment.now(clock)
     try:
         response = await client.send(request, stream=True, auth=None, follow_redirects=False)
     finally:
         seen.end()
     await reading.finish(response)
-    return Answer(reading.status, reading.headers, reading.body, reading.problem)
+    proof = proof_in(reading.headers, sent, Moment.now(clock))  # over https or loopback: `build` sees to that
+    return Answer(reading.status, reading.headers, reading.body, reading.problem, proof=proof)
 
 
 class _Seen(Connecting):

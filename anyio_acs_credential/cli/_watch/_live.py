@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..._decisions.schedule import TokenState
+from ..._tokens.clock_warning import TOLERANCE, describe
 from .._times import clock_time, date_and_time, span
 from .._view import bar, empty_bar, log_line, renewal_mark, styled_line
 
@@ -49,7 +50,8 @@ def picture(log: Log, now: float, width: int, height: int) -> RenderableType:
     if log.credential is None:
         parts += _beginning(log)
     else:
-        parts += _credential(log.credential.statistics(), log.held, now, width)
+        left = log.credential.health().seconds_to_expiry
+        parts += _credential(log.credential.statistics(), log.held, left, now, width)
     return Padding(Group(*parts, Text(), *map(_entry, log.entries[len(parts) + 3 - height :])), (1, 2, 0, 2))
 
 
@@ -59,28 +61,35 @@ def _beginning(log: Log) -> list[Text]:
     return [styled_line((f"? {asked[-1].text}", "bold yellow") if asked else ("… making ready", "bold"))]
 
 
-def _credential(stands: CredentialStatistics, held: HeldToken | None, now: float, width: int) -> list[Text]:
+def _credential(
+    stands: CredentialStatistics, held: HeldToken | None, left: float, now: float, width: int
+) -> list[Text]:
     return [
-        styled_line((stands.state.value, _STYLES[stands.state]), f"   {_end(stands, now)}"),
-        *(_life(held, now, width) if held else [empty_bar(width), Text()]),
+        styled_line((stands.state.value, _STYLES[stands.state]), f"   {_end(stands, left)}"),
+        *(_life(held, left, width) if held else [empty_bar(width), Text()]),
         Text(),
         styled_line("next token    ", (_next(stands, now), "bold")),
         styled_line("rounds        ", (f"{stands.refreshes}", "bold"), " succeeded, ", _failures(stands)),
+        *_clock(stands.clock_offset),
     ]
 
 
-def _end(stands: CredentialStatistics, now: float) -> str:
+def _end(stands: CredentialStatistics, left: float) -> str:
     if stands.expires_on is None:
         return "there is no token yet"
-    left = stands.expires_on - now
     return f"the token ends at {date_and_time(stands.expires_on)}, in {span(left)}"
 
 
-def _life(held: HeldToken, now: float, width: int) -> list[Text]:
-    life = max(held.expires_on - held.at, 1)
-    due = min((held.expires_on - held.renew_at) / life, 1.0)
-    part = min(max((held.expires_on - now) / life, 0.0), 1.0)
-    return [bar(part, due, width), renewal_mark(due, width)]
+def _life(held: HeldToken, left: float, width: int) -> list[Text]:
+    life = max(held.life, 1)
+    due = min(held.due / life, 1.0)
+    return [bar(min(left / life, 1.0), due, width), renewal_mark(due, width)]
+
+
+def _clock(offset: float | None) -> list[Text]:
+    if offset is None or abs(offset) <= TOLERANCE:
+        return []
+    return [styled_line("clock         ", (describe(offset), "bold yellow"))]
 
 
 def _next(stands: CredentialStatistics, now: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..._decisions.events import RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
 from ..._redaction import redact
+from ..._tokens.clock_warning import TOLERANCE, describe
 from .._times import date_and_time, span
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ class Entry(NamedTuple):
 
 
 class HeldToken(NamedTuple):
-    """When the held token was received, is to be renewed, and ends."""
+    """How long the held token lived when it was received, and what is left of that when it is to be renewed.
 
-    at: float
-    renew_at: float
-    expires_on: float
+    Both are seconds of the credential's own reckoning: it knows the service's clock, from which ours may differ.
+    """
+
+    life: float
+    due: float
 
 
 @dataclass
@@ -69,13 +72,21 @@ class Log:
                 self.note("credential_closed", "closed")
 
     def _hold(self, expires_on: int, next_refresh_at: float | None) -> None:
-        now, renew_at = time.time(), next_refresh_at or expires_on
-        self.held = HeldToken(now, renew_at, expires_on)
-        text = (
-            f"a token until {date_and_time(expires_on)}, for {span(expires_on - now)}; "
-            f"the next in {span(renew_at - now)}"
+        now, offset = time.time(), None
+        life = expires_on - now
+        if self.credential is not None:
+            life, offset = self.credential.health().seconds_to_expiry, self.credential.statistics().clock_offset
+        wait = life if next_refresh_at is None else next_refresh_at - now
+        self.held = HeldToken(life, life - wait)
+        text = f"a token until {date_and_time(expires_on)}, for {span(life)}; the next in {span(wait)}"
+        self.note(
+            "refresh_succeeded",
+            text if offset is None or abs(offset) <= TOLERANCE else f"{text}; {describe(offset)}",
+            expires_on=expires_on,
+            expires_in=round(life, 3),
+            next_refresh_at=next_refresh_at,
+            clock_offset=offset,
         )
-        self.note("refresh_succeeded", text, expires_on=expires_on, next_refresh_at=next_refresh_at)
 
     def _fail(self, event: RefreshFailed) -> None:
         message = redact(str(event.error))

@@ -196,10 +196,10 @@ class _SyncTokenCredential:
 
     def _ask(self, claims: str | None) -> AccessToken:
         token = self._credential.get_token_from_thread()
-        home = self._credential._home
-        if claims is None or isinstance(home, type):  # a static credential has no home
+        loop = self._credential._loop
+        if claims is None or loop is None:
             return token
-        return run_in_loop(partial(self._credential.get_token, claims=claims), token=home.loop)
+        return run_in_loop(partial(self._credential.get_token, claims=claims), token=loop)
 
     def close(self) -> None:
         """Leave the credential open, which is its maker's."""

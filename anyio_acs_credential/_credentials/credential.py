@@ -356,7 +356,7 @@ class CommunicationTokenCredential(Lifecycle):
         return None if self._state.held is None else raw_id_of(self._state.held.token)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_block"):  # in the traceback of its own making
+        if not hasattr(self, "_closed"):  # in the traceback of its own making
             return f"<{type(self).__name__} not made>"
         statistics = self.statistics()
         if self._closed or (self._refresher is not None and self._task is None):

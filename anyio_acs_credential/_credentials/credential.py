@@ -11,7 +11,6 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from .._decisions.state import RefreshState
 from .._errors import CredentialUsageError, TokenUnavailableError, explained
 from .._exchange.scopes import DEFAULT_SCOPE
-from .._loops import home as this_process
 from .._public import public
 from .._redaction import Secret
 from .._refreshing import waiting
@@ -166,7 +165,7 @@ class CommunicationTokenCredential(Lifecycle):
         if (
             held is not None
             and claims is None
-            and home.generation is this_process.generation
+            and home.process.is_here
             and get_ident() == home.runner._thread_id
             and clock.time() < held.fresh_until
             and clock.monotonic() < held.fresh_until_monotonic

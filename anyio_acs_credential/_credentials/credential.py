@@ -14,7 +14,6 @@ from .._exchange.scopes import DEFAULT_SCOPE
 from .._public import public
 from .._redaction import Secret
 from .._refreshing import waiting
-from .._refreshing.updates import TokenUpdates
 from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
 from .lifecycle import Lifecycle
 from .options import DEFAULT_POLICY, check_options, entra_source, initial_token, own_source
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from .._exchange.entra_tokens import SupportsGetToken
     from .._http.attempt import HttpClient
     from .._refreshing.source import TokenRefresher
+    from .._refreshing.updates import TokenUpdates
     from .._tokens.clock import Clock
 
 
@@ -311,6 +311,8 @@ class CommunicationTokenCredential(Lifecycle):
             CredentialNotEnteredError: when a refreshing credential was not entered.
             CredentialClosedError: when it is closed.
         """
+        from .._refreshing.updates import TokenUpdates
+
         if self._closed:
             raise waiting.closed_error()
         return TokenUpdates(self._state, None if self._refresher is None else self._entered())

@@ -9,9 +9,7 @@ from .._decisions.schedule import RefreshPolicy
 from .._errors import InvalidTokenError, explained
 from .._exchange.scopes import DEFAULT_SCOPE
 from .._redaction import Secret
-from .._refreshing.source import check_refresher
 from .._tokens.access_token import AccessToken
-from .._tokens.own_source import OwnSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from .._exchange.source import EntraTokenExchange
     from .._http.attempt import HttpClient
     from .._tokens.clock import Clock
+    from .._tokens.own_source import OwnSource
 
 DEFAULT_POLICY = RefreshPolicy()
 """What a credential has that is given none."""
@@ -69,9 +68,11 @@ def check_options(
             "clock", TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")
         )
     if refresher is not None:
-        check_refresher(refresher)
+        from .._loops import virtual  # noqa: F401 - what entering, rounds, and threads that wait for them, need
+        from .._refreshing import block, report, thread_waiting  # noqa: F401 - likewise
+        from .._refreshing.source import check_refresher
 
-        from .._refreshing import thread_waiting  # noqa: F401 - what rounds, and threads that wait for them, need
+        check_refresher(refresher)
     elif observer is not None or policy is not DEFAULT_POLICY or not proactive_refresh:
         raise explained(
             "arguments",
@@ -135,6 +136,8 @@ def entra_source(
 
 def own_source(source: object, clock: Clock) -> OwnSource | None:
     """The token source, if it is one of this package, with the credential's clock."""
+    from .._tokens.own_source import OwnSource
+
     if not isinstance(source, OwnSource):
         return None
     source.use(clock)

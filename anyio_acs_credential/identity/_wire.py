@@ -12,8 +12,9 @@ from urllib.parse import quote
 from .._errors import InvalidTokenError, explained
 from .._http.answer import malformed, read_object
 from .._redaction import Secret
-from .._tokens.access_token import AccessToken, read_expiry
+from .._tokens.access_token import AccessToken
 from .._tokens.jwt import check_text
+from .._tokens.results import read_expiry
 from ..identifiers import CommunicationUserIdentifier
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from anyio.from_thread import run as run_in_loop
 
-from ._errors import CredentialError, explained
+from ._errors import CredentialError, explained, wrong_type
 from ._extras import missing_extra
 from ._http.endpoint import is_secure, one_form
 from ._redaction import Secret
@@ -241,10 +241,7 @@ class _AccessTokenInfo(_Hidden, credentials.AccessTokenInfo):
 
 def _check(credential: CommunicationTokenCredential) -> CommunicationTokenCredential:
     if not hasattr(credential, "get_token_info") or not hasattr(credential, "refresh"):
-        raise explained(
-            "not-a-credential",
-            TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"),
-        )
+        raise wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
     return credential
 
 

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from ._credentials.credential import CommunicationTokenCredential
 from ._decisions.events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded
-from ._errors import explained
+from ._errors import explained, wrong_type
 from ._extras import missing_extra
 from ._refreshing.source import call
 
@@ -81,12 +81,11 @@ def instrument(
         CredentialUsageError: when it has been entered, or instrumented, already.
     """
     if not isinstance(credential, CommunicationTokenCredential):
-        raise explained(
+        raise wrong_type(
             "not-a-credential",
-            TypeError(
-                f"credential is a CommunicationTokenCredential, not {type(credential).__name__}: instrument each "
-                "credential, such as in a pool's make"
-            ),
+            "credential is a CommunicationTokenCredential",
+            credential,
+            ": instrument each credential, such as in a pool's make",
         )
     meters = _meters_of(meter_provider or metrics.get_meter_provider())
     watcher = _Watcher(trace.get_tracer(_SCOPE, tracer_provider=tracer_provider), meters, dict(attributes or {}))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from .._checks import is_number
 from .._decisions.state import RefreshState
-from .._errors import CredentialUsageError, TokenUnavailableError, explained
+from .._errors import CredentialUsageError, TokenUnavailableError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
 from .._public import public
 from .._redaction import Secret
@@ -224,10 +225,8 @@ class CommunicationTokenCredential(Lifecycle):
             CredentialError: as `get_token()` does. While rounds fail, one thread at most waits for the next, for half
                 of `RefreshPolicy.refresh_timeout` at most; the others get the last error, or the held token, at once.
         """
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
-            raise explained(
-                "policy", TypeError(f"timeout is a number of seconds, or None, not {type(timeout).__name__}")
-            )
+        if timeout is not None and not is_number(timeout):
+            raise wrong_type("policy", "timeout is a number of seconds, or None", timeout)
         if self._refresher is None:
             return self.get_token_nowait()
         task = self._entered()
@@ -288,7 +287,7 @@ class CommunicationTokenCredential(Lifecycle):
             TypeError: when `rejected` is neither a token nor a text.
         """
         if rejected is not None and not isinstance(rejected, str | AccessToken):
-            raise explained("rejected", TypeError(f"rejected is a token or its text, not {type(rejected).__name__}"))
+            raise wrong_type("rejected", "rejected is a token or its text", rejected)
         if self._refresher is None:
             await checkpoint_if_cancelled()
             if self._closed:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._checks import is_async
 from .._decisions.schedule import RefreshPolicy
-from .._errors import InvalidTokenError, explained
+from .._errors import InvalidTokenError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
 from .._redaction import Secret
 from .._tokens.access_token import AccessToken
@@ -49,24 +49,18 @@ def check_options(
         TypeError: with the fix.
     """
     if not isinstance(proactive_refresh, bool):
-        raise explained(
-            "policy", TypeError(f"proactive_refresh is True or False, not {type(proactive_refresh).__name__}")
-        )
+        raise wrong_type("policy", "proactive_refresh is True or False", proactive_refresh)
     if not isinstance(policy, RefreshPolicy):
-        raise explained("policy", TypeError(f"policy is a RefreshPolicy, not {type(policy).__name__}"))
+        raise wrong_type("policy", "policy is a RefreshPolicy", policy)
     if observer is not None and not callable(observer):
-        raise explained(
-            "observer", TypeError(f"observer is a function that takes an event, not {type(observer).__name__}")
-        )
+        raise wrong_type("observer", "observer is a function that takes an event", observer)
     if is_async(observer):
         raise explained(
             "observer",
             TypeError("observer is a plain function: it is called in the refresh task, which does not await it"),
         )
     if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
-        raise explained(
-            "clock", TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")
-        )
+        raise wrong_type("clock", "clock is an object with time() and monotonic()", clock)
     if refresher is not None:
         from .._loops import virtual  # noqa: F401 - what entering, rounds, and threads that wait for them, need
         from .._refreshing import block, report, thread_waiting  # noqa: F401 - likewise

@@ -8,8 +8,8 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .._checks import is_async, misfit
-from .._errors import CredentialNotEnteredError, CredentialUsageError, explained
+from .._checks import is_async, is_number, misfit
+from .._errors import CredentialNotEnteredError, CredentialUsageError, explained, wrong_type
 from .._public import public
 from .._refreshing.block import keep_interrupts_out, running
 from .credential import CommunicationTokenCredential
@@ -188,10 +188,7 @@ def _made(make: Callable[[Any], object], key: object) -> CommunicationTokenCrede
 
 def _check_make(make: object) -> None:
     if not callable(make):
-        raise explained(
-            "pool-make",
-            TypeError(f"make is a function that takes a key and returns a credential, not {type(make).__name__}"),
-        )
+        raise wrong_type("pool-make", "make is a function that takes a key and returns a credential", make)
     if is_async(make):
         raise explained(
             "pool-make",
@@ -207,10 +204,8 @@ def _check_make(make: object) -> None:
 
 
 def _checked_timeout(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise explained(
-            "pool-limits", TypeError(f"idle_timeout is a number of seconds, or math.inf, not {type(value).__name__}")
-        )
+    if not is_number(value):
+        raise wrong_type("pool-limits", "idle_timeout is a number of seconds, or math.inf", value)
     if not value >= 0:  # false for NaN as well
         raise explained(
             "pool-limits",
@@ -223,10 +218,7 @@ def _checked_size(value: object) -> float:
     if value is None:
         return inf
     if isinstance(value, bool) or not isinstance(value, int):
-        raise explained(
-            "pool-limits",
-            TypeError(f"max_size is a whole number of credentials, or None for any, not {type(value).__name__}"),
-        )
+        raise wrong_type("pool-limits", "max_size is a whole number of credentials, or None for any", value)
     if value < 1:
         raise explained(
             "pool-limits",

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
+from .._checks import is_number
 from .._errors import InvalidTokenError, explained
 from .._public import public
 from .._redaction import Secret
@@ -199,7 +200,7 @@ def check_life(value: object) -> float:
     Raises:
         InvalidTokenError: when it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise explained("expiry", InvalidTokenError(f"expires_in is a number of seconds, not {type(value).__name__}"))
     if not abs(value) <= _LATEST - _EARLIEST:  # false for NaN as well
         raise explained("expiry", InvalidTokenError("expires_in is a number of seconds, and a finite one"))
@@ -212,7 +213,7 @@ def check_seconds(value: object) -> float:
     Raises:
         InvalidTokenError: when it is none between the years 1 and 9999.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise explained(
             "expiry", InvalidTokenError(f"an expiry is a number of Unix seconds, not {type(value).__name__}")
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import checkpoint
 
-from .._errors import CredentialError, explained
+from .._errors import CredentialError, explained, wrong_type
 from .._extras import missing_extra
 from .._loops.beside import beside, leaving
 from .._public import public
@@ -265,7 +265,7 @@ def _said(error: BaseException | None) -> str:
 
 def _check_prefix(prefix: object) -> str:
     if not isinstance(prefix, str):
-        raise explained("redis-url", TypeError(f"prefix is text, not {type(prefix).__name__}"))
+        raise wrong_type("redis-url", "prefix is text", prefix)
     if {"{", "}"} & set(prefix):
         raise explained(
             "redis-url",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .._errors import explained
+from .._errors import explained, wrong_type
 from .._http.endpoint import check_endpoint
 from .._redaction import Secret
 from ._keys import Unpicklable
@@ -43,9 +43,7 @@ def parse_connection_string(text: str) -> ConnectionString:
         ValueError: when a part is missing or there twice, or the endpoint is none. The text is not repeated.
     """
     if not isinstance(text, str):
-        raise explained(
-            "connection-string", TypeError(f"a connection string is text (str), not {type(text).__name__}: {_HELP}")
-        )
+        raise wrong_type("connection-string", "a connection string is text (str)", text, f": {_HELP}")
     hidden, text = Secret(text), ""  # no frame that an error passes shows it
     problem = _find_problem(hidden.value)
     if problem:

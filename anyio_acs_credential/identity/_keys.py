@@ -11,7 +11,7 @@ from hashlib import sha256
 from hmac import digest
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
-from .._errors import explained
+from .._errors import explained, wrong_type
 from .._public import public
 from .._redaction import Secret
 
@@ -141,7 +141,7 @@ def decode_key(key: str) -> bytes:
         ValueError: when it is empty or not base64. The key is not repeated.
     """
     if not isinstance(key, str):
-        raise explained("access-key", TypeError(f"an access key is text (str), not {type(key).__name__}"))
+        raise wrong_type("access-key", "an access key is text (str)", key)
     decoded, key = _decode(key), ""  # no frame that an error passes shows it
     if not decoded:
         raise explained(

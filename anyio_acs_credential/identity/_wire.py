@@ -15,7 +15,7 @@ from .._redaction import Secret
 from .._tokens.access_token import AccessToken
 from .._tokens.jwt import check_text
 from .._tokens.results import read_expiry
-from ..identifiers import CommunicationUserIdentifier
+from ..identifiers._kinds import CommunicationUserIdentifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

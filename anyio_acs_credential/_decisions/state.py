@@ -117,7 +117,7 @@ class RefreshState:
         self._retry_at = self._callers_at = self._reject_at = -math.inf
         self._ends_with_token = False
         self._rejections = 0
-        self.unmet = UnmetChallenges(self.clock, self.policy, self._fraction)
+        self.unmet: UnmetChallenges = UnmetChallenges(self.clock, self.policy, self._fraction)
 
     def hold(self, token: AccessToken, most: float = math.inf) -> Held:
         """Replace what is held.

@@ -27,7 +27,7 @@ class Process:
     __slots__ = ("is_here",)
 
     def __init__(self) -> None:
-        self.is_here = True
+        self.is_here: bool = True
 
 
 # Not a set of homes that a fork changes: each would leave it by a finalizer, where Python drops trio's Ctrl-C.
@@ -56,7 +56,7 @@ class Home:
         self._name = name
         self._in_another_loop = in_another_loop
         self.loop: EventLoopToken = current_token()
-        self.process = _this
+        self.process: Process = _this
         self.thread: int = get_ident()
         self.runner: Any = _runner_of(self.loop.native_token)
 

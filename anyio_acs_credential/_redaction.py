@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, Self
 from urllib.parse import quote, quote_plus
 
 from ._errors import explained
@@ -16,6 +16,23 @@ _JWT_LIKE = (
     r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*|"
     r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]{16,}){2,}"
 )
+
+
+class Unpicklable:
+    """What holds a secret and is not pickled. A copy of it is itself."""
+
+    __slots__ = ()
+
+    _refusal: ClassVar[str] = "{} holds a secret and is not pickled; pass the text where you mean to"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise explained("pickling", TypeError(self._refusal.format(type(self).__name__)))
 
 
 class Secret:

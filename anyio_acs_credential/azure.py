@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from anyio.from_thread import run as run_in_loop
@@ -12,7 +12,7 @@ from anyio.from_thread import run as run_in_loop
 from ._errors import CredentialError, explained, wrong_type
 from ._extras import missing_extra
 from ._http.endpoint import is_secure, one_form
-from ._redaction import Secret
+from ._redaction import Secret, Unpicklable
 from ._tokens.access_token import AccessTokenInfo
 
 try:
@@ -211,24 +211,14 @@ class _SyncTokenCredential:
         pass
 
 
-class _Hidden:
+class _Hidden(Unpicklable):
     __slots__ = ()
+    _refusal = AccessTokenInfo._refusal
 
     expires_on: int
 
     def __repr__(self) -> str:
         return f"{type(self).__name__.lstrip('_')}(<hidden>, expires_on={self.expires_on})"
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise explained(
-            "pickling", TypeError("an access token is a secret and is not pickled; send its text where you mean to")
-        )
 
 
 class _AccessToken(_Hidden, credentials.AccessToken):

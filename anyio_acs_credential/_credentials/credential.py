@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
@@ -13,7 +13,7 @@ from .._decisions.state import RefreshState
 from .._errors import CredentialUsageError, TokenUnavailableError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
 from .._public import public
-from .._redaction import Secret
+from .._redaction import Secret, Unpicklable
 from .._refreshing import waiting
 from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
 from .lifecycle import Lifecycle
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .._tokens.clock import Clock
 
 
-class CommunicationTokenCredential(Lifecycle):
+class CommunicationTokenCredential(Unpicklable, Lifecycle):
     """An access token for Azure Communication Services that never ends while somebody needs it.
 
     There are three ways in: a token that you already have; a callback that fetches tokens, with an initial token or
@@ -70,6 +70,8 @@ class CommunicationTokenCredential(Lifecycle):
         TypeError: when an argument is of a wrong type, contradicts another, or there is no way to get a token.
         ValueError: when the endpoint or a scope is not one that tokens are exchanged at or for.
     """
+
+    _refusal = "a credential holds secrets and a task, and is not pickled: make one in each process"
 
     @overload
     def __init__(self, token: str | AccessToken, *, clock: Clock = ...) -> None: ...
@@ -364,17 +366,6 @@ class CommunicationTokenCredential(Lifecycle):
         else:
             how = f"{statistics.state}, expires_on={statistics.expires_on}"
         return f"<{type(self).__name__} {how}>"
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise explained(
-            "pickling", TypeError("a credential holds secrets and a task, and is not pickled: make one in each process")
-        )
 
     async def _yield(self) -> None:
         self._entered().home.check()

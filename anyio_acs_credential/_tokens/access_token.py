@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from .._checks import is_number
 from .._errors import InvalidTokenError, explained
 from .._public import public
-from .._redaction import Secret
+from .._redaction import Secret, Unpicklable
 from .jwt import check_text, peek, read_claims
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ PLAUSIBLE = 946_684_800  # 2000-01-01, before which no access token ended
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 
 
-class AccessToken:
+class AccessToken(Unpicklable):
     """An access token and the time at which it ends.
 
     It is immutable, it never shows its text (`repr`, `str` and `format` give the expiry alone), it refuses to be
@@ -48,6 +48,8 @@ class AccessToken:
         InvalidTokenError: when the text cannot stand in a header, carries a "Bearer " prefix or white space, the
             expiry is no time between the years 1 and 9999, or the life is no number of seconds.
     """
+
+    _refusal = "an access token is a secret and is not pickled; send its text where you mean to"
 
     __slots__ = ("__weakref__", "_made", "expires_in", "expires_on", "token")
 
@@ -114,17 +116,6 @@ class AccessToken:
 
     def __format__(self, spec: str) -> str:
         return format(repr(self), spec)
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise explained(
-            "pickling", TypeError("an access token is a secret and is not pickled; send its text where you mean to")
-        )
 
 
 class AccessTokenInfo(AccessToken):

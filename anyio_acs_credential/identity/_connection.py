@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from .._errors import explained, wrong_type
 from .._http.endpoint import check_endpoint
-from .._redaction import Secret
-from ._keys import Unpicklable
+from .._redaction import Secret, Unpicklable
 
 _FORMAT = '"endpoint=https://<resource>.communication.azure.com/;accesskey=<key>"'
 _HELP = f'copy it from the "Keys" page of the resource in the Azure portal; it looks like {_FORMAT}'

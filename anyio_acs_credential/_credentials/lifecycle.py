@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from anyio import sleep_forever
@@ -37,13 +38,15 @@ class OneBlock:
     _what: ClassVar[str]  # what is entered, as messages have it
     _block: AbstractAsyncContextManager[None] | None = None
 
+    @abstractmethod
     def _begin(self) -> AbstractAsyncContextManager[None]:
         """Make all anew that lasts for a block, and the block, which is entered without a yield."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def _end(self) -> None:
         """Let go of that. The block has been left, or its event loop has ended."""
-        raise NotImplementedError
+        ...
 
     async def __aenter__(self) -> Self:
         check_entering(self._block, self._what)
@@ -199,7 +202,7 @@ class Lifecycle(OneBlock):
         return None if isinstance(self._home, type) else self._home.loop
 
     def _remaining(self) -> float | None:
-        """Seconds until its token ends; None where it has none to give, whatever its source says."""
+        """Seconds until its token ends, 0 where it has; None where it has none to give, whatever its source says."""
         return self._state.remaining() if self._misuse() is None else None
 
     def _entered(self) -> RefreshTask:

@@ -9,7 +9,7 @@ from .._decisions.schedule import RefreshPolicy
 from .._errors import InvalidTokenError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
 from .._redaction import Secret
-from .._tokens.access_token import AccessToken
+from .._tokens.access_token import AccessToken, accept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,11 +30,9 @@ def initial_token(token: object) -> AccessToken:
     Raises:
         InvalidTokenError: when it is not one.
     """
-    if isinstance(token, AccessToken):
-        return token
-    if isinstance(token, str):
+    if isinstance(token, str | AccessToken):
         hidden, token = Secret(token), None  # no frame that an error passes shows it
-        return AccessToken.from_jwt(hidden.value)
+        return accept(hidden.value)
     raise explained(
         "invalid-token", InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
     )

@@ -54,7 +54,7 @@ class Held:
         received: When it was, on the monotonic clock.
         life: Seconds that it lived then.
         ends: When it ends, on our wall clock.
-        due: The remaining life at which it is renewed.
+        window: The remaining life at which it is renewed.
         stale: The remaining life at which callers wait for the next.
 
     Attributes:
@@ -65,18 +65,18 @@ class Held:
     # No data class: to make one takes an import as long as all else in this module, and a named tuple's fields take a
     # read twice as long.
     __slots__ = (
-        "due", "ends", "fresh_until", "fresh_until_monotonic", "life", "received", "token", "valid_until",
-        "valid_until_monotonic",
+        "ends", "fresh_until", "fresh_until_monotonic", "life", "received", "token", "valid_until",
+        "valid_until_monotonic", "window",
     )  # fmt: skip
 
     def __init__(
-        self, token: AccessToken, *, received: float, life: float, ends: float, due: float, stale: float
+        self, token: AccessToken, *, received: float, life: float, ends: float, window: float, stale: float
     ) -> None:
         self.token: Final = token
         self.received: Final = received
         self.life: Final = life
         self.ends: Final = ends
-        self.due: Final = due
+        self.window: Final = window
         self.fresh_until: Final = ends - stale
         self.fresh_until_monotonic: Final = received + life - stale
         self.valid_until: Final = ends - NO_REMAINDER
@@ -132,8 +132,8 @@ class RefreshState:
         # Not our time and the difference to it again, where the token says no more than its expiry: that rounds.
         plain = self.clock_offset is None and token.expires_in is None and left < most
         ends = token.expires_on if plain else self.clock.time() + left
-        due = due_at(life, self._fraction(), self.policy)
-        self.held = Held(token, received=now, life=life, ends=ends, due=due, stale=stale_at(life, self.policy))
+        window, stale = due_at(life, self._fraction(), self.policy), stale_at(life, self.policy)
+        self.held = Held(token, received=now, life=life, ends=ends, window=window, stale=stale)
         return self.held
 
     def _life(self, token: AccessToken) -> float:
@@ -172,7 +172,7 @@ class RefreshState:
         """Seconds until the source is to be asked in the background; infinite where that waits for a caller."""
         if not self.proactive:
             return math.inf
-        due = self.remaining() - self.held.due if self.held is not None else 0.0
+        due = self.remaining() - self.held.window if self.held is not None else 0.0
         return max(due, self.until_retry())
 
     def until_retry(self) -> float:

@@ -38,7 +38,7 @@ async def hosted(task: RefreshTask) -> AsyncIterator[None]:
 
 def keep_interrupts_out_of_refreshing() -> None:
     """Do that for every refresh task."""
-    keep_interrupts_out(RefreshTask.run, RefreshTask.publication, answer, join, but_not=call)
+    keep_interrupts_out(RefreshTask.run, RefreshTask.wait_for_change, answer, join, but_not=call)
 
 
 def keep_interrupts_out(*protected: Callable[..., Any], but_not: Callable[..., Any]) -> None:

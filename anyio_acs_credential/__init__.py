@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from ._exchange.scopes import DEFAULT_SCOPE, TEAMS_PHONE_SCOPE
     from ._exchange.source import EntraTokenExchange
     from ._tokens.access_token import AccessToken
-    from .identifiers import (
+    from .identifiers._from_raw_id import identifier_from_raw_id
+    from .identifiers._from_wire import identifier_from_wire
+    from .identifiers._kinds import (
         CommunicationIdentifier,
         CommunicationUserIdentifier,
         MicrosoftTeamsAppIdentifier,
@@ -42,17 +44,12 @@ if TYPE_CHECKING:
         PhoneNumberIdentifier,
         TeamsExtensionUserIdentifier,
         UnknownIdentifier,
-        identifier_from_raw_id,
-        identifier_from_wire,
-    )
-    from .identity import (
-        AccessKeyCredential,
-        CommunicationIdentityClient,
-        ConnectionString,
-        TeamsPhoneAssignment,
-        parse_connection_string,
     )
     from .identity._auth import AccessKeyAuth
+    from .identity._client import CommunicationIdentityClient
+    from .identity._connection import ConnectionString, parse_connection_string
+    from .identity._keys import AccessKeyCredential
+    from .identity._teams_phone import TeamsPhoneAssignment
 
 __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "AccessKeyAuth",
@@ -103,62 +100,61 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
 )
 
 # Resolved when they are first asked for, so that a program imports what it uses, and the command line begins at once.
-_LAZY = {
-    "AccessKeyAuth": ".identity._auth",
-    "AccessKeyCredential": ".identity",
-    "AccessToken": "._tokens.access_token",
-    "BearerAuth": "._clients.httpx_auth",
-    "CommunicationIdentifier": ".identifiers",
-    "CommunicationIdentityClient": ".identity",
-    "CommunicationTokenCredential": "._credentials.credential",
-    "CommunicationUserIdentifier": ".identifiers",
-    "ConnectionString": ".identity",
-    "CredentialClosed": "._decisions.events",
-    "CredentialClosedError": "._errors",
-    "CredentialError": "._errors",
-    "CredentialEvent": "._decisions.events",
-    "CredentialHealth": "._decisions.health",
-    "CredentialNotEnteredError": "._errors",
-    "CredentialPool": "._credentials.pool",
-    "CredentialStatistics": "._decisions.events",
-    "CredentialUsageError": "._errors",
-    "DEFAULT_SCOPE": "._exchange.scopes",
-    "EntraTokenExchange": "._exchange.source",
-    "HealthStatus": "._decisions.health",
-    "InvalidIdentifierError": "._errors",
-    "InvalidTokenError": "._errors",
-    "MicrosoftTeamsAppIdentifier": ".identifiers",
-    "MicrosoftTeamsUserIdentifier": ".identifiers",
-    "PhoneNumberIdentifier": ".identifiers",
-    "PoolStatistics": "._credentials.keepers",
-    "RefreshFailed": "._decisions.events",
-    "RefreshPolicy": "._decisions.schedule",
-    "RefreshStarted": "._decisions.events",
-    "RefreshSucceeded": "._decisions.events",
-    "ServiceError": "._errors",
-    "SignInRequiredError": "._errors",
-    "TEAMS_PHONE_SCOPE": "._exchange.scopes",
-    "TeamsExtensionUserIdentifier": ".identifiers",
-    "TeamsPhoneAssignment": ".identity",
-    "TokenExpired": "._decisions.events",
-    "TokenRefreshError": "._errors",
-    "TokenSourceError": "._errors",
-    "TokenState": "._decisions.schedule",
-    "TokenUnavailableError": "._errors",
-    "UnknownIdentifier": ".identifiers",
-    "identifier_from_raw_id": ".identifiers",
-    "identifier_from_wire": ".identifiers",
-    "parse_connection_string": ".identity",
+_HOMES = {
+    "._clients.httpx_auth": ("BearerAuth",),
+    "._credentials.credential": ("CommunicationTokenCredential",),
+    "._credentials.keepers": ("PoolStatistics",),
+    "._credentials.pool": ("CredentialPool",),
+    "._decisions.events": (
+        "CredentialClosed",
+        "CredentialEvent",
+        "CredentialStatistics",
+        "RefreshFailed",
+        "RefreshStarted",
+        "RefreshSucceeded",
+        "TokenExpired",
+    ),
+    "._decisions.health": ("CredentialHealth", "HealthStatus"),
+    "._decisions.schedule": ("RefreshPolicy", "TokenState"),
+    "._errors": (
+        "CredentialClosedError",
+        "CredentialError",
+        "CredentialNotEnteredError",
+        "CredentialUsageError",
+        "InvalidIdentifierError",
+        "InvalidTokenError",
+        "ServiceError",
+        "SignInRequiredError",
+        "TokenRefreshError",
+        "TokenSourceError",
+        "TokenUnavailableError",
+    ),
+    "._exchange.scopes": ("DEFAULT_SCOPE", "TEAMS_PHONE_SCOPE"),
+    "._exchange.source": ("EntraTokenExchange",),
+    "._tokens.access_token": ("AccessToken",),
+    ".identifiers._from_raw_id": ("identifier_from_raw_id",),
+    ".identifiers._from_wire": ("identifier_from_wire",),
+    ".identifiers._kinds": (
+        "CommunicationIdentifier",
+        "CommunicationUserIdentifier",
+        "MicrosoftTeamsAppIdentifier",
+        "MicrosoftTeamsUserIdentifier",
+        "PhoneNumberIdentifier",
+        "TeamsExtensionUserIdentifier",
+        "UnknownIdentifier",
+    ),
+    ".identity._auth": ("AccessKeyAuth",),
+    ".identity._client": ("CommunicationIdentityClient",),
+    ".identity._connection": ("ConnectionString", "parse_connection_string"),
+    ".identity._keys": ("AccessKeyCredential",),
+    ".identity._teams_phone": ("TeamsPhoneAssignment",),
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from ._public import resolve
 
-    value = globals()[name] = getattr(import_module(_LAZY[name], __name__), name)
-    return value
+    return resolve(name, _HOMES, globals())
 
 
 def __dir__() -> list[str]:

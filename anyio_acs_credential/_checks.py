@@ -1,8 +1,14 @@
-"""What can be told of a function without calling it."""
+"""What can be told of a value by looking: whether it is a number, and of a function how it is called."""
 
 from __future__ import annotations
 
 import inspect
+from typing import TypeGuard
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether it is an int or a float; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_async(function: object) -> bool:

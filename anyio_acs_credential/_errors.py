@@ -21,6 +21,18 @@ def explained(anchor: str, error: _Error) -> _Error:
     return error
 
 
+def wrong_type(anchor: str, wanted: str, value: object, fix: str = "") -> TypeError:
+    """What an argument gets that is of a wrong type.
+
+    Args:
+        anchor: That of its entry in docs/errors.md.
+        wanted: What the argument is, with its name: "timeout is a number of seconds".
+        value: What was given. Its type alone is told.
+        fix: What to do, where that says it not yet.
+    """
+    return explained(anchor, TypeError(f"{wanted}, not {type(value).__name__}{fix}"))
+
+
 def page_of(anchor: str) -> str:
     """The address of an entry in docs/errors.md."""
     return f"{_PAGE}#{anchor}"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from anyio.from_thread import run as run_in_loop
 
-from ._errors import CredentialError, explained
+from ._errors import CredentialError, explained, wrong_type
 from ._extras import missing_extra
 from ._http.endpoint import is_secure, one_form
-from ._redaction import Secret
+from ._redaction import Secret, Unpicklable
 from ._tokens.access_token import AccessTokenInfo
 
 try:
@@ -196,10 +196,10 @@ class _SyncTokenCredential:
 
     def _ask(self, claims: str | None) -> AccessToken:
         token = self._credential.get_token_from_thread()
-        home = self._credential._home
-        if claims is None or isinstance(home, type):  # a static credential has no home
+        loop = self._credential._loop
+        if claims is None or loop is None:
             return token
-        return run_in_loop(partial(self._credential.get_token, claims=claims), token=home.loop)
+        return run_in_loop(partial(self._credential.get_token, claims=claims), token=loop)
 
     def close(self) -> None:
         """Leave the credential open, which is its maker's."""
@@ -211,24 +211,14 @@ class _SyncTokenCredential:
         pass
 
 
-class _Hidden:
+class _Hidden(Unpicklable):
     __slots__ = ()
+    _refusal = AccessTokenInfo._refusal
 
     expires_on: int
 
     def __repr__(self) -> str:
         return f"{type(self).__name__.lstrip('_')}(<hidden>, expires_on={self.expires_on})"
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise explained(
-            "pickling", TypeError("an access token is a secret and is not pickled; send its text where you mean to")
-        )
 
 
 class _AccessToken(_Hidden, credentials.AccessToken):
@@ -241,10 +231,7 @@ class _AccessTokenInfo(_Hidden, credentials.AccessTokenInfo):
 
 def _check(credential: CommunicationTokenCredential) -> CommunicationTokenCredential:
     if not hasattr(credential, "get_token_info") or not hasattr(credential, "refresh"):
-        raise explained(
-            "not-a-credential",
-            TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"),
-        )
+        raise wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
     return credential
 
 

@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
+from ._credentials.credential import CommunicationTokenCredential
 from ._decisions.events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded
-from ._errors import CredentialUsageError, explained
+from ._errors import explained, wrong_type
 from ._extras import missing_extra
 from ._refreshing.source import call
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
-    from ._credentials.credential import CommunicationTokenCredential
     from ._decisions.events import CredentialEvent
     from ._refreshing.source import TokenSource
 
@@ -46,7 +46,6 @@ Attributes = dict[str, str | int | float | bool]
 
 _SCOPE = "anyio_acs_credential"
 _logger = logging.getLogger(_SCOPE)
-_instrumented: WeakSet[CommunicationTokenCredential] = WeakSet()
 
 
 def instrument(
@@ -81,42 +80,18 @@ def instrument(
         TypeError: when it is given anything but a credential.
         CredentialUsageError: when it has been entered, or instrumented, already.
     """
+    if not isinstance(credential, CommunicationTokenCredential):
+        raise wrong_type(
+            "not-a-credential",
+            "credential is a CommunicationTokenCredential",
+            credential,
+            ": instrument each credential, such as in a pool's make",
+        )
     meters = _meters_of(meter_provider or metrics.get_meter_provider())
     watcher = _Watcher(trace.get_tracer(_SCOPE, tracer_provider=tracer_provider), meters, dict(attributes or {}))
-    _attach(watcher, credential)
+    credential._watch(watcher.observe, watcher.around, watcher.exchange)
     meters.watch(credential, watcher.attributes)
     return credential
-
-
-def _attach(watcher: _Watcher, credential: CommunicationTokenCredential) -> None:
-    if not hasattr(credential, "_refresher"):
-        raise explained(
-            "not-a-credential",
-            TypeError(
-                f"credential is a CommunicationTokenCredential, not {type(credential).__name__}: instrument each "
-                "credential, such as in a pool's make"
-            ),
-        )
-    if credential._block is not None or credential in _instrumented:
-        raise explained(
-            "instrumented",
-            CredentialUsageError(
-                "the credential is open or instrumented already: instrument it once, before its block"
-            ),
-        )
-    _instrumented.add(credential)
-    users = credential._observer
-
-    def observe(event: CredentialEvent) -> None:
-        watcher.observe(event)
-        if users is not None:
-            users(event)
-
-    credential._observer = observe
-    if credential._refresher is not None:
-        credential._refresher = watcher.around(credential._refresher)
-    if credential._own is not None:
-        credential._own.watch_exchanges(watcher.exchange)
 
 
 class _Watcher:
@@ -232,20 +207,20 @@ class _Meters:
             self._watched[credential] = attributes
 
     def _remaining(self, _options: CallbackOptions) -> list[Observation]:
-        return self._gather(lambda credential: credential._state.remaining(), min)
+        return self._gather(lambda _, remaining: remaining, min)
 
     def _waiting(self, _options: CallbackOptions) -> list[Observation]:
-        return self._gather(lambda credential: credential.statistics().waiting, sum)
+        return self._gather(lambda credential, _: credential.statistics().waiting, sum)
 
     def _gather(
-        self, look: Callable[[CommunicationTokenCredential], float], join: Callable[[list[float]], float]
+        self, look: Callable[[CommunicationTokenCredential, float], float], join: Callable[[list[float]], float]
     ) -> list[Observation]:
         with self._lock:
             watched = list(self._watched.items())
         series: dict[tuple[tuple[str, object], ...], list[float]] = {}
         for credential, attributes in watched:
-            if credential._misuse() is None:
-                series.setdefault(tuple(sorted(attributes.items())), []).append(look(credential))
+            if (remaining := credential._remaining()) is not None:
+                series.setdefault(tuple(sorted(attributes.items())), []).append(look(credential, remaining))
         return [Observation(join(values), dict(key)) for key, values in series.items()]  # type: ignore[arg-type]  # as given
 
 

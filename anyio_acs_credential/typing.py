@@ -4,8 +4,9 @@ from ._exchange.entra_tokens import SupportsGetToken
 from ._http.attempt import HttpClient
 from ._refreshing.source import TokenRefresher
 from ._refreshing.updates import TokenUpdates
-from ._tokens.access_token import AccessTokenInfo, SupportsExpiry, SupportsLife
+from ._tokens.access_token import AccessTokenInfo
 from ._tokens.clock import Clock
+from ._tokens.results import SupportsExpiry, SupportsLife
 from .identity._keys import SupportsKey
 
 __all__ = (

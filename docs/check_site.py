@@ -23,8 +23,6 @@ MODULES = (
     ".entra",
     ".fleet",
     ".httpx2",
-    ".identifiers",
-    ".identity",
     ".otel",
     ".testing",
     ".typing",

@@ -19,8 +19,7 @@ import httpx
 import pytest
 from servers import answer, serve
 
-from anyio_acs_credential import CredentialUsageError
-from anyio_acs_credential.identity import AccessKeyCredential
+from anyio_acs_credential import AccessKeyCredential, CredentialUsageError
 from anyio_acs_credential.identity._auth import AccessKeyAuth
 from anyio_acs_credential.identity._keys import decode_key, sign
 

@@ -179,7 +179,7 @@ async def test_another_challenge_is_another_question(clock: VirtualClock) -> Non
             person.unmet[claims] = OSError()
             await anyio.sleep(61)
             await failure_of(credential, claims)
-        assert len(credential._state._unmet) == 16
+        assert len(credential._state.unmet) == 16
 
 
 @pytest.mark.parametrize("how", ["get_token", "refresh"])

@@ -268,3 +268,18 @@ print(len(names) > 0, *{{getattr(module, name).__module__ for name in names}})
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.split() == ["True", "anyio_acs_credential"]
+
+
+FRIENDS = {"_stay_open", "_shut", "_closed", "_watch", "_remaining", "_loop"}
+
+
+def test_only_its_own_modules_know_what_is_private_to_a_credential() -> None:
+    """The pool, `otel` and `azure` use the few names that `Lifecycle` lists for them."""
+    inside = {PACKAGE / "_credentials" / "credential.py", PACKAGE / "_credentials" / "lifecycle.py"}
+    used = set()
+    for path in {*(PACKAGE / "_credentials").rglob("*.py"), PACKAGE / "otel.py", PACKAGE / "azure.py"} - inside:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and re.fullmatch(r"_[a-z]\w*", node.attr):
+                holder = ast.unparse(node.value).rpartition(".")[2]
+                used |= {node.attr} if holder in {"credential", "_credential"} else set()
+    assert used == FRIENDS

@@ -9,7 +9,7 @@ import re
 from dataclasses import asdict
 from enum import StrEnum
 from importlib import import_module
-from typing import Any, assert_never, get_args
+from typing import TYPE_CHECKING, Any, assert_never, get_args
 
 import pytest
 from hypothesis import assume, example, given
@@ -29,7 +29,11 @@ from anyio_acs_credential import (
     identifier_from_raw_id,
     identifier_from_wire,
     identifiers,
+    identity,
 )
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 VECTORS: dict[str, Any] = json.loads((HERE / "vectors.json").read_text("utf-8"))
 PUBLISHED: list[dict[str, Any]] = json.loads(FIXTURES.read_text("utf-8"))["cases"]
@@ -467,9 +471,13 @@ def test_match(raw_id: str, expected: str) -> None:
     assert who(identifier_from_raw_id(raw_id)) == expected
 
 
-def test_two_ways_to_import_them() -> None:
-    for name in identifiers.__all__:
-        assert getattr(anyio_acs_credential, name) is getattr(identifiers, name)
+@pytest.mark.parametrize(("module", "count"), [(identifiers, 10), (identity, 5)])
+def test_names_are_public_in_the_package_alone(module: ModuleType, count: int) -> None:
+    """Programs that import them from where they once were public get the same."""
+    assert not hasattr(module, "__all__")
+    found = {name for name in anyio_acs_credential.__all__ if hasattr(module, name)}
+    assert len(found) == count
+    assert all(getattr(anyio_acs_credential, name) is getattr(module, name) for name in found)
 
 
 # Bad input

@@ -21,7 +21,14 @@ from azure.core.credentials import AzureKeyCredential
 from servers import answer, reset, serve, silence
 from test_access_key import KEY, OTHER_KEY, expected
 
-from anyio_acs_credential import CommunicationTokenCredential
+from anyio_acs_credential import (
+    AccessKeyCredential,
+    CommunicationIdentityClient,
+    CommunicationTokenCredential,
+    CommunicationUserIdentifier,
+    ConnectionString,
+    parse_connection_string,
+)
 from anyio_acs_credential._errors import (
     CredentialUsageError,
     InvalidTokenError,
@@ -30,13 +37,6 @@ from anyio_acs_credential._errors import (
 )
 from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential._tokens.access_token import AccessToken
-from anyio_acs_credential.identifiers import CommunicationUserIdentifier
-from anyio_acs_credential.identity import (
-    AccessKeyCredential,
-    CommunicationIdentityClient,
-    ConnectionString,
-    parse_connection_string,
-)
 
 if TYPE_CHECKING:
     from servers import Server

@@ -32,7 +32,6 @@ from anyio_acs_credential import (
     SignInRequiredError,
     TokenRefreshError,
 )
-from anyio_acs_credential._credentials.hosted import close_hosted
 from anyio_acs_credential._refreshing.block import running
 from anyio_acs_credential.testing import virtual_time_backends
 
@@ -214,7 +213,7 @@ class TestOfOneUser:
                 async with pool.use("alice") as another:
                     await another.get_token()
             async with pool.use("alice") as again:
-                close_hosted(again)
+                again._shut()
             await touch(pool, "alice")
             assert (another, world.made) == (again, ["alice"] * 3)
 

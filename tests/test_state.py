@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
-from anyio_acs_credential._decisions.state import RefreshState, verdict
+from anyio_acs_credential._decisions.failures import verdict
+from anyio_acs_credential._decisions.state import RefreshState
 from anyio_acs_credential._redaction import Secret
 from anyio_acs_credential._refreshing.waiting import refresh_error
 

@@ -21,6 +21,7 @@ from anyio_acs_credential import (
     CommunicationIdentityClient,
     CommunicationTokenCredential,
     CommunicationUserIdentifier,
+    ConnectionString,
     CredentialClosed,
     CredentialEvent,
     CredentialPool,
@@ -40,11 +41,11 @@ from anyio_acs_credential import (
     TokenState,
     UnknownIdentifier,
     identifier_from_wire,
+    parse_connection_string,
 )
 from anyio_acs_credential.azure import as_sync_token_credential, as_token_credential
 from anyio_acs_credential.emulator import Emulator, open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential, OnBehalfOfCredential
-from anyio_acs_credential.identity import ConnectionString, parse_connection_string
 from anyio_acs_credential.otel import instrument
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock
 from anyio_acs_credential.typing import SupportsGetToken, TokenRefresher

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from .._errors import CredentialError, CredentialUsageError, explained
+from .._errors import CredentialError, CredentialUsageError, explained, wrong_type
 from .._http.endpoint import is_secure, one_form
 
 if TYPE_CHECKING:
@@ -69,10 +69,7 @@ class BearerFlow(Generic[RequestT, ResponseT]):
 
     def __init__(self, credential: CommunicationTokenCredential, *, hosts: Iterable[str] | None = None) -> None:
         if not hasattr(credential, "get_token") or not hasattr(credential, "refresh"):
-            raise explained(
-                "not-a-credential",
-                TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"),
-            )
+            raise wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
         if isinstance(hosts, str):
             raise explained("hosts", TypeError("hosts is a collection of host names: put the one name into a list"))
         self._credential = credential

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from .._checks import is_number
 from .._decisions.state import RefreshState
-from .._errors import CredentialUsageError, TokenUnavailableError, explained
+from .._errors import CredentialUsageError, TokenUnavailableError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
-from .._loops import home as this_process
 from .._public import public
-from .._redaction import Secret
+from .._redaction import Secret, Unpicklable
 from .._refreshing import waiting
-from .._refreshing.updates import TokenUpdates
 from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
 from .lifecycle import Lifecycle
 from .options import DEFAULT_POLICY, check_options, entra_source, initial_token, own_source
@@ -29,10 +28,11 @@ if TYPE_CHECKING:
     from .._exchange.entra_tokens import SupportsGetToken
     from .._http.attempt import HttpClient
     from .._refreshing.source import TokenRefresher
+    from .._refreshing.updates import TokenUpdates
     from .._tokens.clock import Clock
 
 
-class CommunicationTokenCredential(Lifecycle):
+class CommunicationTokenCredential(Unpicklable, Lifecycle):
     """An access token for Azure Communication Services that never ends while somebody needs it.
 
     There are three ways in: a token that you already have; a callback that fetches tokens, with an initial token or
@@ -70,6 +70,8 @@ class CommunicationTokenCredential(Lifecycle):
         TypeError: when an argument is of a wrong type, contradicts another, or there is no way to get a token.
         ValueError: when the endpoint or a scope is not one that tokens are exchanged at or for.
     """
+
+    _refusal = "a credential holds secrets and a task, and is not pickled: make one in each process"
 
     @overload
     def __init__(self, token: str | AccessToken, *, clock: Clock = ...) -> None: ...
@@ -166,7 +168,7 @@ class CommunicationTokenCredential(Lifecycle):
         if (
             held is not None
             and claims is None
-            and home.generation is this_process.generation
+            and home.process.is_here
             and get_ident() == home.runner._thread_id
             and clock.time() < held.fresh_until
             and clock.monotonic() < held.fresh_until_monotonic
@@ -225,10 +227,8 @@ class CommunicationTokenCredential(Lifecycle):
             CredentialError: as `get_token()` does. While rounds fail, one thread at most waits for the next, for half
                 of `RefreshPolicy.refresh_timeout` at most; the others get the last error, or the held token, at once.
         """
-        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
-            raise explained(
-                "policy", TypeError(f"timeout is a number of seconds, or None, not {type(timeout).__name__}")
-            )
+        if timeout is not None and not is_number(timeout):
+            raise wrong_type("policy", "timeout is a number of seconds, or None", timeout)
         if self._refresher is None:
             return self.get_token_nowait()
         task = self._entered()
@@ -289,7 +289,7 @@ class CommunicationTokenCredential(Lifecycle):
             TypeError: when `rejected` is neither a token nor a text.
         """
         if rejected is not None and not isinstance(rejected, str | AccessToken):
-            raise explained("rejected", TypeError(f"rejected is a token or its text, not {type(rejected).__name__}"))
+            raise wrong_type("rejected", "rejected is a token or its text", rejected)
         if self._refresher is None:
             await checkpoint_if_cancelled()
             if self._closed:
@@ -312,6 +312,8 @@ class CommunicationTokenCredential(Lifecycle):
             CredentialNotEnteredError: when a refreshing credential was not entered.
             CredentialClosedError: when it is closed.
         """
+        from .._refreshing.updates import TokenUpdates
+
         if self._closed:
             raise waiting.closed_error()
         return TokenUpdates(self._state, None if self._refresher is None else self._entered())
@@ -362,7 +364,7 @@ class CommunicationTokenCredential(Lifecycle):
         return None if self._state.held is None else raw_id_of(self._state.held.token)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_block"):  # in the traceback of its own making
+        if not hasattr(self, "_closed"):  # in the traceback of its own making
             return f"<{type(self).__name__} not made>"
         statistics = self.statistics()
         if self._closed or (self._refresher is not None and self._task is None):
@@ -370,17 +372,6 @@ class CommunicationTokenCredential(Lifecycle):
         else:
             how = f"{statistics.state}, expires_on={statistics.expires_on}"
         return f"<{type(self).__name__} {how}>"
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise explained(
-            "pickling", TypeError("a credential holds secrets and a task, and is not pickled: make one in each process")
-        )
 
     async def _yield(self) -> None:
         self._entered().home.check()

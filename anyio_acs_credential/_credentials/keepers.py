@@ -29,7 +29,6 @@ from .._loops.home import Home
 from .._public import public
 from .._refreshing.round import wake
 from .._refreshing.source import ends_program
-from .hosted import close_hosted, host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -270,14 +269,14 @@ class Keepers:
         place.decide()  # those who wait for it are to wait for its successor
         place.keeper.cancel()
         if place.is_open:
-            close_hosted(place.credential)
+            place.credential._shut()
 
     async def _keep(self, place: Place) -> None:
         """Open a place, and leave its credential when this task is cancelled."""
         try:
             if self._is_joined(place):  # and was not closed before this task began
                 credential = self._make(place.key)
-                await host(credential, partial(self._open, place, credential))
+                await credential._stay_open(partial(self._open, place, credential))
         except BaseException as error:  # noqa: ASYNC103 - who cancels a keeper closes its credential, and no more
             if ends_program(error):
                 self.crash = self.crash or error  # what comes after it may be trio's copy, made as it cancels the rest
@@ -293,7 +292,7 @@ class Keepers:
             self._made += 1
             self._rest(place)
         else:
-            close_hosted(credential)
+            credential._shut()
 
     def _explain(self, place: Place, error: BaseException) -> None:
         """Say why a credential was not opened to those who wait for it, or to the log why it was not left."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Self
 
+from anyio import sleep_forever
 from anyio.lowlevel import checkpoint
 
-from .._errors import CredentialError
-from .._loops.beside import check_entering, leaving
+from .._errors import CredentialError, CredentialUsageError, explained
+from .._loops.beside import Beside, check_entering, leaving
 from .._loops.home import Nowhere
-from .._loops.virtual import refuse_real_time
 from .._refreshing import waiting
-from .._refreshing.block import block_of
-from .._refreshing.task import RefreshTask
 from .._tokens.access_token import ended
 
 if TYPE_CHECKING:
@@ -20,51 +19,38 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    from anyio.lowlevel import EventLoopToken
+
     from .._decisions.events import CredentialEvent
     from .._decisions.state import Held, RefreshState
     from .._loops.home import Home
     from .._refreshing.source import TokenSource
-    from .._tokens.own_source import OwnSource
+    from .._refreshing.task import RefreshTask
+    from .._tokens.own_source import OwnSource, Watch
 
 
-class Lifecycle:
-    """What a credential is entered and left as.
+class OneBlock:
+    """What has one block at a time, is left where that can be, and may be entered again.
 
-    Args:
-        state: What it holds, also while it is closed.
+    A subclass says what it begins and ends. Both steps wait for nothing.
     """
 
-    _refresher: TokenSource | None  # what is asked for tokens; None where it is static
-    _own: OwnSource | None  # the same, where it is one of this package
-    _observer: Callable[[CredentialEvent], object] | None
+    _what: ClassVar[str]  # what is entered, as messages have it
+    _block: AbstractAsyncContextManager[None] | None = None
 
-    def __init__(self, state: RefreshState) -> None:
-        self._state = state
-        self._held: Held | None = state.held if self._refresher is None else None
-        self._home: Home | type[Nowhere] = Nowhere
-        self._check_cancelled: Callable[[], Awaitable[None]]  # for fresh reads, which only an entered one has
-        self._task: RefreshTask | None = None
-        self._closed = False
-        self._block_of: Callable[[RefreshTask | None], AbstractAsyncContextManager[None]] = block_of
-        self._block: AbstractAsyncContextManager[None] | None = None
+    @abstractmethod
+    def _begin(self) -> AbstractAsyncContextManager[None]:
+        """Make all anew that lasts for a block, and the block, which is entered without a yield."""
+        ...
 
-    async def close(self) -> None:
-        """End refreshing, as leaving the block does; whoever waits gets `CredentialClosedError`. May be called again.
-
-        Raises:
-            CredentialUsageError: when called in another event loop than it was entered in.
-        """
-        if self._task is not None:
-            self._task.home.check()
-            self._task.close()
-        self._publish(None)
-        await checkpoint()
+    @abstractmethod
+    def _end(self) -> None:
+        """Let go of that. The block has been left, or its event loop has ended."""
+        ...
 
     async def __aenter__(self) -> Self:
-        # What survives a re-entry is the state: the held token and the counts. Waits, the task and its home are new.
-        check_entering(self._block, "the credential")
-        self._held, self._closed = self._state.held, False
-        block = self._block_of(None if self._refresher is None else self._begin(self._refresher))
+        check_entering(self._block, self._what)
+        block = self._begin()
         # Entering the block never yields, so that no second task comes between; and nothing from here to the next line
         # may raise, or the task that has begun would belong to nobody.
         await block.__aenter__()
@@ -76,31 +62,148 @@ class Lifecycle:
     ) -> bool | None:
         block = leaving(self._block)
         try:
-            # Its task is cancelled by then.
+            # Its task has been told to end.
             return await block.__aexit__(exc_type, exc, traceback) if block else None  # noqa: ASYNC102
         finally:
-            self._publish(None)
-            self._block = self._task = None
+            self._block = None
+            self._end()
 
-    def _begin(self, refresher: TokenSource) -> RefreshTask:
+
+class Lifecycle(OneBlock):
+    """What a credential is entered and left as.
+
+    The pool, `otel` and `azure` use of what is private here `_stay_open()`, `_shut()`, `_closed`, `_watch()`,
+    `_remaining()` and `_loop`, and nothing else.
+
+    Args:
+        state: What it holds, also while it is closed.
+    """
+
+    _what = "the credential"
+    _refresher: TokenSource | None  # what is asked for tokens; None where it is static
+    _own: OwnSource | None  # the same, where it is one of this package
+    _observer: Callable[[CredentialEvent], object] | None
+    _is_hosted = False  # whether the task that enters has nothing else to do
+    _is_watched = False
+
+    def __init__(self, state: RefreshState) -> None:
+        self._state = state
+        self._held: Held | None = state.held if self._refresher is None else None
+        self._home: Home | type[Nowhere] = Nowhere
+        self._check_cancelled: Callable[[], Awaitable[None]]  # for fresh reads, which only an entered one has
+        self._task: RefreshTask | None = None
+        self._closed = False
+
+    async def close(self) -> None:
+        """End refreshing, as leaving the block does; whoever waits gets `CredentialClosedError`. May be called again.
+
+        Raises:
+            CredentialUsageError: when called in another event loop than it was entered in.
+        """
+        if self._task is not None:
+            self._task.home.check()
+        self._shut()
+        await checkpoint()
+
+    def _shut(self) -> None:
+        """Close it at once: `_stay_open()` ends too, whose refresh task is shielded from other cancellation."""
+        if self._task is not None:
+            self._task.close()
+        self._publish(None)
+
+    async def _stay_open(self, opened: Callable[[], None]) -> None:
+        """Be entered and left here, by a task that has nothing else to do: it is the refresh task as well.
+
+        So a credential in a pool costs one task and no task group. This ends when the credential is closed, or when it
+        is cancelled while the credential opens.
+
+        Args:
+            opened: Called as soon as it is open.
+        """
+        self._is_hosted = True
+        try:
+            async with self:
+                opened()
+                await (sleep_forever() if self._task is None else self._task.run())
+        finally:
+            self._is_hosted = False
+
+    def _begin(self) -> AbstractAsyncContextManager[None]:
+        # What survives a re-entry is the state: the held token and the counts. Waits, the task and its home are new.
+        self._held, self._closed = self._state.held, False
+        if self._refresher is None:
+            return Beside()
+        from .._loops.virtual import refuse_real_time
+        from .._refreshing.block import hosted, running
         from .._refreshing.report import Reporter
+        from .._refreshing.task import RefreshTask
 
         refuse_real_time("the credential", self._state.clock, beside="its source")
         self._state.begin()
-        self._task = RefreshTask(refresher, self._state, Reporter(self._observer, self._secrets), self._publish)
+        task = RefreshTask(self._refresher, self._state, Reporter(self._observer, self._secrets), self._publish)
         # checkpoint_if_cancelled() finds its backend anew at each call, as long as all else in a fresh read takes.
-        self._home = self._task.home
-        self._check_cancelled = self._home.loop.backend_class.checkpoint_if_cancelled
-        return self._task
+        self._home, self._task = task.home, task
+        self._check_cancelled = task.home.loop.backend_class.checkpoint_if_cancelled
+        return hosted(task) if self._is_hosted else running(task, "access token refresh")
+
+    def _end(self) -> None:
+        self._publish(None)
+        self._task = None
 
     def _publish(self, held: Held | None) -> None:
         # Apart from entering, this alone sets what readers see: called by the refresh task, and at the end.
         self._held = held
         self._closed = held is None
 
+    def _watch(
+        self,
+        observe: Callable[[CredentialEvent], object],
+        around: Callable[[TokenSource], TokenSource],
+        exchange: Watch,
+    ) -> None:
+        """Have all that it does from its next block on watched.
+
+        Args:
+            observe: Called with each event, before the program's observer.
+            around: What is asked in place of the source.
+            exchange: What watches exchanges of Entra tokens.
+
+        Raises:
+            CredentialUsageError: when it is open, or watched already.
+        """
+        if self._block is not None or self._is_watched:
+            raise explained(
+                "instrumented",
+                CredentialUsageError(
+                    "the credential is open or instrumented already: instrument it once, before its block"
+                ),
+            )
+        self._is_watched = True
+        users = self._observer
+
+        def both(event: CredentialEvent) -> None:
+            observe(event)
+            if users is not None:
+                users(event)
+
+        self._observer = both
+        if self._refresher is not None:
+            self._refresher = around(self._refresher)
+        if self._own is not None:
+            self._own.watch_exchanges(exchange)
+
     def _secrets(self) -> list[str]:
         others = self._own.secrets() if self._own is not None else ()
         return [*(token.token for token in self._state.known), *others]
+
+    @property
+    def _loop(self) -> EventLoopToken | None:
+        """The event loop that it was entered in last; None for a static one, which needs none."""
+        return None if isinstance(self._home, type) else self._home.loop
+
+    def _remaining(self) -> float | None:
+        """Seconds until its token ends, 0 where it has; None where it has none to give, whatever its source says."""
+        return self._state.remaining() if self._misuse() is None else None
 
     def _entered(self) -> RefreshTask:
         if self._task is None or self._closed:
@@ -119,11 +222,10 @@ class Lifecycle:
         return None
 
     def _unavailable(self) -> CredentialError:
-        entered = self._task is not None
         held = self._state.held
         return waiting.unavailable_error(
             closed=self._closed,
             refreshes=self._refresher is not None,
-            entered=entered,
+            entered=self._task is not None,
             hint="" if held is None else ended(held.token.expires_on),
         )

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from .._checks import is_async
 from .._decisions.schedule import RefreshPolicy
-from .._errors import InvalidTokenError, explained
+from .._errors import InvalidTokenError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
 from .._redaction import Secret
-from .._refreshing.source import check_refresher
-from .._tokens.access_token import AccessToken
-from .._tokens.own_source import OwnSource
+from .._tokens.access_token import AccessToken, accept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from .._exchange.source import EntraTokenExchange
     from .._http.attempt import HttpClient
     from .._tokens.clock import Clock
+    from .._tokens.own_source import OwnSource
 
 DEFAULT_POLICY = RefreshPolicy()
 """What a credential has that is given none."""
@@ -31,11 +30,9 @@ def initial_token(token: object) -> AccessToken:
     Raises:
         InvalidTokenError: when it is not one.
     """
-    if isinstance(token, AccessToken):
-        return token
-    if isinstance(token, str):
+    if isinstance(token, str | AccessToken):
         hidden, token = Secret(token), None  # no frame that an error passes shows it
-        return AccessToken.from_jwt(hidden.value)
+        return accept(hidden.value)
     raise explained(
         "invalid-token", InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
     )
@@ -50,28 +47,24 @@ def check_options(
         TypeError: with the fix.
     """
     if not isinstance(proactive_refresh, bool):
-        raise explained(
-            "policy", TypeError(f"proactive_refresh is True or False, not {type(proactive_refresh).__name__}")
-        )
+        raise wrong_type("policy", "proactive_refresh is True or False", proactive_refresh)
     if not isinstance(policy, RefreshPolicy):
-        raise explained("policy", TypeError(f"policy is a RefreshPolicy, not {type(policy).__name__}"))
+        raise wrong_type("policy", "policy is a RefreshPolicy", policy)
     if observer is not None and not callable(observer):
-        raise explained(
-            "observer", TypeError(f"observer is a function that takes an event, not {type(observer).__name__}")
-        )
+        raise wrong_type("observer", "observer is a function that takes an event", observer)
     if is_async(observer):
         raise explained(
             "observer",
             TypeError("observer is a plain function: it is called in the refresh task, which does not await it"),
         )
     if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
-        raise explained(
-            "clock", TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")
-        )
+        raise wrong_type("clock", "clock is an object with time() and monotonic()", clock)
     if refresher is not None:
-        check_refresher(refresher)
+        from .._loops import virtual  # noqa: F401 - what entering, rounds, and threads that wait for them, need
+        from .._refreshing import block, report, thread_waiting  # noqa: F401 - likewise
+        from .._refreshing.source import check_refresher
 
-        from .._refreshing import thread_waiting  # noqa: F401 - what rounds, and threads that wait for them, need
+        check_refresher(refresher)
     elif observer is not None or policy is not DEFAULT_POLICY or not proactive_refresh:
         raise explained(
             "arguments",
@@ -135,6 +128,8 @@ def entra_source(
 
 def own_source(source: object, clock: Clock) -> OwnSource | None:
     """The token source, if it is one of this package, with the credential's clock."""
+    from .._tokens.own_source import OwnSource
+
     if not isinstance(source, OwnSource):
         return None
     source.use(clock)

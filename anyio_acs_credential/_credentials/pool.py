@@ -6,15 +6,15 @@ import inspect
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .._checks import is_async, misfit
-from .._errors import CredentialNotEnteredError, CredentialUsageError, explained
-from .._loops.beside import check_entering, leaving
+from .._checks import is_async, is_number, misfit
+from .._errors import CredentialNotEnteredError, CredentialUsageError, explained, wrong_type
 from .._public import public
 from .._refreshing.block import keep_interrupts_out, running
 from .credential import CommunicationTokenCredential
 from .keepers import Keepers, PoolStatistics, closed_pool_error
+from .lifecycle import OneBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")  # hashable
 
 
-class CredentialPool(Generic[Key]):
+class CredentialPool(OneBlock, Generic[Key]):
     """One open credential for each of many users.
 
     `async with pool.use(key) as credential:` lends the credential of one user. The first use has it made and opened,
@@ -50,6 +50,8 @@ class CredentialPool(Generic[Key]):
         ValueError: when a number is out of its range.
     """
 
+    _what = "the pool"
+
     def __init__(
         self,
         make: Callable[[Key], CommunicationTokenCredential],
@@ -62,7 +64,6 @@ class CredentialPool(Generic[Key]):
         self._idle_timeout = _checked_timeout(idle_timeout)
         self._max_size = _checked_size(max_size)
         self._keepers: Keepers | None = None
-        self._block: AbstractAsyncContextManager[None] | None = None
 
     def use(self, key: Key) -> AbstractAsyncContextManager[CommunicationTokenCredential]:
         """The open credential of a user, for as long as the block lasts.
@@ -110,26 +111,14 @@ class CredentialPool(Generic[Key]):
             return PoolStatistics(open=0, in_use=0, idle=0, waiting=0, made=0, closed=0, max_size=size)
         return self._keepers.statistics()
 
-    async def __aenter__(self) -> Self:
-        check_entering(self._block, "the pool")
+    def _begin(self) -> AbstractAsyncContextManager[None]:
         keep_interrupts_out(*_PROTECTED, but_not=_made)
         self._keepers = Keepers(partial(_made, self._make), self._idle_timeout, self._max_size)
-        block = running(self._keepers, "credential pool")
-        await block.__aenter__()  # which never yields: no second task comes between
-        self._block = block
-        return self
+        return running(self._keepers, "credential pool")
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        block = leaving(self._block)
-        try:
-            # Its task has been told to end.
-            return await block.__aexit__(exc_type, exc, traceback) if block else None  # noqa: ASYNC102
-        finally:
-            self._block = None
-            if block is None and self._keepers is not None:
-                self._keepers.closed = True
+    def _end(self) -> None:
+        if self._keepers is not None:  # pragma: no branch - what ends has begun
+            self._keepers.closed = True  # which only an event loop that has ended leaves open
 
     def _entered(self) -> Keepers:
         if self._keepers is None:
@@ -199,10 +188,7 @@ def _made(make: Callable[[Any], object], key: object) -> CommunicationTokenCrede
 
 def _check_make(make: object) -> None:
     if not callable(make):
-        raise explained(
-            "pool-make",
-            TypeError(f"make is a function that takes a key and returns a credential, not {type(make).__name__}"),
-        )
+        raise wrong_type("pool-make", "make is a function that takes a key and returns a credential", make)
     if is_async(make):
         raise explained(
             "pool-make",
@@ -218,10 +204,8 @@ def _check_make(make: object) -> None:
 
 
 def _checked_timeout(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise explained(
-            "pool-limits", TypeError(f"idle_timeout is a number of seconds, or math.inf, not {type(value).__name__}")
-        )
+    if not is_number(value):
+        raise wrong_type("pool-limits", "idle_timeout is a number of seconds, or math.inf", value)
     if not value >= 0:  # false for NaN as well
         raise explained(
             "pool-limits",
@@ -234,10 +218,7 @@ def _checked_size(value: object) -> float:
     if value is None:
         return inf
     if isinstance(value, bool) or not isinstance(value, int):
-        raise explained(
-            "pool-limits",
-            TypeError(f"max_size is a whole number of credentials, or None for any, not {type(value).__name__}"),
-        )
+        raise wrong_type("pool-limits", "max_size is a whole number of credentials, or None for any", value)
     if value < 1:
         raise explained(
             "pool-limits",

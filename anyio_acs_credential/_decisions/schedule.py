@@ -16,7 +16,8 @@ import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
-from .._errors import explained
+from .._checks import is_number
+from .._errors import explained, wrong_type
 from .._public import public
 
 SLICE = 30.0
@@ -93,8 +94,8 @@ class RefreshPolicy:
 
 
 def _check_seconds(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise explained("policy", TypeError(f"{name} is a number, not {type(value).__name__}"))
+    if not is_number(value):
+        raise wrong_type("policy", f"{name} is a number", value)
     if not 0 <= value <= _WIDEST:  # false for NaN as well
         raise explained("policy", ValueError(f"{name} is between 0 and a day (86400 seconds), not {value!r}"))
 
@@ -120,7 +121,7 @@ def no_progress_delay(remaining: float) -> float:
 
 def usable_retry_after(value: object) -> float | None:
     """The wait that a source asked for, where it is one: finite, positive, and 5 minutes at most."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+    if not is_number(value) or not 0 < value < math.inf:
         return None
     return float(min(value, RETRY_AFTER_CAP))
 

@@ -7,7 +7,7 @@ The rules of this file:
   receipt. A wall clock that is set back cannot keep a token alive, and one that is set ahead ends it.
 * An expiry is the service's time, and our clocks need not agree with its. So the life at receipt is what the token says
   of it, where it says something; both of our clocks only measure what has passed since.
-* A claims challenge that was not met is its challengers' alone: it is kept apart, and plain tokens go on as before.
+* A claims challenge that was not met is its challengers' alone: `unmet` keeps it, and plain tokens go on as before.
 * A wait is kept as a point on the monotonic clock. One that was cut to end with the held token is over when the token
   is, whatever the monotonic clock says: it may have stood still while the machine slept.
 """
@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import math
 import random
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from .._errors import TokenRefreshError, TokenSourceError, explained
+from .._errors import TokenSourceError, explained
 from .._tokens.access_token import AccessToken, ended, life_of
+from .failures import Failure, UnmetChallenges, verdict
 from .schedule import (
     LATCH_PROBE,
     NO_REMAINDER,
@@ -32,7 +31,6 @@ from .schedule import (
     no_progress_delay,
     retry_delay,
     stale_at,
-    usable_retry_after,
 )
 
 if TYPE_CHECKING:
@@ -43,43 +41,46 @@ if TYPE_CHECKING:
     from .events import CredentialStatistics
 
 _KNOWN = 4  # tokens that are cut out of the log: the held one, and what a service may just have turned down
-_CHALLENGES = 16  # that were not met and are kept; each caller may bring another
 _CALLER_PACE = 1.0  # seconds between rounds that callers start while there is nothing valid to hand out
 _NOISE = 2.0  # seconds of difference that whole seconds make
 _REJECTED_YOUNG = 60.0  # a token turned down so soon after its receipt says that the next may be, too
-_SPEAKING = (TokenSourceError, TokenRefreshError)  # errors that say what kind of failure they are
 
 
-@dataclass(frozen=True, slots=True)  # as a tuple with names, each of its fields would take a read twice as long
 class Held:
-    """A token as it was received: its deadlines on both clocks, and when it is to be renewed."""
+    """A token as it was received: its deadlines on both clocks, and when it is to be renewed.
 
-    token: AccessToken
-    received: float
-    life: float
-    due: float
-    """The remaining life at which it is renewed."""
-    fresh_until: float
-    """Until when callers get it at once, on the wall clock; the fields that end in `_monotonic` are on the other."""
-    fresh_until_monotonic: float
-    valid_until: float
-    valid_until_monotonic: float
-    ends: float
-    """When it ends, on our wall clock."""
-
-
-class Failure(NamedTuple):
-    """A round that failed.
+    Args:
+        token: The token.
+        received: When it was, on the monotonic clock.
+        life: Seconds that it lived then.
+        ends: When it ends, on our wall clock.
+        window: The remaining life at which it is renewed.
+        stale: The remaining life at which callers wait for the next.
 
     Attributes:
-        cause: Why.
-        streak: How many have in a row, this one included; of those with the same claims, where it had some.
-        until: When the wait after it is over, on the monotonic clock.
+        fresh_until: Until when callers get it at once, on the wall clock; what ends in `_monotonic` is on the other.
+        valid_until: Until when anybody gets it.
     """
 
-    cause: BaseException
-    streak: int
-    until: float
+    # No data class: to make one takes an import as long as all else in this module, and a named tuple's fields take a
+    # read twice as long.
+    __slots__ = (
+        "ends", "fresh_until", "fresh_until_monotonic", "life", "received", "token", "valid_until",
+        "valid_until_monotonic", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self, token: AccessToken, *, received: float, life: float, ends: float, window: float, stale: float
+    ) -> None:
+        self.token: Final = token
+        self.received: Final = received
+        self.life: Final = life
+        self.ends: Final = ends
+        self.window: Final = window
+        self.fresh_until: Final = ends - stale
+        self.fresh_until_monotonic: Final = received + life - stale
+        self.valid_until: Final = ends - NO_REMAINDER
+        self.valid_until_monotonic: Final = received + life - NO_REMAINDER
 
 
 class RefreshState:
@@ -116,7 +117,7 @@ class RefreshState:
         self._retry_at = self._callers_at = self._reject_at = -math.inf
         self._ends_with_token = False
         self._rejections = 0
-        self._unmet: dict[str, Failure] = {}  # by the claims of the challenge, the oldest first
+        self.unmet: UnmetChallenges = UnmetChallenges(self.clock, self.policy, self._fraction)
 
     def hold(self, token: AccessToken, most: float = math.inf) -> Held:
         """Replace what is held.
@@ -131,18 +132,8 @@ class RefreshState:
         # Not our time and the difference to it again, where the token says no more than its expiry: that rounds.
         plain = self.clock_offset is None and token.expires_in is None and left < most
         ends = token.expires_on if plain else self.clock.time() + left
-        stale = stale_at(life, self.policy)
-        self.held = Held(
-            token=token,
-            received=now,
-            life=life,
-            due=due_at(life, self._fraction(), self.policy),
-            fresh_until=ends - stale,
-            fresh_until_monotonic=now + life - stale,
-            valid_until=ends - NO_REMAINDER,
-            valid_until_monotonic=now + life - NO_REMAINDER,
-            ends=ends,
-        )
+        window, stale = due_at(life, self._fraction(), self.policy), stale_at(life, self.policy)
+        self.held = Held(token, received=now, life=life, ends=ends, window=window, stale=stale)
         return self.held
 
     def _life(self, token: AccessToken) -> float:
@@ -181,7 +172,7 @@ class RefreshState:
         """Seconds until the source is to be asked in the background; infinite where that waits for a caller."""
         if not self.proactive:
             return math.inf
-        due = self.remaining() - self.held.due if self.held is not None else 0.0
+        due = self.remaining() - self.held.window if self.held is not None else 0.0
         return max(due, self.until_retry())
 
     def until_retry(self) -> float:
@@ -196,11 +187,6 @@ class RefreshState:
         if self._ends_with_token and self.remaining() == 0:
             return 0.0
         return max(moment - self.clock.monotonic(), 0.0)
-
-    def unmet(self, claims: str) -> BaseException | None:
-        """Why the last round with these claims failed, where the wait after it is not over."""
-        failure = self._unmet.get(claims)
-        return failure.cause if failure is not None and failure.until > self.clock.monotonic() else None
 
     def take(self, token: AccessToken, *, forced: bool, rejected: Collection[Secret]) -> AccessToken | TokenSourceError:
         """Let the result of a round replace what is held, if it may.
@@ -231,7 +217,7 @@ class RefreshState:
         self.shared += token._is_shared
         self.streak, self.cause = 0, None
         if forced:
-            self._unmet.clear()  # the person may have signed in, with what was wanting
+            self.unmet.clear()  # the person may have signed in, with what was wanting
         wait = self.policy.retry_initial if newer else no_progress_delay(remaining)
         self._wait(wait, _CALLER_PACE, ends_with_token=not newer)
         return held
@@ -245,7 +231,7 @@ class RefreshState:
         """
         self.failures += 1
         if claims is not None:
-            return self._miss(claims, cause)
+            return self.unmet.add(claims, cause)
         self.streak += 1
         self.cause = cause
         permanent, wish = verdict(cause)
@@ -256,18 +242,6 @@ class RefreshState:
             wait = retry_delay(self.streak, remaining, life, wish, fraction=self._fraction(), policy=self.policy)
             self._wait(wait, max(_CALLER_PACE, wish or 0.0), ends_with_token=remaining > 0)
         return Failure(cause, self.streak, self._retry_at)
-
-    def _miss(self, claims: str, cause: BaseException) -> Failure:
-        last = self._unmet.pop(claims, None)
-        streak = 1 if last is None else last.streak + 1
-        permanent, wish = verdict(cause)
-        wait = LATCH_PROBE
-        if not permanent:
-            wait = retry_delay(streak, 0.0, 0.0, wish, fraction=self._fraction(), policy=self.policy)
-        if len(self._unmet) == _CHALLENGES:
-            del self._unmet[next(iter(self._unmet))]
-        failure = self._unmet[claims] = Failure(cause, streak, self.clock.monotonic() + wait)
-        return failure
 
     def _wait(self, retry: float, callers: float, *, ends_with_token: bool) -> None:
         now = self.clock.monotonic()
@@ -308,15 +282,3 @@ class RefreshState:
     def at(self, wait: float) -> float | None:
         """The wall-clock time that lies `wait` seconds ahead; None where that is never."""
         return self.clock.time() + wait if math.isfinite(wait) else None
-
-
-def verdict(cause: BaseException) -> tuple[bool, float | None]:
-    """Whether a source's exception says that trying again cannot help, and how long it asks to wait.
-
-    Only an error made to say so can; one that fails at being asked says neither. What is not True itself, such as the
-    text "no" of somebody's settings, is not permanent: a mistake is tried again, and does not stop refreshing.
-    """
-    if isinstance(cause, _SPEAKING):
-        with suppress(Exception):
-            return cause.permanent is True, usable_retry_after(cause.retry_after)
-    return False, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._errors import explained
+from .._errors import explained, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +53,7 @@ def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
     try:
         checked = tuple(scopes)
     except TypeError:
-        raise explained("scopes", TypeError(f"scopes are a collection of texts, not {type(scopes).__name__}")) from None
+        raise wrong_type("scopes", "scopes are a collection of texts", scopes) from None
     for scope in checked:
         if not isinstance(scope, str):
             raise explained(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import current_effective_deadline, current_time, move_on_after
 
-from .._errors import ServiceError, explained
+from .._errors import ServiceError, wrong_type
 from .._http.attempt import Call
 from .._http.challenge import claims_wanted
 from .._http.endpoint import check_endpoint
@@ -180,10 +180,7 @@ class EntraTokenExchange(OwnSource):
 
 def _check_client(client: Any) -> None:
     if client is not None and not inspect.iscoroutinefunction(getattr(client, "send", None)):
-        raise explained(
-            "http-client",
-            TypeError(f"http_client is an httpx.AsyncClient or httpx2.AsyncClient, not {type(client).__name__}"),
-        )
+        raise wrong_type("http-client", "http_client is an httpx.AsyncClient or httpx2.AsyncClient", client)
 
 
 def _unwatched(_url: str) -> AbstractContextManager[Callable[[int], object]]:

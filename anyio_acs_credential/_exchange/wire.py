@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from .._errors import InvalidTokenError, ServiceError, explained
 from .._http.answer import error_from, malformed, read_object, refusal, request_id
-from .._tokens.access_token import AccessToken, read_expiry
+from .._tokens.access_token import AccessToken
 from .._tokens.clock_warning import TOLERANCE, describe
+from .._tokens.results import read_expiry
 from .scopes import route_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .._errors import explained
+from .._errors import explained, wrong_type
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -64,7 +64,7 @@ def check_endpoint(text: str) -> str:
             not repeated.
     """
     if not isinstance(text, str):
-        raise explained("endpoint", TypeError(f'an endpoint is text such as "{_EXAMPLE}", not {type(text).__name__}'))
+        raise wrong_type("endpoint", f'an endpoint is text such as "{_EXAMPLE}"', text)
     parts = _split(text)
     if parts is None or not parts.netloc:
         raise explained(

@@ -12,7 +12,7 @@ task that opened it: others are refused.
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from anyio import create_task_group, get_cancelled_exc_class, get_current_task
 
@@ -22,22 +22,22 @@ from .home import Home
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
+    from typing import Protocol
 
+    class Service(Protocol):
+        """What runs beside a block, in a task of its own.
 
-class Service(Protocol):
-    """What runs beside a block, in a task of its own.
+        Attributes:
+            crash: What ended it, where it was not closing.
+        """
 
-    Attributes:
-        crash: What ended it, where it was not closing.
-    """
+        crash: BaseException | None
 
-    crash: BaseException | None
+        async def run(self) -> None:
+            """Work until it is closed."""
 
-    async def run(self) -> None:
-        """Work until it is closed."""
-
-    def close(self) -> None:
-        """End `run()`. Doing it again does nothing."""
+        def close(self) -> None:
+            """End `run()`. Doing it again does nothing."""
 
 
 def beside(service: Service, name: str) -> AbstractAsyncContextManager[None]:

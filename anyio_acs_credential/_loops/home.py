@@ -16,9 +16,22 @@ if TYPE_CHECKING:
 
     from anyio.lowlevel import EventLoopToken
 
+
+class Process:
+    """A process, shared by all homes in it.
+
+    Attributes:
+        is_here: Whether it is the one that runs: false in a process that is forked from it.
+    """
+
+    __slots__ = ("is_here",)
+
+    def __init__(self) -> None:
+        self.is_here: bool = True
+
+
 # Not a set of homes that a fork changes: each would leave it by a finalizer, where Python drops trio's Ctrl-C.
-generation = object()
-"""What this process, and no process that is forked from it, has in this place."""
+_this = Process()
 
 
 class Home:
@@ -30,20 +43,20 @@ class Home:
 
     Attributes:
         loop: The event loop.
-        generation: The process: the `generation` of this module, unless that has been forked since.
+        process: The process.
         thread: The thread's identity.
         runner: Its `_thread_id` is that of the thread while the loop runs in it: so little to ask that each read of a
             fresh token can. A thread of trio's does not tell whether trio runs: its own functions refuse everybody
             else.
     """
 
-    __slots__ = ("_in_another_loop", "_name", "generation", "loop", "runner", "thread")
+    __slots__ = ("_in_another_loop", "_name", "loop", "process", "runner", "thread")
 
     def __init__(self, name: str, in_another_loop: str) -> None:
         self._name = name
         self._in_another_loop = in_another_loop
         self.loop: EventLoopToken = current_token()
-        self.generation: object = generation
+        self.process: Process = _this
         self.thread: int = get_ident()
         self.runner: Any = _runner_of(self.loop.native_token)
 
@@ -63,7 +76,7 @@ class Home:
         Raises:
             CredentialUsageError: when the process was forked since.
         """
-        if self.generation is not generation:
+        if not self.process.is_here:
             raise explained(
                 "forked",
                 CredentialUsageError(
@@ -76,7 +89,7 @@ class Home:
     @property
     def is_lost(self) -> bool:
         """Whether the event loop will never run again here."""
-        return self.generation is not generation or _is_closed(self.loop.native_token)
+        return not self.process.is_here or _is_closed(self.loop.native_token)
 
     def time(self) -> float:
         """The event loop's time, in seconds, in its tasks and in what was posted to it."""
@@ -156,14 +169,18 @@ class _Loop:
 class Nowhere:
     """In place of a home, where nothing was entered."""
 
-    generation: ClassVar[None] = None
+    process: ClassVar[Process] = Process()
     thread: ClassVar[None] = None
     runner: ClassVar[Any] = None
 
 
+Nowhere.process.is_here = False
+
+
 def _forked() -> None:
-    global generation  # noqa: PLW0603 - the read of a fresh token can ask for nothing slower
-    generation = object()
+    global _this  # noqa: PLW0603 - one for each process, and the read of a fresh token can ask for nothing slower
+    _this.is_here = False
+    _this = Process()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from anyio import get_cancelled_exc_class
 
-from .._loops.beside import Beside, beside
+from .._loops.beside import beside
 from .source import answer, call
 from .task import RefreshTask
 from .waiting import join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from typing import Any
 
     from .._loops.beside import Service
-
-
-def block_of(task: RefreshTask | None) -> AbstractAsyncContextManager[None]:
-    """The block of a credential, in which its refresh task runs, if it has one."""
-    return Beside() if task is None else running(task, "access token refresh")
 
 
 def running(service: Service, name: str) -> AbstractAsyncContextManager[None]:
@@ -30,9 +26,19 @@ def running(service: Service, name: str) -> AbstractAsyncContextManager[None]:
     return beside(service, name)
 
 
+@asynccontextmanager
+async def hosted(task: RefreshTask) -> AsyncIterator[None]:
+    """A block whose own task runs the refresh task: nothing is beside it."""
+    keep_interrupts_out_of_refreshing()
+    try:
+        yield
+    finally:
+        task.close()
+
+
 def keep_interrupts_out_of_refreshing() -> None:
     """Do that for every refresh task."""
-    keep_interrupts_out(RefreshTask.run, RefreshTask.publication, answer, join, but_not=call)
+    keep_interrupts_out(RefreshTask.run, RefreshTask.wait_for_change, answer, join, but_not=call)
 
 
 def keep_interrupts_out(*protected: Callable[..., Any], but_not: Callable[..., Any]) -> None:

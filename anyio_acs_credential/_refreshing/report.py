@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .._decisions.events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
-from .._decisions.state import verdict
+from .._decisions.failures import verdict
 from .._errors import cut_repeats
 from .._redaction import redact
 from .._tokens.clock_warning import TOLERANCE, tell
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from .._decisions.events import CredentialEvent
-    from .._decisions.state import Failure, RefreshState
+    from .._decisions.failures import Failure
+    from .._decisions.state import RefreshState
 
 _logger = logging.getLogger("anyio_acs_credential")
 

@@ -12,7 +12,8 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from .._checks import misfit
 from .._errors import TokenSourceError, cut_repeats, explained
 from .._loops.beside import struck
-from .._tokens.access_token import AccessToken, SupportsExpiry, SupportsLife, accept
+from .._tokens.access_token import AccessToken, accept
+from .._tokens.results import SupportsExpiry, SupportsLife  # noqa: TC001 - no round is to import it
 from .round import wake
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, Event, Lock, current_time, get_cancelled_exc_class, move_on_after
 
+from .._decisions.failures import verdict
 from .._decisions.schedule import NO_REMAINDER, SLICE
-from .._decisions.state import verdict
 from .._errors import CredentialClosedError
 from .._loops.home import Home
 from .._tokens.access_token import AccessToken, life_of
@@ -60,7 +60,7 @@ class RefreshTask:
     ) -> None:
         self.scope: Final = CancelScope(shield=True)
         self.round: Round = Round()
-        self._published: Event | None = None
+        self._changed: Event | None = None
         self.closed: bool = False
         self.crash: BaseException | None = None  # what ended the task, where it was not closing
         self._refresher = refresher
@@ -169,16 +169,16 @@ class RefreshTask:
             asked.end()
 
     def _announce(self) -> None:
-        published, self._published = self._published, None
-        if published is not None:
-            wake(published)
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            wake(changed)
 
-    async def publication(self) -> None:
+    async def wait_for_change(self) -> None:
         """Wait until another token is held, or the task is closed."""
         self.home.check()
-        if self._published is None:
-            self._published = Event()
-        await self._published.wait()
+        if self._changed is None:
+            self._changed = Event()
+        await self._changed.wait()
 
     def close(self) -> None:
         """End refreshing: cancel the task and wake everybody who waits. Doing it again does nothing."""

@@ -39,7 +39,7 @@ class TokenUpdates:
                 return token
             if self._task is None:
                 break
-            await self._task.publication()
+            await self._task.wait_for_change()
         raise StopAsyncIteration
 
 

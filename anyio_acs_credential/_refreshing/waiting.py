@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from anyio import move_on_after
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from .._decisions.failures import verdict
 from .._decisions.schedule import TokenState
-from .._decisions.state import verdict
 from .._errors import (
     CredentialClosedError,
     CredentialError,
@@ -132,7 +132,7 @@ async def wait_for_claims(task: RefreshTask, claims: str) -> AccessToken:
     asked.refuse_its_source()
     if asked.began is None and not asked.forced:
         _check_backoff(task.state)
-        if (cause := task.state.unmet(claims)) is not None:
+        if (cause := task.state.unmet.why(claims)) is not None:
             raise refresh_error(cause)
         if not waited:
             _check_pace(task.state)

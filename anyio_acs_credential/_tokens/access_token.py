@@ -1,4 +1,4 @@
-"""Access tokens: the immutable value, the claims inside one, and what token refreshers may return.
+"""Access tokens: the immutable value, what is accepted as one, how long it lives and whose it is.
 
 Nothing here verifies a signature: the service does that, with a key that only it needs. What is read is the time at
 which a token ends, so everything that is not plainly a token with a usable expiry is refused, with one error type.
@@ -7,16 +7,15 @@ which a token ends, so everything that is not plainly a token with a usable expi
 from __future__ import annotations
 
 import math
-import re
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
+from .._checks import is_number
 from .._errors import InvalidTokenError, explained
 from .._public import public
-from .._redaction import Secret
+from .._redaction import Secret, Unpicklable
 from .jwt import check_text, peek, read_claims
 
 if TYPE_CHECKING:
@@ -24,16 +23,15 @@ if TYPE_CHECKING:
 
     from .clock import Clock
 
-# 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
 _MISSING = object()
 _SHORTEST_LIFE, _LONGEST_LIFE = 60, 86_400  # of an access token, in seconds, as the service issues them
 _AHEAD = 60  # seconds by which a token may have been issued later than now without more than a small difference
-_PLAUSIBLE = 946_684_800  # 2000-01-01, before which no access token ended
-_NUMBER = r"[0-9]{1,18}(?:\.[0-9]*)?"
+PLAUSIBLE = 946_684_800  # 2000-01-01, before which no access token ended
+# 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 
 
-class AccessToken:
+class AccessToken(Unpicklable):
     """An access token and the time at which it ends.
 
     It is immutable, it never shows its text (`repr`, `str` and `format` give the expiry alone), it refuses to be
@@ -51,6 +49,8 @@ class AccessToken:
             expiry is no time between the years 1 and 9999, or the life is no number of seconds.
     """
 
+    _refusal = "an access token is a secret and is not pickled; send its text where you mean to"
+
     __slots__ = ("__weakref__", "_made", "expires_in", "expires_on", "token")
 
     token: str
@@ -62,8 +62,8 @@ class AccessToken:
     def __init__(self, token: str, expires_on: float, expires_in: float | None = None) -> None:
         hidden, token = Secret(token), ""  # no frame that an error passes shows it
         object.__setattr__(self, "token", check_text(hidden.value))
-        object.__setattr__(self, "expires_on", math.floor(_check_seconds(expires_on)))
-        object.__setattr__(self, "expires_in", None if expires_in is None else _check_life(expires_in))
+        object.__setattr__(self, "expires_on", math.floor(check_seconds(expires_on)))
+        object.__setattr__(self, "expires_in", None if expires_in is None else check_life(expires_in))
         object.__setattr__(self, "_made", None if expires_in is None else (time.time(), time.monotonic()))
 
     @classmethod
@@ -117,17 +117,6 @@ class AccessToken:
     def __format__(self, spec: str) -> str:
         return format(repr(self), spec)
 
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise explained(
-            "pickling", TypeError("an access token is a secret and is not pickled; send its text where you mean to")
-        )
-
 
 class AccessTokenInfo(AccessToken):
     """An access token as `azure.core.credentials.AccessTokenInfo` describes one.
@@ -141,40 +130,6 @@ class AccessTokenInfo(AccessToken):
 
     token_type: ClassVar[str] = "Bearer"  # noqa: S105 - the kind of token, not one
     refresh_on: ClassVar[int] = 1
-
-
-class SupportsExpiry(Protocol):
-    """Any object with a token's text and the time at which it ends, as other packages' tokens are.
-
-    Where it has an `expires_in` as well, that counts.
-    """
-
-    @property
-    def token(self) -> str:
-        """The text of the token."""
-        ...
-
-    @property
-    def expires_on(self) -> float | str | datetime:
-        """Unix seconds, also as text, an aware `datetime`, or ISO 8601 text with a time zone."""
-        ...
-
-
-class SupportsLife(Protocol):
-    """Any object with a token's text and how long it lives from now on, as OAuth has it (RFC 6749, section 5.1).
-
-    That needs no clock which agrees with the service's. What keeps its tokens gives what is left of it each time.
-    """
-
-    @property
-    def token(self) -> str:
-        """The text of the token."""
-        ...
-
-    @property
-    def expires_in(self) -> float | str:
-        """Seconds, also as text."""
-        ...
 
 
 def accept(result: object, clock: Clock = time) -> AccessToken:
@@ -195,27 +150,9 @@ def accept(result: object, clock: Clock = time) -> AccessToken:
     if isinstance(result, str):
         hidden, result = Secret(result), None  # no frame that an error passes shows it
         return AccessToken.from_jwt(hidden.value)
-    life = getattr(result, "expires_in", None)
-    if hasattr(result, "token") and (life is not None or hasattr(result, "expires_on")):
-        return _read(Secret(result.token), getattr(result, "expires_on", None), life, clock)
-    raise explained(
-        "refresher-result",
-        InvalidTokenError(
-            f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on, "
-            f"not {type(result).__name__}"
-        ),
-    )
+    from .results import read  # which no program needs that only reads a token it has
 
-
-def _read(token: Secret, expires_on: object, expires_in: object, clock: Clock) -> AccessToken:
-    if expires_in is None:
-        return AccessToken(token.value, read_expiry(expires_on))
-    life = read_life(expires_in)
-    if expires_on is not None:
-        return AccessToken(token.value, read_expiry(expires_on), life)
-    with suppress(InvalidTokenError):
-        return AccessToken(token.value, AccessToken.from_jwt(token.value).expires_on, life)
-    return AccessToken(token.value, clock.time() + life, life)
+    return read(result, clock)
 
 
 def life_of(token: AccessToken, clock: Clock) -> float:
@@ -248,61 +185,31 @@ def raw_id_of(token: AccessToken) -> str | None:
     return skype_id if skype_id.startswith("8:") else f"8:{skype_id}"
 
 
-def read_expiry(value: object) -> float:
-    """A point in time as Unix seconds, from each of the forms that services and SDKs use for one.
-
-    Args:
-        value: Unix seconds (a number, or its text), an aware `datetime`, or ISO 8601 text with a time zone; the seven
-            fractional digits that Azure services write are read, to the microsecond.
-
-    Returns:
-        Unix seconds.
+def check_life(value: object) -> float:
+    """A life in seconds.
 
     Raises:
-        InvalidTokenError: when it is none of these, has no time zone, or is no time between the years 1 and 9999.
+        InvalidTokenError: when it is none.
     """
-    if isinstance(value, str):
-        value = float(value) if re.fullmatch(_NUMBER, value) else _read_iso(value)
-    if isinstance(value, datetime):
-        if value.utcoffset() is None:
-            raise explained(
-                "expiry",
-                InvalidTokenError("expires_on has no time zone; give an aware datetime, such as datetime.now(UTC)"),
-            )
-        value = value.timestamp()
-    return _check_seconds(value)
-
-
-def read_life(value: object) -> float:
-    """A life in seconds, from a number or its text, as OAuth has it (RFC 6749, section 5.1).
-
-    Raises:
-        InvalidTokenError: when it is neither, or no life but a point in time.
-    """
-    life = _check_life(float(value) if isinstance(value, str) and re.fullmatch(_NUMBER, value) else value)
-    if life >= _PLAUSIBLE:
-        raise explained(
-            "expiry",
-            InvalidTokenError("expires_in is the seconds that a token has left: give a point in time as expires_on"),
-        )
-    return life
-
-
-def _check_life(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise explained("expiry", InvalidTokenError(f"expires_in is a number of seconds, not {type(value).__name__}"))
     if not abs(value) <= _LATEST - _EARLIEST:  # false for NaN as well
         raise explained("expiry", InvalidTokenError("expires_in is a number of seconds, and a finite one"))
     return value
 
 
-def _check_seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def check_seconds(value: object) -> float:
+    """A point in time in Unix seconds.
+
+    Raises:
+        InvalidTokenError: when it is none between the years 1 and 9999.
+    """
+    if not is_number(value):
         raise explained(
             "expiry", InvalidTokenError(f"an expiry is a number of Unix seconds, not {type(value).__name__}")
         )
     if not _EARLIEST <= value <= _LATEST:  # false for NaN as well
-        milliseconds = 1000 * _PLAUSIBLE <= value <= 1000 * _LATEST
+        milliseconds = 1000 * PLAUSIBLE <= value <= 1000 * _LATEST
         hint = ": milliseconds were given, it seems, so divide by 1000" if milliseconds else ""
         raise explained(
             "expiry", InvalidTokenError(f"an expiry is a time in Unix seconds between the years 1 and 9999{hint}")
@@ -318,11 +225,5 @@ def ended(expires_on: int) -> str:
     return f" (it ended at {when}: if {expires_on} seconds from now were meant, give time.time() + {expires_on})"
 
 
-def _read_iso(text: str) -> datetime:
-    with suppress(ValueError):
-        return datetime.fromisoformat(text)
-    raise explained("expiry", InvalidTokenError("expires_on is text that is not an ISO 8601 time; give Unix seconds"))
-
-
 public(AccessToken)
-public(AccessTokenInfo, SupportsExpiry, SupportsLife, module="typing")
+public(AccessTokenInfo, module="typing")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, create_task_group, move_on_after, sleep, to_thread
 
-from .._checks import is_async
-from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained
+from .._checks import is_async, is_number
+from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained, wrong_type
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, take
@@ -72,17 +72,12 @@ class InteractiveBrowserCredential(EntraCredential):
         for name, value in {"login_hint": login_hint, "prompt": prompt}.items():
             if value is not None:
                 check_text(name, value, "text, or None")
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-            raise explained(
-                "sign-in-arguments", TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
-            )
+        if not is_number(timeout):
+            raise wrong_type("sign-in-arguments", "timeout is a number of seconds", timeout)
         if not 0 < timeout < math.inf:
             raise explained("sign-in-arguments", ValueError("timeout is a number of seconds above 0, and finite"))
         if not callable(open_browser):
-            raise explained(
-                "sign-in-arguments",
-                TypeError(f"open_browser is a function that takes an address, not {type(open_browser).__name__}"),
-            )
+            raise wrong_type("sign-in-arguments", "open_browser is a function that takes an address", open_browser)
         if is_async(open_browser):
             raise explained(
                 "sign-in-arguments",

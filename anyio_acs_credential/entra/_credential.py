@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from .._errors import SignInRequiredError, TokenSourceError, explained
+from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
 from .._exchange.shared_answers import SharedAnswers
 from .._loops.beside import Beside, check_entering, leaving
 from ._grant import Grant, take
@@ -199,9 +199,7 @@ async def _nothing() -> None:
 
 def _check_claims(claims: object) -> None:
     if not isinstance(claims, str):
-        raise explained(
-            "entra-request", TypeError(f"claims are the text of a JSON object, not {type(claims).__name__}")
-        )
+        raise wrong_type("entra-request", "claims are the text of a JSON object", claims)
     try:
         found = json.loads(claims)
     except (ValueError, RecursionError):
@@ -220,7 +218,7 @@ def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
     """
     for scope in scopes:
         if not isinstance(scope, str):
-            raise explained("entra-request", TypeError(f"a scope is text, not {type(scope).__name__}"))
+            raise wrong_type("entra-request", "a scope is text", scope)
         if len(scope.split()) != 1:
             raise explained(
                 "entra-request", ValueError("a scope is text without white space: give each as an argument of its own")

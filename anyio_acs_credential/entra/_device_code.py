@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anyio import CapacityLimiter, move_on_after, sleep, to_thread
 
-from .._errors import SignInRequiredError, TokenSourceError, explained
+from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, refusal, take
@@ -55,10 +55,7 @@ class DeviceCodeCredential(EntraCredential):
         self, client_id: str, *, prompt_callback: PromptCallback | None = None, **options: Unpack[Options]
     ) -> None:
         if prompt_callback is not None and not callable(prompt_callback):
-            raise explained(
-                "sign-in-arguments",
-                TypeError(f"prompt_callback is a function of three arguments, not {type(prompt_callback).__name__}"),
-            )
+            raise wrong_type("sign-in-arguments", "prompt_callback is a function of three arguments", prompt_callback)
         settings = check_settings(client_id, **options)
         self._prompt = prompt_callback or _print
         super().__init__(msal_thread(settings), shares_cache=settings.token_cache is not None)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .._errors import SignInRequiredError, TokenSourceError, explained
+from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
 from .._redaction import Secret
 from ._application import msal_thread
 from ._credential import EntraCredential
@@ -113,10 +113,7 @@ def _read_certificate(given: str | bytes | Mapping[str, Any] | None) -> Mapping[
     if isinstance(given, Mapping):
         return given
     if not isinstance(given, str | bytes):
-        raise explained(
-            "on-behalf-of",
-            TypeError(f"client_certificate is the text of a PEM file, or a mapping, not {type(given).__name__}"),
-        )
+        raise wrong_type("on-behalf-of", "client_certificate is the text of a PEM file, or a mapping", given)
     text = given if isinstance(given, str) else given.decode("latin-1")
     blocks = [(block[1], block[0]) for block in _PEM_BLOCK.finditer(text)]
     keys = [block for kind, block in blocks if kind.endswith("PRIVATE KEY")]

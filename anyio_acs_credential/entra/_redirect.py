@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from anyio import DelimiterNotFound, IncompleteRead
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from .._errors import explained
+from .._errors import explained, wrong_type
 
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream
@@ -46,9 +46,7 @@ class RedirectAddress:
             ValueError: when it is not on loopback.
         """
         if not isinstance(text, str):
-            raise explained(
-                "redirect-uri", TypeError(f'redirect_uri is text such as "http://localhost", not {type(text).__name__}')
-            )
+            raise wrong_type("redirect-uri", 'redirect_uri is text such as "http://localhost"', text)
         found = re.fullmatch(r"http://(localhost|127\.0\.0\.1)(?::([0-9]{1,5}))?((?:/[A-Za-z0-9._~/-]*)?)", text)
         if found is None or int(found[2] or 0) > 65535:
             raise explained(

@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from .._errors import TokenSourceError, explained
+from .._errors import TokenSourceError, explained, wrong_type
 from .._redaction import Secret
 from ._authority import ANY_TENANT, PUBLIC_CLOUD, where
 
@@ -91,10 +91,7 @@ def check_settings(
     check_text("tenant_id", tenant_id, "a directory's id or domain")
     check_text("authority", authority, f"an address such as {PUBLIC_CLOUD}")
     if not isinstance(disable_instance_discovery, bool):
-        raise explained(
-            "entra-settings",
-            TypeError(f"disable_instance_discovery is True or False, not {type(disable_instance_discovery).__name__}"),
-        )
+        raise wrong_type("entra-settings", "disable_instance_discovery is True or False", disable_instance_discovery)
     is_cache = hasattr(token_cache, "add") and hasattr(token_cache, "search") and not isinstance(token_cache, type)
     if token_cache is not None and not is_cache:
         kind = "the class itself" if isinstance(token_cache, type) else type(token_cache).__name__
@@ -117,7 +114,7 @@ def check_text(name: str, value: object, what: str) -> None:
         ValueError: when it is empty, or contains what it cannot.
     """
     if not isinstance(value, str):
-        raise explained("entra-settings", TypeError(f"{name} is text ({what}), not {type(value).__name__}"))
+        raise wrong_type("entra-settings", f"{name} is text ({what})", value)
     if not value or not value.isprintable() or " " in value:
         raise explained(
             "entra-settings", ValueError(f"{name} is {'empty' if not value else 'text with white space'}: give {what}")
@@ -148,7 +145,4 @@ def _check_verify(verify: object) -> None:
             ),
         )
     if verify is not True and not (isinstance(verify, str) and verify) and not isinstance(verify, ssl.SSLContext):
-        raise explained(
-            "entra-settings",
-            TypeError(f"verify is True, the path of a CA bundle, or an ssl.SSLContext, not {type(verify).__name__}"),
-        )
+        raise wrong_type("entra-settings", "verify is True, the path of a CA bundle, or an ssl.SSLContext", verify)

@@ -1,8 +1,8 @@
 """One access token for many processes and machines: whoever is first fetches it, the others take it from a store."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .._public import resolve
 from ._store import Entry, StoreError, Taken, TokenStore, UnreadableError
 
 if TYPE_CHECKING:
@@ -29,22 +29,18 @@ __all__ = (
 )
 
 # Resolved when they are first asked for: a program loads the store that it uses, and no other.
-_LAZY = {
-    "MemoryTokenStore": "._memory",
-    "RedisTokenStore": "._redis",
-    "SQLiteTokenStore": "._sqlite",
-    "Sealer": "._sealing",
-    "new_encryption_key": "._sealing",
-    "shared": "._shared",
-    "shared_token_cache": "._token_cache",
+_HOMES = {
+    "._memory": ("MemoryTokenStore",),
+    "._redis": ("RedisTokenStore",),
+    "._sealing": ("Sealer", "new_encryption_key"),
+    "._shared": ("shared",),
+    "._sqlite": ("SQLiteTokenStore",),
+    "._token_cache": ("shared_token_cache",),
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_LAZY[name], __name__), name)
-    return value
+    return resolve(name, _HOMES, globals())
 
 
 def __dir__() -> list[str]:

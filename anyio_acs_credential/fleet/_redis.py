@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import checkpoint
 
-from .._errors import CredentialError, explained
+from .._errors import CredentialError, explained, wrong_type
 from .._extras import missing_extra
 from .._loops.beside import beside, leaving
 from .._public import public
@@ -18,7 +18,7 @@ from ._desk import Desk
 from ._redis_client import OwnClient, read_address
 from ._redis_scripts import LOOK, PROLONG, PUT, RELEASE, TAKE, keys_of, milliseconds
 from ._sealing import Sealer
-from ._store import Entry, StoreError, Taken, UnreadableError
+from ._store import Entry, StoreError, Taken, TokenStore, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +34,7 @@ T = TypeVar("T")
 _FENCES_KEPT = 24 * 3600  # seconds; only a clock that was set back further than that would see a fence again
 
 
-class RedisTokenStore:
+class RedisTokenStore(TokenStore):
     """What many machines share, in a Redis that all of them reach: 6.2 or later, or Valkey.
 
     Entering it connects to nothing: what cannot be reached is told by the first operation that needs it. An operation
@@ -42,6 +42,9 @@ class RedisTokenStore:
     whatever the network does; it may have had its effect.
 
     Values are encrypted, and names hashed. The clock is that of Redis.
+
+    Its operations are those of `TokenStore`. They raise `StoreError` when Redis fails, or what it keeps cannot be read,
+    and `CredentialUsageError` where the store is not open.
 
     Args:
         url_or_client: `redis://user:password@host:6379/0`; `rediss://` for TLS, which trusts the authorities that the
@@ -106,35 +109,10 @@ class RedisTokenStore:
             await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task has been told to end
 
     async def look(self, name: str) -> Entry | None:
-        """What is kept under a name.
-
-        Args:
-            name: The name.
-
-        Returns:
-            The entry; None where there is none, or its time is over.
-
-        Raises:
-            StoreError: when Redis fails, or what it keeps cannot be read.
-            CredentialUsageError: when the store is not open here.
-        """
         hidden = self._sealer.name(name)
         return await self._newest(name, await self._ask(LOOK, hidden, read=self._entry(name)))
 
     async def take(self, name: str, seconds: float) -> Taken:
-        """Take the lease of a name, if it is free, and look, in one operation.
-
-        Args:
-            name: Whose lease.
-            seconds: How long it lasts from now on, unless it is prolonged.
-
-        Returns:
-            The entry, with the fence of the lease or the time after which it may be free.
-
-        Raises:
-            StoreError: as `look`.
-            CredentialUsageError: likewise.
-        """
         read_entry = self._entry(name)
 
         def read(answer: Any) -> Taken:
@@ -151,52 +129,13 @@ class RedisTokenStore:
         return taken
 
     async def prolong(self, name: str, fence: int, seconds: float) -> bool:
-        """Have a lease last longer.
-
-        Args:
-            name: Whose lease.
-            fence: The lease's.
-            seconds: How long it lasts from now on.
-
-        Returns:
-            Whether it does. False says that its time was over, that it was ended, or that somebody else has the lease.
-
-        Raises:
-            StoreError: as `look`.
-            CredentialUsageError: likewise.
-        """
         return await self._ask(PROLONG, self._sealer.name(name), fence, milliseconds(seconds), read=_is_one)
 
     async def put(self, name: str, fence: int, value: bytes, seconds: float) -> bool:
-        """Keep a value, unless what is kept is as new or newer, and end the lease if it is still this fence's.
-
-        Args:
-            name: What it is kept under.
-            fence: That of the lease under which it was made, which need not last any longer.
-            value: The bytes to keep.
-            seconds: For how long.
-
-        Returns:
-            Whether it is kept. False says that an entry with this fence or a greater one is there.
-
-        Raises:
-            StoreError: as `look`.
-            CredentialUsageError: likewise.
-        """
         sealed, value = self._sealer.seal(name, fence, value), b""  # no frame that an error passes shows it
         return await self._ask(PUT, self._sealer.name(name), fence, sealed, milliseconds(seconds), read=_is_one)
 
     async def release(self, name: str, fence: int) -> None:
-        """End a lease, if it is still this fence's.
-
-        Args:
-            name: Whose lease.
-            fence: The lease's.
-
-        Raises:
-            StoreError: as `look`.
-            CredentialUsageError: likewise.
-        """
         await self._ask(RELEASE, self._sealer.name(name), fence, read=_is_one)
 
     async def _newest(self, name: str, entry: Entry | None) -> Entry | None:
@@ -265,7 +204,7 @@ def _said(error: BaseException | None) -> str:
 
 def _check_prefix(prefix: object) -> str:
     if not isinstance(prefix, str):
-        raise explained("redis-url", TypeError(f"prefix is text, not {type(prefix).__name__}"))
+        raise wrong_type("redis-url", "prefix is text", prefix)
     if {"{", "}"} & set(prefix):
         raise explained(
             "redis-url",

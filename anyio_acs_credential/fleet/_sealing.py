@@ -6,7 +6,7 @@ import hmac
 from base64 import urlsafe_b64decode
 from typing import TYPE_CHECKING
 
-from .._errors import explained
+from .._errors import explained, wrong_type
 from .._public import public
 from .._redaction import Secret
 from ._store import UnreadableError
@@ -145,11 +145,8 @@ def _fence(fence: int) -> bytes:
 
 def _checked(hidden: Secret) -> list[Secret]:
     if isinstance(hidden.value, str | bytes) or not hasattr(hidden.value, "__iter__"):
-        raise explained(
-            "encryption-keys",
-            TypeError(
-                f"encryption_keys is a list of texts that new_encryption_key() made, not {type(hidden.value).__name__}"
-            ),
+        raise wrong_type(
+            "encryption-keys", "encryption_keys is a list of texts that new_encryption_key() made", hidden.value
         )
     checked = [Secret(key) for key in hidden.value]
     if not checked:

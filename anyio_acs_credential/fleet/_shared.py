@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import explained
+from .._checks import is_number
+from .._errors import explained, wrong_type
 from .._public import public
 from .._refreshing.source import check_refresher
 from ._rounds import SharedSource
@@ -47,15 +48,13 @@ def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float 
     """
     check_refresher(source)
     if not isinstance(store, TokenStore):
-        raise explained(
-            "sharing", TypeError(f"store is a token store, such as a SQLiteTokenStore, not {type(store).__name__}")
-        )
+        raise wrong_type("sharing", "store is a token store, such as a SQLiteTokenStore", store)
     if not isinstance(key, str):
-        raise explained("sharing", TypeError(f"key is a text that names the user, not {type(key).__name__}"))
+        raise wrong_type("sharing", "key is a text that names the user", key)
     if not key:
         raise explained("sharing", ValueError("key is empty: give a text that names the user in all processes"))
-    if isinstance(lease, bool) or not isinstance(lease, int | float):
-        raise explained("sharing", TypeError(f"lease is a number of seconds, not {type(lease).__name__}"))
+    if not is_number(lease):
+        raise wrong_type("sharing", "lease is a number of seconds", lease)
     if not _SHORTEST_LEASE <= lease <= _LONGEST_LEASE:  # false for NaN as well
         raise explained("sharing", ValueError(f"lease is from 1 to 300 seconds, not {lease!r}"))
     return SharedSource(source, store, key, lease)

@@ -14,7 +14,7 @@ from .._redaction import Secret
 from ._desk import Desk
 from ._sealing import Sealer
 from ._sqlite_file import SQLiteFile
-from ._store import Entry, Taken, UnreadableError
+from ._store import Entry, Taken, TokenStore, UnreadableError
 from ._worker import Worker
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class SQLiteTokenStore:
+class SQLiteTokenStore(TokenStore):
     """A `TokenStore` for the processes of one machine: a file, with the standard library's `sqlite3`.
 
     There is nothing to install or to run. Each process has the same path; where workers are forked, each enters a store
@@ -36,6 +36,10 @@ class SQLiteTokenStore:
     What blocks is called in a thread of the store's own. One that hangs, as on a disk that is gone, holds up neither
     the event loop nor the interpreter's end. Operations then wait until their caller gives up, as `shared()` does after
     a second.
+
+    Its operations are those of `TokenStore`. They raise `StoreError` when the file cannot be used, or what lies there
+    was not written by one who has the keys, and `CredentialUsageError` in another event loop or process than it was
+    entered in.
 
     Args:
         path: Where the file is. It belongs to one user: workers of another one need another.
@@ -67,83 +71,19 @@ class SQLiteTokenStore:
         await self._worker.stop(self._file.close)  # noqa: ASYNC102 - it is shielded, for a second
 
     async def look(self, name: str) -> Entry | None:
-        """What is kept under a name; see `TokenStore`.
-
-        Args:
-            name: Under which name.
-
-        Returns:
-            The entry, or None.
-
-        Raises:
-            StoreError: when the file cannot be used, or what lies there was not written by one who has the keys.
-            CredentialUsageError: when called in another event loop or process than it was entered in.
-        """
         return await self._do(self._look, name)
 
     async def take(self, name: str, seconds: float) -> Taken:
-        """Take the lease of a name, if it is free; see `TokenStore`.
-
-        Args:
-            name: Whose lease.
-            seconds: How long it lasts.
-
-        Returns:
-            The entry, with the fence of the lease or the time after which it may be free.
-
-        Raises:
-            StoreError: as `look()` does.
-            CredentialUsageError: when called in another event loop or process than it was entered in.
-        """
         return await self._do(self._take, name, seconds)
 
     async def prolong(self, name: str, fence: int, seconds: float) -> bool:
-        """Have a lease last longer; see `TokenStore`.
-
-        Args:
-            name: Whose lease.
-            fence: The lease's.
-            seconds: How long it lasts from now on.
-
-        Returns:
-            Whether it does.
-
-        Raises:
-            StoreError: as `look()` does.
-            CredentialUsageError: when called in another event loop or process than it was entered in.
-        """
         return await self._do(self._change, name, lambda slot, now: slot.prolonged(now, fence, seconds))
 
     async def put(self, name: str, fence: int, value: bytes, seconds: float) -> bool:
-        """Keep a value, unless what is kept is as new or newer; see `TokenStore`.
-
-        Args:
-            name: What it is kept under.
-            fence: That of the lease under which it was made.
-            value: The bytes to keep.
-            seconds: For how long.
-
-        Returns:
-            Whether it is kept.
-
-        Raises:
-            StoreError: as `look()` does.
-            CredentialUsageError: when called in another event loop or process than it was entered in.
-        """
         hidden, value = Secret(value), b""  # no frame that an error passes shows it
         return await self._do(self._put, name, fence, hidden, seconds)
 
     async def release(self, name: str, fence: int) -> None:
-        """End a lease; see `TokenStore`.
-
-        Args:
-            name: Whose lease.
-            fence: The lease's.
-
-        Raises:
-            StoreError: as `look()` does.
-            CredentialUsageError: when called in another event loop or process than it was entered in.
-        """
         await self._do(self._change, name, lambda slot, _now: slot.released(fence))
 
     async def _do(self, function: Callable[..., Result], *args: object) -> Result:

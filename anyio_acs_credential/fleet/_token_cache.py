@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msal
 from anyio import Lock, current_effective_deadline, current_time, move_on_after, sleep
 
-from .._errors import explained
+from .._errors import explained, wrong_type
 from .._loops.beside import beside
 from .._loops.per_loop import PerLoop
 from .._public import public
@@ -194,11 +194,9 @@ def shared_token_cache(store: TokenStore, *, key: str) -> msal.TokenCache:
         ValueError: when the key is empty.
     """
     if not isinstance(store, TokenStore):
-        raise explained(
-            "token-cache", TypeError(f"store is a token store, such as a RedisTokenStore, not {type(store).__name__}")
-        )
+        raise wrong_type("token-cache", "store is a token store, such as a RedisTokenStore", store)
     if not isinstance(key, str):
-        raise explained("token-cache", TypeError(f"key is a text that names the person, not {type(key).__name__}"))
+        raise wrong_type("token-cache", "key is a text that names the person", key)
     if not key:
         raise explained(
             "token-cache", ValueError("key is empty: give a text that names the person, the same in all processes")

@@ -7,12 +7,12 @@ attributes: the service's word is the last.
 
 from __future__ import annotations
 
-from .._errors import InvalidIdentifierError
+from .._errors import InvalidIdentifierError  # noqa: F401 - see below
 from .._public import public
 from ._from_raw_id import identifier_from_raw_id
 from ._from_wire import identifier_from_wire
 from ._kinds import (
-    CommunicationIdentifier,
+    CommunicationIdentifier,  # noqa: F401 - likewise
     CommunicationUserIdentifier,
     MicrosoftTeamsAppIdentifier,
     MicrosoftTeamsUserIdentifier,
@@ -21,17 +21,14 @@ from ._kinds import (
     UnknownIdentifier,
 )
 
-__all__ = (
-    "CommunicationIdentifier",
-    "CommunicationUserIdentifier",
-    "InvalidIdentifierError",
-    "MicrosoftTeamsAppIdentifier",
-    "MicrosoftTeamsUserIdentifier",
-    "PhoneNumberIdentifier",
-    "TeamsExtensionUserIdentifier",
-    "UnknownIdentifier",
-    "identifier_from_raw_id",
-    "identifier_from_wire",
+# Public in the package itself: what is imported from here is the same.
+public(
+    CommunicationUserIdentifier,
+    MicrosoftTeamsAppIdentifier,
+    MicrosoftTeamsUserIdentifier,
+    PhoneNumberIdentifier,
+    TeamsExtensionUserIdentifier,
+    UnknownIdentifier,
+    identifier_from_raw_id,
+    identifier_from_wire,
 )
-
-public(*CommunicationIdentifier.__args__, identifier_from_raw_id, identifier_from_wire)

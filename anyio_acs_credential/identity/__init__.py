@@ -8,12 +8,11 @@ from ._connection import ConnectionString, parse_connection_string
 from ._keys import AccessKeyCredential
 from ._teams_phone import TeamsPhoneAssignment
 
-__all__ = (
-    "AccessKeyCredential",
-    "CommunicationIdentityClient",
-    "ConnectionString",
-    "TeamsPhoneAssignment",
-    "parse_connection_string",
+# Public in the package itself: what is imported from here is the same.
+public(
+    AccessKeyCredential,
+    CommunicationIdentityClient,
+    ConnectionString,
+    TeamsPhoneAssignment,
+    parse_connection_string,
 )
-
-public(AccessKeyCredential, CommunicationIdentityClient, ConnectionString, parse_connection_string)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .._http.attempt import HttpClient
     from .._tokens.access_token import AccessToken
     from .._tokens.clock import Clock
-    from ..identifiers import CommunicationUserIdentifier
+    from ..identifiers._kinds import CommunicationUserIdentifier
     from ._keys import SupportsKey
     from ._wire import SupportsRawId, SupportsToken
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .._errors import explained
+from .._errors import explained, wrong_type
 from .._http.endpoint import check_endpoint
-from .._redaction import Secret
-from ._keys import Unpicklable
+from .._redaction import Secret, Unpicklable
 
 _FORMAT = '"endpoint=https://<resource>.communication.azure.com/;accesskey=<key>"'
 _HELP = f'copy it from the "Keys" page of the resource in the Azure portal; it looks like {_FORMAT}'
@@ -43,9 +42,7 @@ def parse_connection_string(text: str) -> ConnectionString:
         ValueError: when a part is missing or there twice, or the endpoint is none. The text is not repeated.
     """
     if not isinstance(text, str):
-        raise explained(
-            "connection-string", TypeError(f"a connection string is text (str), not {type(text).__name__}: {_HELP}")
-        )
+        raise wrong_type("connection-string", "a connection string is text (str)", text, f": {_HELP}")
     hidden, text = Secret(text), ""  # no frame that an error passes shows it
     problem = _find_problem(hidden.value)
     if problem:

@@ -9,11 +9,11 @@ from binascii import a2b_base64, b2a_base64
 from email.utils import formatdate
 from hashlib import sha256
 from hmac import digest
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .._errors import explained
+from .._errors import explained, wrong_type
 from .._public import public
-from .._redaction import Secret
+from .._redaction import Secret, Unpicklable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,24 +26,6 @@ class SupportsKey(Protocol):
     def key(self) -> str:
         """The access key, as the Azure portal shows it."""
         ...
-
-
-class Unpicklable:
-    """An immutable value that is not pickled; a copy of it is itself."""
-
-    __slots__ = ()
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise explained(
-            "pickling",
-            TypeError(f"{type(self).__name__} holds a secret and is not pickled; pass the text where you mean to"),
-        )
 
 
 class AccessKeyCredential(Unpicklable):
@@ -141,7 +123,7 @@ def decode_key(key: str) -> bytes:
         ValueError: when it is empty or not base64. The key is not repeated.
     """
     if not isinstance(key, str):
-        raise explained("access-key", TypeError(f"an access key is text (str), not {type(key).__name__}"))
+        raise wrong_type("access-key", "an access key is text (str)", key)
     decoded, key = _decode(key), ""  # no frame that an error passes shows it
     if not decoded:
         raise explained(

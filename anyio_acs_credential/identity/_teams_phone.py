@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from .._errors import explained
 from .._exchange.wire import allow_command
 from .._http.answer import error_from, malformed, read_object, refusal
-from .._public import public
 from ._wire import check_entra_id, check_id
 
 if TYPE_CHECKING:
@@ -116,6 +115,3 @@ def refuse_assignment(answer: Answer, tenant_id: str, object_id: str) -> NoRetur
             ),
         )
     raise error
-
-
-public(TeamsPhoneAssignment)

@@ -10,12 +10,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from .._errors import InvalidTokenError, explained
+from .._errors import InvalidTokenError, explained, wrong_type
 from .._http.answer import malformed, read_object
 from .._redaction import Secret
-from .._tokens.access_token import AccessToken, read_expiry
+from .._tokens.access_token import AccessToken
 from .._tokens.jwt import check_text
-from ..identifiers import CommunicationUserIdentifier
+from .._tokens.results import read_expiry
+from ..identifiers._kinds import CommunicationUserIdentifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -47,10 +48,7 @@ class SupportsToken(Protocol):
 
 def query_of(api_version: str) -> str:
     if not isinstance(api_version, str):
-        raise explained(
-            "identity-arguments",
-            TypeError(f'api_version is text such as "2023-10-01", not {type(api_version).__name__}'),
-        )
+        raise wrong_type("identity-arguments", 'api_version is text such as "2023-10-01"', api_version)
     if not api_version:
         raise explained(
             "identity-arguments", ValueError('api_version is empty: name one, such as "2023-10-01", or leave it out')
@@ -61,10 +59,7 @@ def query_of(api_version: str) -> str:
 def path_of(user: SupportsRawId | str) -> str:
     raw_id = user if isinstance(user, str) else getattr(user, "raw_id", None)
     if not isinstance(raw_id, str) or not raw_id:
-        raise explained(
-            "identity-arguments",
-            TypeError(f"user is an identifier or its raw id, a non-empty text, not {type(user).__name__}"),
-        )
+        raise wrong_type("identity-arguments", "user is an identifier or its raw id, a non-empty text", user)
     return f"/identities/{quoted('the raw id of the user', raw_id)}"
 
 
@@ -85,9 +80,7 @@ def check_scopes(scopes: Iterable[str]) -> list[str]:
     if isinstance(scopes, str):
         raise explained("scopes", TypeError("scopes are a list of texts: write [scope] instead of scope"))
     if not isinstance(scopes, Iterable):
-        raise explained(
-            "scopes", TypeError(f'scopes are a list of texts, such as ["chat"], not {type(scopes).__name__}')
-        )
+        raise wrong_type("scopes", 'scopes are a list of texts, such as ["chat"]', scopes)
     checked = list(scopes)
     if not all(isinstance(scope, str) for scope in checked):
         raise explained("scopes", TypeError('scopes are a list of texts, such as ["chat"]'))
@@ -100,10 +93,7 @@ def expiry(lifetime: timedelta | None) -> dict[str, int]:
     if lifetime is None:
         return {}
     if not isinstance(lifetime, timedelta):
-        raise explained(
-            "identity-arguments",
-            TypeError(f"token_expires_in is a timedelta, such as timedelta(hours=2), not {type(lifetime).__name__}"),
-        )
+        raise wrong_type("identity-arguments", "token_expires_in is a timedelta, such as timedelta(hours=2)", lifetime)
     if not _LEAST <= lifetime <= _MOST:
         raise explained(
             "identity-arguments",
@@ -116,7 +106,7 @@ def expiry(lifetime: timedelta | None) -> dict[str, int]:
 
 def check_id(name: str, value: str) -> str:
     if not isinstance(value, str):
-        raise explained("identity-arguments", TypeError(f"{name} is text (str), not {type(value).__name__}"))
+        raise wrong_type("identity-arguments", f"{name} is text (str)", value)
     if not value:
         raise explained("identity-arguments", ValueError(f"{name} is empty: give the id that Entra shows"))
     return str.__str__(value)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .._errors import explained
+from .._errors import explained, wrong_type
 from .._loops.virtual import refuse_real_time
 from .._tokens.access_token import AccessToken
 
@@ -122,9 +122,6 @@ def _check(entry: object) -> None:
     else:
         known = isinstance(entry, (AccessToken, str, int, float, BaseException)) or callable(entry)
     if not known or isinstance(entry, bool):
-        raise explained(
-            "scripted-source",
-            TypeError(
-                f"a script entry is a number, an exception, a token or an async callable, not {type(entry).__name__}"
-            ),
+        raise wrong_type(
+            "scripted-source", "a script entry is a number, an exception, a token or an async callable", entry
         )

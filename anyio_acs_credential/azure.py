@@ -61,7 +61,9 @@ def as_token_credential(credential: CommunicationTokenCredential) -> AsyncTokenC
     Raises:
         TypeError: when it is given anything else.
     """
-    return _TokenCredential(_check(credential))
+    hidden = Secret(credential)  # a token's text, by mistake: no frame that an error passes shows it
+    del credential
+    return _TokenCredential(_check(hidden))
 
 
 def as_sync_token_credential(credential: CommunicationTokenCredential) -> TokenCredential:
@@ -80,7 +82,9 @@ def as_sync_token_credential(credential: CommunicationTokenCredential) -> TokenC
     Raises:
         TypeError: when it is given anything else.
     """
-    return _SyncTokenCredential(_check(credential))
+    hidden = Secret(credential)
+    del credential
+    return _SyncTokenCredential(_check(hidden))
 
 
 class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
@@ -109,8 +113,10 @@ class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     """
 
     def __init__(self, credential: CommunicationTokenCredential) -> None:
+        hidden = Secret(credential)
+        del credential
         super().__init__()
-        self._credential = _check(credential)
+        self._credential = _check(hidden)
 
     async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         """Send the request on, and once more with another token after a plain 401.
@@ -239,13 +245,13 @@ class _AccessTokenInfo(_Hidden, credentials.AccessTokenInfo):
     pass
 
 
-def _check(credential: CommunicationTokenCredential) -> CommunicationTokenCredential:
-    if not hasattr(credential, "get_token_info") or not hasattr(credential, "refresh"):
-        raise explained(
-            "not-a-credential",
-            TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"),
-        )
-    return credential
+def _check(given: Secret) -> CommunicationTokenCredential:
+    credential: CommunicationTokenCredential = given.value
+    if hasattr(credential, "get_token_info") and hasattr(credential, "refresh"):
+        return credential
+    kind = type(credential).__name__
+    del credential
+    raise explained("not-a-credential", TypeError(f"credential is a CommunicationTokenCredential, not {kind}"))
 
 
 def _rejected_token(

@@ -69,10 +69,9 @@ class BearerFlow(Generic[RequestT, ResponseT]):
 
     def __init__(self, credential: CommunicationTokenCredential, *, hosts: Iterable[str] | None = None) -> None:
         if not hasattr(credential, "get_token") or not hasattr(credential, "refresh"):
-            raise explained(
-                "not-a-credential",
-                TypeError(f"credential is a CommunicationTokenCredential, not {type(credential).__name__}"),
-            )
+            kind = type(credential).__name__
+            del credential  # a token's text, by mistake: no frame that an error passes shows it
+            raise explained("not-a-credential", TypeError(f"credential is a CommunicationTokenCredential, not {kind}"))
         if isinstance(hosts, str):
             raise explained("hosts", TypeError("hosts is a collection of host names: put the one name into a list"))
         self._credential = credential

@@ -288,8 +288,10 @@ class CommunicationTokenCredential(Lifecycle):
             CredentialUsageError: when called in another event loop, or by its own refresher.
             TypeError: when `rejected` is neither a token nor a text.
         """
-        if rejected is not None and not isinstance(rejected, str | AccessToken):
-            raise explained("rejected", TypeError(f"rejected is a token or its text, not {type(rejected).__name__}"))
+        given, rejected = Secret(rejected), None  # no frame of ours that an exception passes shows it
+        if not isinstance(given.value, str | AccessToken | None):
+            kind = type(given.value).__name__
+            raise explained("rejected", TypeError(f"rejected is a token or its text, not {kind}"))
         if self._refresher is None:
             await checkpoint_if_cancelled()
             if self._closed:
@@ -298,9 +300,9 @@ class CommunicationTokenCredential(Lifecycle):
                 "static-expired",
                 TokenUnavailableError("a static credential cannot refresh its token: give it a token_refresher"),
             )
-        text = rejected.token if isinstance(rejected, AccessToken) else rejected
-        hidden = None if text is None else Secret(str.__str__(text))
-        rejected = text = None  # no frame of ours that an exception passes shows it
+        if isinstance(given.value, AccessToken):
+            given = Secret(given.value.token)
+        hidden = None if given.value is None else Secret(str.__str__(given.value))
         return await waiting.wait_for_refresh(self._entered(), hidden)
 
     def updates(self) -> TokenUpdates:

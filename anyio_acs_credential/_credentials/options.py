@@ -33,12 +33,11 @@ def initial_token(token: object) -> AccessToken:
     """
     if isinstance(token, AccessToken):
         return token
-    if isinstance(token, str):
-        hidden, token = Secret(token), None  # no frame that an error passes shows it
+    hidden, token = Secret(token), None  # no frame that an error passes shows it
+    if isinstance(hidden.value, str):
         return AccessToken.from_jwt(hidden.value)
-    raise explained(
-        "invalid-token", InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
-    )
+    kind = type(hidden.value).__name__
+    raise explained("invalid-token", InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {kind}"))
 
 
 def check_options(

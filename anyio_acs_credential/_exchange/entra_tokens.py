@@ -25,7 +25,7 @@ from anyio import CapacityLimiter, to_thread
 
 from .._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained
 from .._public import public
-from .._redaction import redact
+from .._redaction import Secret, redact
 from .._tokens.access_token import AccessToken, accept
 from .entra_codes import Cure, cure_for, cure_in
 
@@ -103,7 +103,7 @@ class EntraTokenSource:
         """
         options = {"claims": claims} if claims is not None and self._takes_claims else {}
         try:
-            answer = await self._ask(scopes, options)
+            answer = Secret(await self._ask(scopes, options))
         except Exception as error:
             if (meaning := self._meaning(error)) is None:
                 raise
@@ -134,9 +134,9 @@ class EntraTokenSource:
         finally:
             calling.release()
 
-    def _accept(self, answer: object) -> AccessToken:
+    def _accept(self, answer: Secret) -> AccessToken:
         try:
-            return accept(answer)
+            return accept(answer.value)
         except InvalidTokenError as error:
             fault = str(error)
         raise explained(

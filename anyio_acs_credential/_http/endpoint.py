@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .._errors import explained
+from .._redaction import Secret
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -63,17 +64,19 @@ def check_endpoint(text: str) -> str:
         ValueError: when secrets should not be sent there, or it is no endpoint. A user name or password in it is
             not repeated.
     """
-    if not isinstance(text, str):
-        raise explained("endpoint", TypeError(f'an endpoint is text such as "{_EXAMPLE}", not {type(text).__name__}'))
-    parts = _split(text)
-    if parts is None or not parts.netloc:
+    hidden, text = Secret(text), ""  # a password, or the key in its place: no frame that an error passes shows it
+    if not isinstance(hidden.value, str):
+        kind = type(hidden.value).__name__
+        raise explained("endpoint", TypeError(f'an endpoint is text such as "{_EXAMPLE}", not {kind}'))
+    parts = Secret(_split(hidden.value))
+    if parts.value is None or not parts.value.netloc:
         raise explained(
             "endpoint", ValueError(f'the endpoint is not a URL with a scheme and a host: write it as "{_EXAMPLE}"')
         )
-    problem = _find_problem(text, parts)
+    problem = _find_problem(hidden.value, parts.value)
     if problem:
         raise explained("endpoint", ValueError(f"the endpoint {problem}; it looks like {_EXAMPLE}"))
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+    return f"{parts.value.scheme}://{parts.value.netloc.lower()}"
 
 
 def _split(text: str) -> SplitResult | None:

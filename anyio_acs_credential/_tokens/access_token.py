@@ -192,17 +192,17 @@ def accept(result: object, clock: Clock = time) -> AccessToken:
     """
     if isinstance(result, AccessToken):
         return result
-    if isinstance(result, str):
-        hidden, result = Secret(result), None  # no frame that an error passes shows it
+    hidden, result = Secret(result), None  # no frame that an error passes shows it: other packages' tokens show theirs
+    if isinstance(hidden.value, str):
         return AccessToken.from_jwt(hidden.value)
-    life = getattr(result, "expires_in", None)
-    if hasattr(result, "token") and (life is not None or hasattr(result, "expires_on")):
-        return _read(Secret(result.token), getattr(result, "expires_on", None), life, clock)
+    life = getattr(hidden.value, "expires_in", None)
+    if hasattr(hidden.value, "token") and (life is not None or hasattr(hidden.value, "expires_on")):
+        return _read(Secret(hidden.value.token), getattr(hidden.value, "expires_on", None), life, clock)
     raise explained(
         "refresher-result",
         InvalidTokenError(
             f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on, "
-            f"not {type(result).__name__}"
+            f"not {type(hidden.value).__name__}"
         ),
     )
 

@@ -636,6 +636,8 @@ def test_good_endpoints(text: str, endpoint: str) -> None:
         ("https://b\u00fccher.example", "host"),
         ("https://\uff41.example", "host"),
         ("https://a..b", "host"),
+        ("https://xn--.example", "host"),
+        ("https://contoso.xn--a.example", "host"),  # which stands for nothing in any script
         ("https://%41.example", "host"),
         ("https://[fe80::1%25eth0]", "host"),
         ("https://:443", "host"),

@@ -103,7 +103,20 @@ def _find_problem(text: str, parts: SplitResult) -> str | None:
 
 
 def _is_host(host: str) -> bool:
-    return bool(_HOST_NAME.fullmatch(host)) or _read_address(host) is not None
+    return _read_address(host) is not None or (bool(_HOST_NAME.fullmatch(host)) and _is_readable(host))
+
+
+def _is_readable(host: str) -> bool:
+    """Whether httpx can read a name in ASCII, which it turns into the script that it stands for."""
+    if "xn--" not in host:
+        return True
+    import idna
+
+    try:
+        idna.decode(host)
+    except idna.IDNAError:
+        return False
+    return True
 
 
 def _has_good_port(parts: SplitResult) -> bool:

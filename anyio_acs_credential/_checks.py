@@ -11,6 +11,16 @@ def is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
 
 
+def is_one(thing: object, *methods: str) -> bool:
+    """Whether something has these methods, and is not the class that has them."""
+    return not isinstance(thing, type) and all(hasattr(thing, method) for method in methods)
+
+
+def name_of(thing: object) -> str:
+    """What something is, for a message that may not show it."""
+    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
+
+
 def misfit(function: object, *arguments: object) -> TypeError | None:
     """Why a callable cannot be called with these arguments; None where it can, or does not say."""
     try:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 from anyio import CapacityLimiter, to_thread
 
+from .._checks import name_of
 from .._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained
 from .._public import public
 from .._redaction import Secret, redact
@@ -71,12 +72,12 @@ class EntraTokenSource:
             raise explained(
                 "token-credential",
                 TypeError(
-                    f"token_credential is {_name(credential)}: give an object with get_token(*scopes), such as a "
+                    f"token_credential is {name_of(credential)}: give an object with get_token(*scopes), such as a "
                     "credential of anyio_acs_credential.entra or of azure-identity"
                 ),
             )
         self._credential = credential
-        self._name = _name(credential)
+        self._name = name_of(credential)
         self._get_token: Callable[..., Any] = get_token
         self._is_async = inspect.iscoroutinefunction(get_token)
         self._takes_claims = _takes_claims(get_token)
@@ -201,10 +202,6 @@ def _takes_claims(get_token: Callable[..., Any]) -> bool:
     except (TypeError, ValueError):
         return True  # some callables written in C have no signature to look at
     return any(each.name == "claims" or each.kind is each.VAR_KEYWORD for each in parameters)
-
-
-def _name(credential: object) -> str:
-    return f"the class {credential.__name__}" if isinstance(credential, type) else type(credential).__name__
 
 
 public(SupportsGetToken, module="typing")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from anyio.from_thread import run as run_in_loop
 
+from ._checks import is_one, name_of
 from ._errors import CredentialError, explained
 from ._extras import missing_extra
 from ._http.endpoint import is_secure, one_form
@@ -247,9 +248,9 @@ class _AccessTokenInfo(_Hidden, credentials.AccessTokenInfo):
 
 def _check(given: Secret) -> CommunicationTokenCredential:
     credential: CommunicationTokenCredential = given.value
-    if hasattr(credential, "get_token_info") and hasattr(credential, "refresh"):
+    if is_one(credential, "get_token_info", "refresh"):
         return credential
-    kind = type(credential).__name__
+    kind = name_of(credential)
     del credential
     raise explained("not-a-credential", TypeError(f"credential is a CommunicationTokenCredential, not {kind}"))
 

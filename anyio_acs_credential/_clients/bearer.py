@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from .._checks import is_one, name_of
 from .._errors import CredentialError, CredentialUsageError, explained
 from .._http.endpoint import is_secure, one_form
 
@@ -68,8 +69,8 @@ class BearerFlow(Generic[RequestT, ResponseT]):
     requires_response_body = False
 
     def __init__(self, credential: CommunicationTokenCredential, *, hosts: Iterable[str] | None = None) -> None:
-        if not hasattr(credential, "get_token") or not hasattr(credential, "refresh"):
-            kind = type(credential).__name__
+        if not is_one(credential, "get_token", "refresh"):
+            kind = name_of(credential)
             del credential  # a token's text, by mistake: no frame that an error passes shows it
             raise explained("not-a-credential", TypeError(f"credential is a CommunicationTokenCredential, not {kind}"))
         if isinstance(hosts, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
@@ -220,6 +221,7 @@ class CommunicationTokenCredential(Lifecycle):
         Raises:
             TimeoutError: when the time is up.
             TypeError: when the timeout is no number.
+            ValueError: when it is NaN, which no time is longer than.
             CredentialUsageError: when called in the event loop's own thread, which it would block, or in a process that
                 was forked after the credential was entered.
             CredentialError: as `get_token()` does. While rounds fail, one thread at most waits for the next, for half
@@ -229,6 +231,8 @@ class CommunicationTokenCredential(Lifecycle):
             raise explained(
                 "policy", TypeError(f"timeout is a number of seconds, or None, not {type(timeout).__name__}")
             )
+        if timeout is not None and math.isnan(timeout):
+            raise explained("policy", ValueError("timeout is a number of seconds, or None for no limit, not nan"))
         if self._refresher is None:
             return self.get_token_nowait()
         task = self._entered()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._checks import is_async
+from .._checks import is_async, misfit, name_of
 from .._decisions.schedule import RefreshPolicy
 from .._errors import InvalidTokenError, explained
 from .._exchange.scopes import DEFAULT_SCOPE
@@ -63,10 +63,11 @@ def check_options(
             "observer",
             TypeError("observer is a plain function: it is called in the refresh task, which does not await it"),
         )
-    if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
-        raise explained(
-            "clock", TypeError(f"clock is an object with time() and monotonic(), not {type(clock).__name__}")
-        )
+    if observer is not None and (reason := misfit(observer, object())) is not None:
+        raise explained("observer", TypeError(f"observer is called with an event, which does not fit ({reason})"))
+    for tell in (getattr(clock, "time", None), getattr(clock, "monotonic", None)):
+        if not callable(tell) or misfit(tell) is not None:
+            raise explained("clock", TypeError(f"clock is an object with time() and monotonic(), not {name_of(clock)}"))
     if refresher is not None:
         check_refresher(refresher)
 

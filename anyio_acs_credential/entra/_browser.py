@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, create_task_group, move_on_after, sleep, to_thread
 
-from .._checks import is_async
+from .._checks import is_async, misfit
 from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
@@ -82,6 +82,10 @@ class InteractiveBrowserCredential(EntraCredential):
             raise explained(
                 "sign-in-arguments",
                 TypeError(f"open_browser is a function that takes an address, not {type(open_browser).__name__}"),
+            )
+        if (reason := misfit(open_browser, "")) is not None:
+            raise explained(
+                "sign-in-arguments", TypeError(f"open_browser is called with an address, which does not fit ({reason})")
             )
         if is_async(open_browser):
             raise explained(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anyio import CapacityLimiter, move_on_after, sleep, to_thread
 
+from .._checks import misfit
 from .._errors import SignInRequiredError, TokenSourceError, explained
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
@@ -58,6 +59,14 @@ class DeviceCodeCredential(EntraCredential):
             raise explained(
                 "sign-in-arguments",
                 TypeError(f"prompt_callback is a function of three arguments, not {type(prompt_callback).__name__}"),
+            )
+        if prompt_callback is not None and (reason := misfit(prompt_callback, "", "", 0)) is not None:
+            raise explained(
+                "sign-in-arguments",
+                TypeError(
+                    "prompt_callback is called with verification_uri, user_code and expires_on, which does not fit "
+                    f"({reason})"
+                ),
             )
         settings = check_settings(client_id, **options)
         self._prompt = prompt_callback or _print

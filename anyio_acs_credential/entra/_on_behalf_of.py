@@ -116,7 +116,7 @@ def _check_certificate(given: Secret) -> Secret:
             "on-behalf-of", TypeError(f"client_certificate is the text of a PEM file, or a mapping, not {kind}")
         )
     certificate = given if isinstance(given.value, Mapping) else Secret(_read_certificate(given.value))
-    if certificate.value is None:
+    if not certificate.value:  # with an empty mapping, MSAL would ask as if the application had no secret
         raise explained(
             "on-behalf-of",
             ValueError(

@@ -253,7 +253,8 @@ class RefreshState:
             self._wait(LATCH_PROBE, LATCH_PROBE, ends_with_token=False)
         else:
             remaining, life = self.remaining(), self.held.life if self.held is not None else 0.0
-            wait = retry_delay(self.streak, remaining, life, wish, fraction=self._fraction(), policy=self.policy)
+            failures = _counted(cause, self.streak)
+            wait = retry_delay(failures, remaining, life, wish, fraction=self._fraction(), policy=self.policy)
             self._wait(wait, max(_CALLER_PACE, wish or 0.0), ends_with_token=remaining > 0)
         return Failure(cause, self.streak, self._retry_at)
 
@@ -263,7 +264,8 @@ class RefreshState:
         permanent, wish = verdict(cause)
         wait = LATCH_PROBE
         if not permanent:
-            wait = retry_delay(streak, 0.0, 0.0, wish, fraction=self._fraction(), policy=self.policy)
+            failures = _counted(cause, streak)
+            wait = retry_delay(failures, 0.0, 0.0, wish, fraction=self._fraction(), policy=self.policy)
         if len(self._unmet) == _CHALLENGES:
             del self._unmet[next(iter(self._unmet))]
         failure = self._unmet[claims] = Failure(cause, streak, self.clock.monotonic() + wait)
@@ -308,6 +310,11 @@ class RefreshState:
     def at(self, wait: float) -> float | None:
         """The wall-clock time that lies `wait` seconds ahead; None where that is never."""
         return self.clock.time() + wait if math.isfinite(wait) else None
+
+
+def _counted(cause: BaseException, streak: int) -> int:
+    """The failures that a back-off counts: a fleet has counted those that it shares, in the wait that it asks for."""
+    return 1 if isinstance(cause, TokenSourceError) and cause._is_shared else streak
 
 
 def verdict(cause: BaseException) -> tuple[bool, float | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._checks import name_of
 from .._errors import explained
 from .._public import public
 from .._refreshing.source import check_refresher
@@ -45,9 +46,9 @@ def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float 
         ValueError: when the key is empty or the lease out of its range.
     """
     check_refresher(source)
-    if not isinstance(store, TokenStore):
+    if isinstance(store, type) or not isinstance(store, TokenStore):
         raise explained(
-            "sharing", TypeError(f"store is a token store, such as a SQLiteTokenStore, not {type(store).__name__}")
+            "sharing", TypeError(f"store is a token store, such as a SQLiteTokenStore, not {name_of(store)}")
         )
     if not isinstance(key, str):
         raise explained("sharing", TypeError(f"key is a text that names the user, not {type(key).__name__}"))

@@ -231,6 +231,17 @@ async def from_a_refresher_that_returns(what: object) -> None:
         await credential.get_token()
 
 
+async def from_a_plain_refresher() -> None:
+    plain: Any = lambda: OPAQUE  # noqa: E731 - a wrong one, which is typed as anything
+    async with CommunicationTokenCredential(token_refresher=plain) as credential:
+        await credential.get_token()
+
+
+async def for_a_plain_assertion() -> None:
+    plain: Any = lambda: ASSERTION  # noqa: E731 - likewise
+    await OnBehalfOfCredential("app", user_assertion=plain, client_secret=CLIENT_SECRET).get_token("scope")
+
+
 async def from_an_entra_credential_that_returns(what: object) -> None:
     async with CommunicationTokenCredential(resource_endpoint=ENDPOINT, token_credential=Returning(what)) as credential:
         await credential.get_token()
@@ -359,6 +370,9 @@ FAILING: dict[str, Callable[[], Awaitable[None]]] = {
     "a rejected text in bytes": partial(of_a_static_credential, JWT.encode()),
     "a rejected token of another package": partial(of_a_static_credential, Shown(JWT, 5)),
     "a Teams user of no application": partial(of_a_teams_user, "", Shown(OPAQUE, 5)),
+    "a Teams user's plain function": partial(of_a_teams_user, "app", lambda: OPAQUE),
+    "a plain refresher": from_a_plain_refresher,
+    "an assertion's plain function": for_a_plain_assertion,
     "an assertion": on_behalf_of,
     "a code": with_a_code,
     "a failure in a fleet": in_a_fleet,

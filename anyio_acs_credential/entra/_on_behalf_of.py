@@ -98,13 +98,13 @@ class OnBehalfOfCredential(EntraCredential):
         given: Any = self._user_assertion.value
         if isinstance(given, str):
             return given
-        answer = given()
-        if not inspect.isawaitable(answer):
+        answer = Secret(given())  # the assertion itself, where the function is a plain one
+        if not inspect.isawaitable(answer.value):
+            kind = type(answer.value).__name__
             raise explained(
-                "on-behalf-of",
-                TypeError(f"user_assertion returned {type(answer).__name__}: give an async function, or the text"),
+                "on-behalf-of", TypeError(f"user_assertion returned {kind}: give an async function, or the text")
             )
-        assertion = Secret(await answer)
+        assertion = Secret(await answer.value)
         check_text("what user_assertion returns", assertion.value, _WHAT)
         return str.__str__(assertion.value)
 

@@ -72,7 +72,6 @@ def all_credentials(**options: Any) -> list[Any]:
         ({"verify": unverified()}, ValueError, "give the path of the authority's certificate"),
         ({"verify": 1}, TypeError, "verify is True, the path of a CA bundle, or an ssl.SSLContext, not int"),
         ({"verify": ""}, TypeError, "verify is True"),
-        ({"prompt_callback": lambda _uri, _code: None}, TypeError, "prompt_callback is called with verification_uri, "),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_fix(options: dict[str, Any], error: type[Exception], fix: str) -> None:

@@ -60,14 +60,6 @@ class DeviceCodeCredential(EntraCredential):
                 "sign-in-arguments",
                 TypeError(f"prompt_callback is a function of three arguments, not {type(prompt_callback).__name__}"),
             )
-        if prompt_callback is not None and (reason := misfit(prompt_callback, "", "", 0)) is not None:
-            raise explained(
-                "sign-in-arguments",
-                TypeError(
-                    "prompt_callback is called with verification_uri, user_code and expires_on, which does not fit "
-                    f"({reason})"
-                ),
-            )
         settings = check_settings(client_id, **options)
         self._prompt = prompt_callback or _print
         super().__init__(msal_thread(settings), shares_cache=settings.token_cache is not None)
@@ -84,10 +76,18 @@ class DeviceCodeCredential(EntraCredential):
         Raises:
             SignInRequiredError: when the person declines, or does nothing in time.
             TokenSourceError: when Entra refuses, or cannot be reached at first.
-            TypeError: when a scope is no text.
+            TypeError: when a scope is no text, or `prompt_callback` takes other arguments than it is called with.
             ValueError: when there is no scope.
         """
         wanted = check_scopes(scopes)
+        if (reason := misfit(self._prompt, "", "", 0)) is not None:  # before the authority has made a code for nobody
+            raise explained(
+                "sign-in-arguments",
+                TypeError(
+                    "prompt_callback is called with verification_uri, user_code and expires_on, which does not fit "
+                    f"({reason})"
+                ),
+            )
         flow = await self._msal.run(lambda app: self._begin(app, list(wanted)))
         with move_on_after(flow["expires_in"]):
             shown = self._prompt(flow["verification_uri"], flow["user_code"], int(time.time()) + flow["expires_in"])

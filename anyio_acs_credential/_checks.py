@@ -17,6 +17,11 @@ def is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
 
 
+def is_one(thing: object, *methods: str) -> bool:
+    """Whether something has these methods, and is not the class that has them."""
+    return not isinstance(thing, type) and all(hasattr(thing, method) for method in methods)
+
+
 def misfit(function: object, *arguments: object) -> TypeError | None:
     """Why a callable cannot be called with these arguments; None where it can, or does not say."""
     try:

@@ -30,7 +30,12 @@ def wrong_type(anchor: str, wanted: str, value: object, fix: str = "") -> TypeEr
         value: What was given. Its type alone is told.
         fix: What to do, where that says it not yet.
     """
-    return explained(anchor, TypeError(f"{wanted}, not {type(value).__name__}{fix}"))
+    return explained(anchor, TypeError(f"{wanted}, not {name_of(value)}{fix}"))
+
+
+def name_of(thing: object) -> str:
+    """What something is, for a message that may not show it."""
+    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
 
 
 def page_of(anchor: str) -> str:
@@ -116,6 +121,7 @@ class TokenSourceError(CredentialError):
     message: str = ""
     permanent: bool = False
     retry_after: float | None = None
+    _is_shared: bool = False  # whether its retry_after is what is left of a back-off that a fleet counts together
 
     def __init__(self, message: str = "", *, permanent: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)

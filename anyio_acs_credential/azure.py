@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from anyio.from_thread import run as run_in_loop
 
+from ._checks import is_one
 from ._errors import CredentialError, explained, wrong_type
 from ._extras import missing_extra
 from ._http.endpoint import is_secure, one_form
@@ -61,7 +62,9 @@ def as_token_credential(credential: CommunicationTokenCredential) -> AsyncTokenC
     Raises:
         TypeError: when it is given anything else.
     """
-    return _TokenCredential(_check(credential))
+    hidden = Secret(credential)  # a token's text, by mistake: no frame that an error passes shows it
+    del credential
+    return _TokenCredential(_check(hidden))
 
 
 def as_sync_token_credential(credential: CommunicationTokenCredential) -> TokenCredential:
@@ -80,7 +83,9 @@ def as_sync_token_credential(credential: CommunicationTokenCredential) -> TokenC
     Raises:
         TypeError: when it is given anything else.
     """
-    return _SyncTokenCredential(_check(credential))
+    hidden = Secret(credential)
+    del credential
+    return _SyncTokenCredential(_check(hidden))
 
 
 class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
@@ -109,8 +114,10 @@ class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     """
 
     def __init__(self, credential: CommunicationTokenCredential) -> None:
+        hidden = Secret(credential)
+        del credential
         super().__init__()
-        self._credential = _check(credential)
+        self._credential = _check(hidden)
 
     async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         """Send the request on, and once more with another token after a plain 401.
@@ -229,10 +236,13 @@ class _AccessTokenInfo(_Hidden, credentials.AccessTokenInfo):
     pass
 
 
-def _check(credential: CommunicationTokenCredential) -> CommunicationTokenCredential:
-    if not hasattr(credential, "get_token_info") or not hasattr(credential, "refresh"):
-        raise wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
-    return credential
+def _check(given: Secret) -> CommunicationTokenCredential:
+    credential: CommunicationTokenCredential = given.value
+    if is_one(credential, "get_token_info", "refresh"):
+        return credential
+    error = wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
+    del credential
+    raise error
 
 
 def _rejected_token(

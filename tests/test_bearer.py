@@ -265,6 +265,7 @@ def test_a_synchronous_client_is_told_what_to_use(client_class: Any, auth_class:
     ("credential", "hosts", "fix"),
     [
         ("token", None, "CommunicationTokenCredential"),
+        (CommunicationTokenCredential, None, "not the class CommunicationTokenCredential"),
         (None, "contoso.example", "into a list"),
         (None, ["https://contoso.example"], "names such as"),
         (None, [""], "names such as"),

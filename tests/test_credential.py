@@ -97,7 +97,10 @@ def test_a_copy_of_a_credential_is_itself_and_none_goes_through_pickle() -> None
         ({"token_refresher": hour, "observer": "print"}, TypeError, "a function"),
         ({"token_refresher": hour, "observer": hour}, TypeError, "plain function"),
         ({"token_refresher": hour, "observer": Awaited()}, TypeError, "plain function"),
+        ({"token_refresher": hour, "observer": lambda: None}, TypeError, "called with an event, which does not fit"),
+        ({"token_refresher": hour, "observer": lambda _event, _more: None}, TypeError, "called with an event"),
         ({"token_refresher": hour, "clock": object()}, TypeError, r"time\(\) and monotonic\(\)"),
+        ({"token_refresher": hour, "clock": VirtualClock}, TypeError, "not the class VirtualClock"),
     ],
 )
 def test_wrong_arguments_are_refused_where_they_are_given(

@@ -26,7 +26,7 @@ def test_throttling_and_outages_pass_whatever_entra_calls_them(code: int, error:
     "code",
     [
         *(50058, 50072, 50074, 50076, 50078, 50079, 50089, 50132, 50133, 50173, 53000, 53003, 65001, 70000, 70008),
-        *(70043, 500133, 530032, 700020, 700082, 700084, 9002313),
+        *(70043, 500121, 500133, 530032, 700020, 700082, 700084, 9002313),
     ],
 )
 def test_a_grant_that_has_ended_or_lacks_something_needs_a_person(code: int) -> None:
@@ -66,6 +66,9 @@ def test_a_suberror_that_microsoft_documents_needs_a_person(suberror: str) -> No
         (refusal("invalid_grant", 12345, 50173), Cure.PERSON),
         (refusal("invalid_grant", 50173, 90033), Cure.TIME),
         (refusal("invalid_grant", "50173", None), Cure.PERSON),
+        (refusal("invalid_grant", "90033"), Cure.TIME),
+        (refusal("invalid_grant", True, [], -50076, "5e4"), Cure.PERSON),
+        (refusal("invalid_grant", error_description="AADSTS50196: a loop"), Cure.TIME),
         (refusal("invalid_grant"), Cure.PERSON),
         ({"error": "invalid_grant"}, Cure.PERSON),
         ({"error": "invalid_grant", "error_codes": 5}, Cure.PERSON),

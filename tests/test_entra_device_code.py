@@ -361,6 +361,15 @@ async def test_signing_in_again_changes_whose_tokens_they_are(monkeypatch: pytes
             assert (await credential.get_token(SCOPE)).claims["name"] == name
 
 
+async def test_a_prompt_that_does_not_fit_is_refused_before_a_code_is_made() -> None:
+    async with open_emulator() as emulator:
+        prompt: Any = approving
+        credential = DeviceCodeCredential(emulator.client_id, prompt_callback=prompt, **signing_in_at(emulator))
+        with pytest.raises(TypeError, match="prompt_callback is called with verification_uri, user_code and expires_"):
+            await credential.sign_in(SCOPE)
+        assert emulator.requests == ()
+
+
 async def test_scopes_are_checked_before_anything_happens() -> None:
     credential = DeviceCodeCredential("app", prompt_callback=approving)  # type: ignore[arg-type]
     for scopes, error, says in [

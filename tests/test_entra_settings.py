@@ -141,6 +141,7 @@ def test_a_code_that_cannot_be_redeemed_is_refused(arguments: Any, error: type[E
         ({"client_secret": None}, TypeError, "give one of client_secret and client_certificate"),
         ({"client_certificate": "x"}, TypeError, "give one of client_secret and client_certificate"),
         ({"client_secret": None, "client_certificate": 5}, TypeError, "client_certificate is the text of a PEM file"),
+        ({"client_secret": None, "client_certificate": {}}, ValueError, "does not hold one private key"),
         (
             {"client_secret": None, "client_certificate": f"/{SECRET}.pem"},
             ValueError,
@@ -174,6 +175,7 @@ async def open_and_wait(_uri: str) -> None:
         ({"timeout": float("nan")}, ValueError, "timeout is a number of seconds above 0"),
         ({"open_browser": "firefox"}, TypeError, "open_browser is a function"),
         ({"open_browser": open_and_wait}, TypeError, "open_browser is a plain function"),
+        ({"open_browser": lambda: None}, TypeError, "open_browser is called with an address"),
     ],
 )
 def test_a_browser_that_cannot_come_back_is_refused(arguments: Any, error: type[Exception], fix: str) -> None:

@@ -179,6 +179,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"scopes": (DEFAULT_SCOPE, TEAMS)}, ValueError, "more than one family"),
     ({"scopes": ("chat",)}, ValueError, "unknown"),
     ({"http_client": httpx.Client}, TypeError, r"AsyncClient"),
+    ({"http_client": httpx.AsyncClient}, TypeError, "not the class AsyncClient"),
     ({"http_client": "text"}, TypeError, r"AsyncClient.*not str"),
     ({"policy": None}, TypeError, "RefreshPolicy"),
 ]

@@ -25,6 +25,8 @@ from anyio_acs_credential._http.environment import Exemptions, find_proxy, unrea
         ("*.azure.com", ["contoso.azure.com"]),
         ("Azure.com.", ["contoso.azure.com"]),
         ("bücher.example", ["xn--bcher-kva.example"]),
+        ("bu\u0308cher.example", ["xn--bcher-kva.example"]),  # the same, as macOS writes it
+        ("*.BÜCHER\u3002example", ["a.xn--bcher-kva.example"]),
         ("a.example b.example\tc.example", ["b.example", "c.example"]),
         ("https://azure.com:443", ["azure.com"]),
         ("all://azure.com", ["azure.com"]),

@@ -402,6 +402,22 @@ class TestFailures:
                 group.start_soon(work)
         assert source.calls < 80  # one alone asks 15 times in ten minutes: twenty, 300 times
 
+    async def test_a_short_wait_that_is_asked_for_shortens_no_backoff(
+        self, store: FaultyStore, clock: VirtualClock
+    ) -> None:
+        """As for one process: a source that is down and says "half a second" each time is asked ever less often."""
+        source = ScriptedSource(TokenSourceError("busy", retry_after=0.5), clock=clock)
+
+        async def work() -> None:
+            mine = shared(source, store, key="ana")
+            async with CommunicationTokenCredential(token_refresher=mine, clock=clock):
+                await anyio.sleep(600)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(work)
+        assert source.calls < 80
+
     async def test_it_is_told_to_each_once_and_then_tried(self, store: FaultyStore, clock: VirtualClock) -> None:
         """As a person's refresh() wants it."""
         source = Asked(SignInRequiredError("sign in"), LIFE, clock=clock)
@@ -778,6 +794,7 @@ class TestArguments:
             ({"source": "jwt"}, TypeError, "cannot be called"),
             ({"source": str.replace}, TypeError, "bind them with functools.partial"),
             ({"store": "tokens.db"}, TypeError, "store is a token store, such as a SQLiteTokenStore, not str"),
+            ({"store": MemoryTokenStore}, TypeError, "SQLiteTokenStore, not the class MemoryTokenStore"),
             ({"key": 7}, TypeError, "key is a text that names the user, not int"),
             ({"key": ""}, ValueError, "key is empty: give"),
             ({"lease": "5"}, TypeError, "lease is a number of seconds, not str"),

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from tempfile import TemporaryDirectory
 from traceback import TracebackException
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 import httpx
@@ -17,12 +17,15 @@ import pytest
 from anyio_acs_credential import (
     AccessKeyCredential,
     AccessToken,
+    BearerAuth,
     CommunicationIdentityClient,
     CommunicationTokenCredential,
     CredentialPool,
     TokenSourceError,
     parse_connection_string,
 )
+from anyio_acs_credential._http.endpoint import check_endpoint
+from anyio_acs_credential.azure import RejectedTokenPolicy, as_sync_token_credential, as_token_credential
 from anyio_acs_credential.entra import AuthorizationCodeCredential, OnBehalfOfCredential
 from anyio_acs_credential.fleet import MemoryTokenStore, Sealer, SQLiteTokenStore, shared
 from anyio_acs_credential.fleet._record import Record
@@ -80,6 +83,13 @@ def hidden(function: Callable[..., object], *args: Any, **kwargs: Any) -> Callab
     return partial(function, *args, **kwargs)
 
 
+class Shown(NamedTuple):
+    """A token of another package, such as azure-core's, whose `repr` shows its text."""
+
+    token: str
+    expires_on: object
+
+
 REFUSED: dict[str, Callable[[], object]] = {
     "a token with a prefix": hidden(CommunicationTokenCredential, f"Bearer {JWT}"),
     "an opaque token": hidden(CommunicationTokenCredential, OPAQUE),
@@ -88,6 +98,56 @@ REFUSED: dict[str, Callable[[], object]] = {
     "a token that is cut": hidden(AccessToken.from_jwt, JWT[: len(JWT) // 2] + "." + OPAQUE),
     "an encrypted token": hidden(AccessToken.from_jwt, f"{OPAQUE}.a.b.c.d"),
     "a token without an expiry": hidden(AccessToken.from_jwt, make_jwt(exp=None, canary=OPAQUE)),
+    "a token that another package made": hidden(CommunicationTokenCredential, Shown(OPAQUE, 5)),
+    "a token in bytes": hidden(CommunicationTokenCredential, OPAQUE.encode()),
+    "a token in place of a credential": hidden(BearerAuth, OPAQUE),
+    "a token in place of Azure's credential": hidden(as_token_credential, OPAQUE),
+    "a token in place of the synchronous one": hidden(as_sync_token_credential, OPAQUE),
+    "a token for a policy": hidden(RejectedTokenPolicy, OPAQUE),
+    "a key in place of a credential": hidden(CommunicationIdentityClient, ENDPOINT, KEY),
+    "a key in bytes": hidden(AccessKeyCredential, KEY.encode()),
+    "a connection string in bytes": hidden(parse_connection_string, f"endpoint={ENDPOINT};accesskey={KEY}".encode()),
+    "a connection string with the key as the endpoint": hidden(
+        parse_connection_string, f"endpoint={KEY};accesskey={ENDPOINT}"
+    ),
+    "an endpoint with a password": hidden(check_endpoint, f"https://user:{CLIENT_SECRET}@x.example"),
+    "an endpoint that is a key": hidden(check_endpoint, KEY),
+    "an endpoint in bytes": hidden(check_endpoint, KEY.encode()),
+    "an assertion alone": hidden(OnBehalfOfCredential, "app", user_assertion=ASSERTION),
+    "an assertion in two lines": hidden(
+        OnBehalfOfCredential, "app", user_assertion=f"{ASSERTION}\n", client_secret=CLIENT_SECRET
+    ),
+    "an assertion in bytes": hidden(
+        OnBehalfOfCredential, "app", user_assertion=ASSERTION.encode(), client_secret=CLIENT_SECRET
+    ),
+    "an assertion for no application": hidden(
+        OnBehalfOfCredential, "", user_assertion=ASSERTION, client_secret=CLIENT_SECRET
+    ),
+    "a certificate without its half": hidden(
+        OnBehalfOfCredential,
+        "app",
+        user_assertion=ASSERTION,
+        client_certificate=f"-----BEGIN PRIVATE KEY-----\n{BAD_KEY}\n-----END PRIVATE KEY-----",
+    ),
+    "a certificate that is none": hidden(
+        OnBehalfOfCredential, "app", user_assertion=ASSERTION, client_certificate=[BAD_KEY]
+    ),
+    "a code for no address": hidden(
+        AuthorizationCodeCredential,
+        "app",
+        authorization_code="canary-code-0123456789",
+        redirect_uri="",
+        code_verifier="canary-verifier-0123456789",
+        client_secret=CLIENT_SECRET,
+    ),
+    "a verifier in two lines": hidden(
+        AuthorizationCodeCredential,
+        "app",
+        authorization_code="canary-code-0123456789",
+        redirect_uri="http://localhost",
+        code_verifier="canary-verifier-0123456789\n",
+        client_secret=CLIENT_SECRET,
+    ),
     "a token beside a credential": hidden(CommunicationTokenCredential, JWT, token_credential=object()),
     "a token beside what is static": hidden(CommunicationTokenCredential, JWT, observer=print),
     "encryption keys that are a text": hidden(Sealer, FLEET_KEY),
@@ -151,6 +211,60 @@ async def rejected() -> None:
 async def from_a_refresher() -> None:
     async with CommunicationTokenCredential(token_refresher=opaque) as credential:
         await credential.get_token()
+
+
+class Returning:
+    """A source of tokens, for a refresher and for an exchange, that returns what is none."""
+
+    def __init__(self, what: object) -> None:
+        self.what = what
+
+    async def __call__(self) -> Any:
+        return self.what
+
+    async def get_token(self, *_scopes: str) -> Any:
+        return self.what
+
+
+async def from_a_refresher_that_returns(what: object) -> None:
+    async with CommunicationTokenCredential(token_refresher=Returning(what)) as credential:
+        await credential.get_token()
+
+
+async def from_a_plain_refresher() -> None:
+    plain: Any = lambda: OPAQUE  # noqa: E731 - a wrong one, which is typed as anything
+    async with CommunicationTokenCredential(token_refresher=plain) as credential:
+        await credential.get_token()
+
+
+async def for_a_plain_assertion() -> None:
+    plain: Any = lambda: ASSERTION  # noqa: E731 - likewise
+    await OnBehalfOfCredential("app", user_assertion=plain, client_secret=CLIENT_SECRET).get_token("scope")
+
+
+async def from_an_entra_credential_that_returns(what: object) -> None:
+    async with CommunicationTokenCredential(resource_endpoint=ENDPOINT, token_credential=Returning(what)) as credential:
+        await credential.get_token()
+
+
+async def of_a_static_credential(rejected: Any) -> None:
+    await CommunicationTokenCredential(JWT).refresh(rejected=rejected)
+
+
+async def of_a_teams_user(client_id: str, token: Any) -> None:
+    async with CommunicationIdentityClient(ENDPOINT, AccessKeyCredential(KEY)) as identity:
+        await identity.get_token_for_teams_user(token, client_id, "user")
+
+
+RETURNED = {
+    "soon": Shown(OPAQUE, "soon"),
+    "never": Shown(OPAQUE, None),
+    "cut": Shown(f"{OPAQUE}\n", 9e9),
+    "text": OPAQUE,
+    "bytes": OPAQUE.encode(),
+    "pair": (OPAQUE, 9e9),
+    "json": {"token": OPAQUE},
+}
 
 
 async def from_a_pool() -> None:
@@ -244,6 +358,21 @@ FAILING: dict[str, Callable[[], Awaitable[None]]] = {
     "a rejected token": rejected,
     "a refresher's text": from_a_refresher,
     "a text in a pool": from_a_pool,
+    **{
+        f"a refresher that returns: {name}": partial(from_a_refresher_that_returns, what)
+        for name, what in RETURNED.items()
+    },
+    **{
+        f"an Entra credential that returns: {name}": partial(from_an_entra_credential_that_returns, what)
+        for name, what in RETURNED.items()
+    },
+    "a rejected text of a static credential": partial(of_a_static_credential, JWT),
+    "a rejected text in bytes": partial(of_a_static_credential, JWT.encode()),
+    "a rejected token of another package": partial(of_a_static_credential, Shown(JWT, 5)),
+    "a Teams user of no application": partial(of_a_teams_user, "", Shown(OPAQUE, 5)),
+    "a Teams user's plain function": partial(of_a_teams_user, "app", lambda: OPAQUE),
+    "a plain refresher": from_a_plain_refresher,
+    "an assertion's plain function": for_a_plain_assertion,
     "an assertion": on_behalf_of,
     "a code": with_a_code,
     "a failure in a fleet": in_a_fleet,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
@@ -91,6 +92,19 @@ async def test_on_demand(clock: VirtualClock) -> None:
         with pytest.raises(TokenRefreshError):
             await credential.get_token()
         assert shown(credential.health()) == UNAVAILABLE
+
+
+@pytest.mark.promise("R13")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a loop that is closed unawares
+def test_whose_event_loop_was_closed() -> None:
+    """A notebook or a crashed test left it entered: nothing will ever renew its token."""
+    credential = CommunicationTokenCredential(make_jwt(), token_refresher=ScriptedSource(anyio.sleep_forever))
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(credential.__aenter__())
+    assert credential.health().status is HealthStatus.READY
+    loop.close()
+    assert credential.health().status is HealthStatus.UNAVAILABLE
+    assert credential.health().reason.startswith("the credential is closed")
 
 
 async def test_static(clock: VirtualClock) -> None:

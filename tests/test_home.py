@@ -23,6 +23,7 @@ from anyio_acs_credential import (
     CredentialUsageError,
     HealthStatus,
 )
+from anyio_acs_credential._http import trust
 from anyio_acs_credential._loops import home
 from anyio_acs_credential._loops.home import Home
 from anyio_acs_credential._loops.per_loop import PerLoop
@@ -36,7 +37,7 @@ FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no f
 NEEDS_TRIO = pytest.mark.skipif("trio" not in BACKENDS, reason="a guest is trio's")
 
 
-def in_child(check: Callable[[], None]) -> None:
+def in_child(check: Callable[[], object]) -> None:
     """Run a check in a forked process, which ends in ten seconds whatever it waits for."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -124,6 +125,34 @@ async def test_forked_inside_the_block() -> None:
                 credential.get_token_from_thread()
 
         in_child(ask)
+
+
+@FORKS
+@pytest.mark.promise("R13")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning", "ignore:.*fork.*:DeprecationWarning")
+def test_forked_while_another_thread_reads_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child has no such thread, and reads them itself."""
+    reading, forked = threading.Event(), threading.Event()
+    read = trust._read
+
+    def read_slowly(authorities: Any) -> Any:
+        reading.set()
+        forked.wait()
+        return read(authorities)
+
+    monkeypatch.setattr(trust, "_read", read_slowly)
+    thread = threading.Thread(target=trust.trusted)
+    thread.start()
+    reading.wait()
+    monkeypatch.setattr(trust, "_read", read)
+    try:
+        in_child(trust.trusted)
+    finally:
+        forked.set()
+        thread.join()
+    lock = trust._reading
+    trust._forked()  # once more here, since what runs in a forked child is not measured
+    assert trust._reading is not lock
 
 
 @FORKS

@@ -453,6 +453,14 @@ async def test_wrong_arguments_are_refused_before_anything_is_sent(
     assert server.connections == 0
 
 
+@pytest.mark.promise("R31")
+@pytest.mark.parametrize("client", [httpx.Client(), httpx.AsyncClient, "text"], ids=["sync", "class", "text"])
+def test_a_client_that_cannot_be_awaited_is_refused_where_it_is_given(client: Any) -> None:
+    """A synchronous one would make a user, and its answer would be nobody's."""
+    with pytest.raises(TypeError, match=r"http_client is an httpx\.AsyncClient or httpx2\.AsyncClient, not "):
+        CommunicationIdentityClient("https://x.communication.azure.com", AccessKeyCredential(KEY), http_client=client)
+
+
 @pytest.mark.parametrize("user", ["", None, object()])
 async def test_each_call_about_a_user_refuses_what_is_none(user: Any) -> None:
     async with serve(answer(204)) as server, client_of(server) as client:

@@ -128,6 +128,8 @@ async def test_entries_that_httpx_does_not_take_break_nothing(
         ("HTTPS_PROXY", "http://127.0.0.1:99999", "correct it, as in http"),
         ("HTTPS_PROXY", f"http://user:{SECRET}#x@127.0.0.1:1", "correct it, as in http"),
         ("https_proxy", "http://", "correct it, as in http"),
+        ("HTTPS_PROXY", "http://127.0.0.1:0", "correct it, as in http"),
+        ("ALL_PROXY", f"http://user:{SECRET}@xn--:80", "correct it, as in http"),
         ("https_proxy", f"user:{SECRET}/@127.0.0.1:1", "correct it, as in http"),
         ("HTTP_PROXY", "foo://127.0.0.1:1", "correct it, as in http"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "/nowhere/ca.pem.*correct SSL_CERT_FILE, or unset it"),

@@ -394,6 +394,16 @@ async def test_retry_after_is_the_wait(clock: VirtualClock) -> None:
     assert source.gaps[3] <= 16
 
 
+@pytest.mark.promise("R16", "R30")
+async def test_a_short_retry_after_shortens_no_backoff(clock: VirtualClock) -> None:
+    """A source that is down and says "half a second" each time is asked ever less often, as any other is."""
+    source = Timed(ScriptedSource(*[TokenSourceError("busy", retry_after=0.5)] * 9, HOUR, clock=clock), clock)
+    async with credential_of(source, clock):
+        await anyio.sleep(400)
+    assert source.gaps[:8] == sorted(source.gaps[:8])
+    assert source.gaps[6] >= 60
+
+
 async def test_nobody_asks_before_a_retry_after_has_passed(clock: VirtualClock) -> None:
     """Callers without a token get the last error at once until then, and the wish with it."""
     source = ScriptedSource(TokenSourceError("busy", retry_after=40), HOUR, clock=clock)

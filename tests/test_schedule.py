@@ -108,6 +108,7 @@ def test_backoff_never_shrinks_within_a_streak(draws: list[float], policy: Refre
         (8, 50, 3600, None, 49),  # never past the expiry
         (1, 600, 3600, 42, 42),
         (1, 600, 3600, 0.2, 1),  # never under the shortest wait
+        (5, 0, 0, 7, 16),  # nor under the back-off
         (1, 100, 3600, 300, 99),  # a Retry-After beyond the expiry is cut too
         (1, 0, 0, 300, 300),
     ],

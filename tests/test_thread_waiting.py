@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -150,6 +151,8 @@ async def test_a_time_limit_that_is_none(timeout: Any) -> None:
     credential = CommunicationTokenCredential(token_refresher=ScriptedSource(3600))
     with pytest.raises(TypeError, match="timeout is a number of seconds"):
         credential.get_token_from_thread(timeout)
+    with pytest.raises(ValueError, match="None for no limit, not nan"):
+        credential.get_token_from_thread(math.nan)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a loop that is closed unawares

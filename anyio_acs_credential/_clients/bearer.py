@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from .._checks import is_one
 from .._errors import CredentialError, CredentialUsageError, explained, wrong_type
 from .._http.endpoint import is_secure, one_form
 
@@ -68,8 +69,10 @@ class BearerFlow(Generic[RequestT, ResponseT]):
     requires_response_body = False
 
     def __init__(self, credential: CommunicationTokenCredential, *, hosts: Iterable[str] | None = None) -> None:
-        if not hasattr(credential, "get_token") or not hasattr(credential, "refresh"):
-            raise wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
+        if not is_one(credential, "get_token", "refresh"):
+            error = wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
+            del credential  # a token's text, by mistake: no frame that an error passes shows it
+            raise error
         if isinstance(hosts, str):
             raise explained("hosts", TypeError("hosts is a collection of host names: put the one name into a list"))
         self._credential = credential

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, overload
@@ -222,6 +223,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         Raises:
             TimeoutError: when the time is up.
             TypeError: when the timeout is no number.
+            ValueError: when it is NaN, which no time is longer than.
             CredentialUsageError: when called in the event loop's own thread, which it would block, or in a process that
                 was forked after the credential was entered.
             CredentialError: as `get_token()` does. While rounds fail, one thread at most waits for the next, for half
@@ -229,6 +231,8 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         """
         if timeout is not None and not is_number(timeout):
             raise wrong_type("policy", "timeout is a number of seconds, or None", timeout)
+        if timeout is not None and math.isnan(timeout):
+            raise explained("policy", ValueError("timeout is a number of seconds, or None for no limit, not nan"))
         if self._refresher is None:
             return self.get_token_nowait()
         task = self._entered()
@@ -288,8 +292,9 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             CredentialUsageError: when called in another event loop, or by its own refresher.
             TypeError: when `rejected` is neither a token nor a text.
         """
-        if rejected is not None and not isinstance(rejected, str | AccessToken):
-            raise wrong_type("rejected", "rejected is a token or its text", rejected)
+        given, rejected = Secret(rejected), None  # no frame of ours that an exception passes shows it
+        if not isinstance(given.value, str | AccessToken | None):
+            raise wrong_type("rejected", "rejected is a token or its text", given.value)
         if self._refresher is None:
             await checkpoint_if_cancelled()
             if self._closed:
@@ -298,9 +303,9 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
                 "static-expired",
                 TokenUnavailableError("a static credential cannot refresh its token: give it a token_refresher"),
             )
-        text = rejected.token if isinstance(rejected, AccessToken) else rejected
-        hidden = None if text is None else Secret(str.__str__(text))
-        rejected = text = None  # no frame of ours that an exception passes shows it
+        if isinstance(given.value, AccessToken):
+            given = Secret(given.value.token)
+        hidden = None if given.value is None else Secret(str.__str__(given.value))
         return await waiting.wait_for_refresh(self._entered(), hidden)
 
     def updates(self) -> TokenUpdates:

@@ -216,10 +216,10 @@ class Lifecycle(OneBlock):
         if self._refresher is None and not self._closed:
             return None
         try:
-            self._entered()
+            task = self._entered()
         except CredentialError as misuse:
             return misuse
-        return None
+        return waiting.closed_error() if task.home.is_lost else None  # nothing has told it so where its loop was closed
 
     def _unavailable(self) -> CredentialError:
         held = self._state.held

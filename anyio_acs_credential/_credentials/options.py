@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._checks import is_async
+from .._checks import is_async, misfit
 from .._decisions.schedule import RefreshPolicy
 from .._errors import InvalidTokenError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
@@ -30,12 +30,11 @@ def initial_token(token: object) -> AccessToken:
     Raises:
         InvalidTokenError: when it is not one.
     """
-    if isinstance(token, str | AccessToken):
-        hidden, token = Secret(token), None  # no frame that an error passes shows it
+    hidden, token = Secret(token), None  # no frame that an error passes shows it
+    if isinstance(hidden.value, str | AccessToken):
         return accept(hidden.value)
-    raise explained(
-        "invalid-token", InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {type(token).__name__}")
-    )
+    kind = type(hidden.value).__name__
+    raise explained("invalid-token", InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {kind}"))
 
 
 def check_options(
@@ -57,8 +56,11 @@ def check_options(
             "observer",
             TypeError("observer is a plain function: it is called in the refresh task, which does not await it"),
         )
-    if not callable(getattr(clock, "time", None)) or not callable(getattr(clock, "monotonic", None)):
-        raise wrong_type("clock", "clock is an object with time() and monotonic()", clock)
+    if observer is not None and (reason := misfit(observer, object())) is not None:
+        raise explained("observer", TypeError(f"observer is called with an event, which does not fit ({reason})"))
+    for tell in (getattr(clock, "time", None), getattr(clock, "monotonic", None)):
+        if not callable(tell) or misfit(tell) is not None:
+            raise wrong_type("clock", "clock is an object with time() and monotonic()", clock)
     if refresher is not None:
         from .._loops import virtual  # noqa: F401 - what entering, rounds, and threads that wait for them, need
         from .._refreshing import block, report, thread_waiting  # noqa: F401 - likewise

@@ -59,7 +59,8 @@ class UnmetChallenges:
         permanent, wish = verdict(cause)
         wait = LATCH_PROBE
         if not permanent:
-            wait = retry_delay(streak, 0.0, 0.0, wish, fraction=self._fraction(), policy=self._policy)
+            failures = counted(cause, streak)
+            wait = retry_delay(failures, 0.0, 0.0, wish, fraction=self._fraction(), policy=self._policy)
         if len(self._failures) == _CHALLENGES:
             del self._failures[next(iter(self._failures))]
         failure = self._failures[claims] = Failure(cause, streak, self._clock.monotonic() + wait)
@@ -71,6 +72,11 @@ class UnmetChallenges:
 
     def __len__(self) -> int:
         return len(self._failures)
+
+
+def counted(cause: BaseException, streak: int) -> int:
+    """The failures that a back-off counts: a fleet has counted those that it shares, in the wait that it asks for."""
+    return 1 if isinstance(cause, TokenSourceError) and cause._is_shared else streak
 
 
 def verdict(cause: BaseException) -> tuple[bool, float | None]:

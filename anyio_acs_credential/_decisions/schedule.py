@@ -154,8 +154,9 @@ def retry_delay(
         window is the longest back-off, so that a source that comes back just before the expiry is still asked in time.
     """
     longest = policy.retry_max if remaining <= 0 else min(policy.retry_max, max(1.0, _window(life, policy) / 10))
-    wait = retry_after if retry_after is not None else backoff(failures, longest, fraction, policy)
-    wait = max(wait, policy.retry_initial)
+    # The wish may lengthen the back-off and not shorten it: else a source that says "half a second" each time is asked
+    # at that pace for as long as it is down.
+    wait = max(backoff(failures, longest, fraction, policy), retry_after or 0.0)
     if 0 < remaining < wait + policy.retry_initial:
         # One last try while the token still answers callers, and then one as it ends.
         before_expiry = remaining - policy.retry_initial

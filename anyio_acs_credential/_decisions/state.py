@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from .._errors import TokenSourceError, explained
 from .._tokens.access_token import AccessToken, ended, life_of
-from .failures import Failure, UnmetChallenges, verdict
+from .failures import Failure, UnmetChallenges, counted, verdict
 from .schedule import (
     LATCH_PROBE,
     NO_REMAINDER,
@@ -239,7 +239,8 @@ class RefreshState:
             self._wait(LATCH_PROBE, LATCH_PROBE, ends_with_token=False)
         else:
             remaining, life = self.remaining(), self.held.life if self.held is not None else 0.0
-            wait = retry_delay(self.streak, remaining, life, wish, fraction=self._fraction(), policy=self.policy)
+            failures = counted(cause, self.streak)
+            wait = retry_delay(failures, remaining, life, wish, fraction=self._fraction(), policy=self.policy)
             self._wait(wait, max(_CALLER_PACE, wish or 0.0), ends_with_token=remaining > 0)
         return Failure(cause, self.streak, self._retry_at)
 

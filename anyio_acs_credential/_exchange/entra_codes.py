@@ -42,7 +42,7 @@ _PERSON = {
     50132, 50133, 50135, 50136, 50139, 50140, 50143, 50144, 50148, 50155, 50158, 50161, 50168, 50173, 50177, 50178,
     50180, 50187, 50197, 50199, 51004, 51006, 53000, 53001, 53002, 53003, 53004, 53010, 53011, 54000, 54005, 65001,
     65004, 70000, 70008, 70018, 70019, 70043, 80012, 90072, 90084, 90086, 90094, 90095, 90120, 90123,
-    500112, 700005, 700020, 9002313,
+    500112, 500121, 700005, 700020, 9002313,
 }
 _SETUP = {
     28002, 28003, 50001, 50002, 50003, 50007, 50010, 50011, 50012, 50027, 50042, 50043, 50048, 50049, 50050, 50059,
@@ -80,6 +80,7 @@ _ERRORS = {
     "invalid_grant": Cure.PERSON,
     "login_required": Cure.PERSON,
 }
+_NUMBER = re.compile(r"[0-9]{1,9}")
 # At the beginning, behind a few words at most: a chain of credentials tells of all of them, further down.
 _CODE = re.compile(r"(?:[^\n:]*: ?)?AADSTS([0-9]{5,9})\b")
 
@@ -111,8 +112,8 @@ def cure_in(text: str) -> Cure | None:
 
 def _numbers(answer: Mapping[str, object]) -> list[int]:
     codes = answer.get("error_codes")
-    if isinstance(codes, list):
-        return [code for code in codes if isinstance(code, int)]
+    if isinstance(codes, list) and (numbers := [int(code) for code in map(str, codes) if _NUMBER.fullmatch(code)]):
+        return numbers
     # What a browser brings has no more than a text.
     found = _CODE.match(str(answer.get("error_description")))
     return [] if found is None else [int(found[1])]

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from .._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained
+from .._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained, name_of
 from .._public import public
-from .._redaction import redact
+from .._redaction import Secret, redact
 from .._tokens.access_token import AccessToken, accept
 from .entra_codes import Cure, cure_for, cure_in
 
@@ -71,12 +71,12 @@ class EntraTokenSource:
             raise explained(
                 "token-credential",
                 TypeError(
-                    f"token_credential is {_name(credential)}: give an object with get_token(*scopes), such as a "
+                    f"token_credential is {name_of(credential)}: give an object with get_token(*scopes), such as a "
                     "credential of anyio_acs_credential.entra or of azure-identity"
                 ),
             )
         self._credential = credential
-        self._name = _name(credential)
+        self._name = name_of(credential)
         self._get_token: Callable[..., Any] = get_token
         self._is_async = inspect.iscoroutinefunction(get_token)
         self._takes_claims = _takes_claims(get_token)
@@ -103,7 +103,7 @@ class EntraTokenSource:
         """
         options = {"claims": claims} if claims is not None and self._takes_claims else {}
         try:
-            answer = await self._ask(scopes, options)
+            answer = Secret(await self._ask(scopes, options))
         except Exception as error:
             if (meaning := self._meaning(error)) is None:
                 raise
@@ -134,9 +134,9 @@ class EntraTokenSource:
         finally:
             calling.release()
 
-    def _accept(self, answer: object) -> AccessToken:
+    def _accept(self, answer: Secret) -> AccessToken:
         try:
-            return accept(answer)
+            return accept(answer.value)
         except InvalidTokenError as error:
             fault = str(error)
         raise explained(
@@ -201,10 +201,6 @@ def _takes_claims(get_token: Callable[..., Any]) -> bool:
     except (TypeError, ValueError):
         return True  # some callables written in C have no signature to look at
     return any(each.name == "claims" or each.kind is each.VAR_KEYWORD for each in parameters)
-
-
-def _name(credential: object) -> str:
-    return f"the class {credential.__name__}" if isinstance(credential, type) else type(credential).__name__
 
 
 public(SupportsGetToken, module="typing")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anyio import current_effective_deadline, current_time, move_on_after
 
-from .._errors import ServiceError, wrong_type
+from .._errors import ServiceError
 from .._http.attempt import Call
 from .._http.challenge import claims_wanted
 from .._http.endpoint import check_endpoint
@@ -70,7 +69,7 @@ class EntraTokenExchange(OwnSource):
         scopes: Iterable[str] = (DEFAULT_SCOPE,),
         http_client: HttpClient | None = None,
     ) -> None:
-        _check_client(http_client)
+        self._make_client = client_factory(http_client)
         import jwt.api_jws  # noqa: F401 - reads the expiry of what is exchanged; here, as what rounds need
 
         self._scopes = check_scopes(scopes)
@@ -78,7 +77,6 @@ class EntraTokenExchange(OwnSource):
         self._call = Call("POST", exchange_url(self._url, self._scopes), EXCHANGE_BODY)
         self._go_by(self.clock)
         self._credential = EntraTokenSource(token_credential)
-        self._make_client = client_factory(http_client)
         self._entra: AccessToken | None = None
         self._entra_end = Deadline(0.0, 0.0)
         self._sign_ins: object = None
@@ -176,11 +174,6 @@ class EntraTokenExchange(OwnSource):
             watch: Entered around each exchange with its address, and told the status of its answer.
         """
         self._watch = watch
-
-
-def _check_client(client: Any) -> None:
-    if client is not None and not inspect.iscoroutinefunction(getattr(client, "send", None)):
-        raise wrong_type("http-client", "http_client is an httpx.AsyncClient or httpx2.AsyncClient", client)
 
 
 def _unwatched(_url: str) -> AbstractContextManager[Callable[[int], object]]:

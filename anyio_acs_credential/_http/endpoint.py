@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .._errors import explained, wrong_type
+from .._redaction import Secret
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -63,17 +64,18 @@ def check_endpoint(text: str) -> str:
         ValueError: when secrets should not be sent there, or it is no endpoint. A user name or password in it is
             not repeated.
     """
-    if not isinstance(text, str):
-        raise wrong_type("endpoint", f'an endpoint is text such as "{_EXAMPLE}"', text)
-    parts = _split(text)
-    if parts is None or not parts.netloc:
+    hidden, text = Secret(text), ""  # a password, or the key in its place: no frame that an error passes shows it
+    if not isinstance(hidden.value, str):
+        raise wrong_type("endpoint", f'an endpoint is text such as "{_EXAMPLE}"', hidden.value)
+    parts = Secret(_split(hidden.value))
+    if parts.value is None or not parts.value.netloc:
         raise explained(
             "endpoint", ValueError(f'the endpoint is not a URL with a scheme and a host: write it as "{_EXAMPLE}"')
         )
-    problem = _find_problem(text, parts)
+    problem = _find_problem(hidden.value, parts.value)
     if problem:
         raise explained("endpoint", ValueError(f"the endpoint {problem}; it looks like {_EXAMPLE}"))
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+    return f"{parts.value.scheme}://{parts.value.netloc.lower()}"
 
 
 def _split(text: str) -> SplitResult | None:
@@ -100,7 +102,20 @@ def _find_problem(text: str, parts: SplitResult) -> str | None:
 
 
 def _is_host(host: str) -> bool:
-    return bool(_HOST_NAME.fullmatch(host)) or _read_address(host) is not None
+    return _read_address(host) is not None or (bool(_HOST_NAME.fullmatch(host)) and _is_readable(host))
+
+
+def _is_readable(host: str) -> bool:
+    """Whether httpx can read a name in ASCII, which it turns into the script that it stands for."""
+    if "xn--" not in host:
+        return True
+    import idna
+
+    try:
+        idna.decode(host)
+    except idna.IDNAError:
+        return False
+    return True
 
 
 def _has_good_port(parts: SplitResult) -> bool:

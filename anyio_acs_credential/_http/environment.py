@@ -7,6 +7,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from .endpoint import one_form
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -88,11 +90,7 @@ def _read(entry: str) -> tuple[str, str, Network | str]:
     try:
         return scheme, port, ipaddress.ip_network(place, strict=False)
     except ValueError:
-        return scheme, port, ".".join(map(_in_ascii, place.lstrip("*").strip(".").split(".")))
-
-
-def _in_ascii(label: str) -> str:
-    return label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
+        return scheme, port, one_form(place.lstrip("*").strip("."))
 
 
 def _is_in(host: str, place: Network | str) -> bool:

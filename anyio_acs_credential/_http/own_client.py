@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter, move_on_after, to_thread
 
+from .._checks import is_async
+from .._errors import wrong_type
 from .._loops.per_loop import PerLoop
 
 if TYPE_CHECKING:
@@ -27,8 +29,13 @@ def client_factory(client: HttpClient | None) -> Callable[[], AbstractAsyncConte
     Args:
         client: The caller's own, which is never closed here. None for one of ours (`own_transport.make_client`), which
             is made when its block is entered, in a thread, and closed with the block. Entering raises what that raises.
+
+    Raises:
+        TypeError: when it is no asynchronous client: a request that a synchronous one sends is answered to nobody.
     """
     if client is not None:
+        if isinstance(client, type) or not is_async(getattr(client, "send", None)):
+            raise wrong_type("http-client", "http_client is an httpx.AsyncClient or httpx2.AsyncClient", client)
         return lambda: nullcontext(client)
     from . import own_transport  # noqa: F401 - 70 ms that only those pay who need it, and not in the middle of a refresh
 

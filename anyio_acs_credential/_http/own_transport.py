@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
@@ -92,11 +92,7 @@ def _find_proxied(scheme: str, context: ssl.SSLContext) -> _Pooled | str | None:
     if (found := find_proxy(getproxies(), scheme)) is None:
         return None
     name, address = found
-    try:
-        proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
-    except (ValueError, httpx.InvalidURL):
-        proxy = httpx.Proxy("http://")
-    if not proxy.url.host or not 0 < (proxy.url.port or 1) < 65_536:
+    if (proxy := _read_proxy(address if "://" in address else f"http://{address}")) is None:
         return f"{name} names no proxy that can be used: correct it, as in http://proxy.example:8080, or unset it"
     options = {**_POOL, "ssl_context": context, "proxy_auth": proxy.raw_auth}
     options["proxy_url"] = httpcore.URL(
@@ -111,3 +107,11 @@ def _find_proxied(scheme: str, context: ssl.SSLContext) -> _Pooled | str | None:
     if proxy.url.scheme == "https":
         options["proxy_ssl_context"] = trusted()  # httpcore would read another one, and not that of the environment
     return _Pooled(httpcore.AsyncHTTPProxy(**options))
+
+
+def _read_proxy(address: str) -> httpx.Proxy | None:
+    with suppress(ValueError, httpx.InvalidURL):
+        proxy = httpx.Proxy(address)
+        if proxy.url.host and (proxy.url.port is None or 0 < proxy.url.port < 65_536):  # a host may be no name in IDNA
+            return proxy
+    return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # by such a name OpenSSL looks for a certificate in a folder
-_READING = Lock()
+_reading = Lock()
 
 
 class _Authorities(NamedTuple):
@@ -57,7 +57,7 @@ def trusted(file: str | None = None) -> ssl.SSLContext:
     elif file is None:
         file = certifi.where()
     stamps = tuple(_stamps(file, *(folders or "").split(os.pathsep)))
-    with _READING:  # or all who begin at once would read them, and keep what each has read
+    with _reading:  # or all who begin at once would read them, and keep what each has read
         return _read(_Authorities(named_by, file, folders, os.environ.get("SSLKEYLOGFILE") or None, stamps))
 
 
@@ -97,3 +97,12 @@ def _files_in(folders: str) -> Iterator[Path]:
 
 def _leave(_protocols: Iterable[str]) -> None:
     """Change nothing."""
+
+
+def _forked() -> None:
+    global _reading  # noqa: PLW0603 - a thread of the parent may have held it, and will never release it here
+    _reading = Lock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork
+    os.register_at_fork(after_in_child=_forked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -139,14 +139,15 @@ async def answer(
 
 async def call(refresher: TokenSource, claims: str | None) -> object:
     """Nothing but the source: where Ctrl-C may strike, on trio (see `_refreshing.block`)."""
-    answer = refresher() if claims is None else refresher(claims)
+    answer: Any = refresher() if claims is None else refresher(claims)
     if not inspect.isawaitable(answer):
+        kind = type(answer).__name__
+        del answer  # the token itself, perhaps: no frame that an error passes shows it
         raise explained(
             "refresher-result",
             TypeError(
-                f"the token refresher returned {type(answer).__name__}, which cannot be awaited; give an "
-                "async function, "
-                "and call blocking code in it through anyio.to_thread.run_sync"
+                f"the token refresher returned {kind}, which cannot be awaited; give an async function, and call "
+                "blocking code in it through anyio.to_thread.run_sync"
             ),
         )
     return await answer

@@ -147,12 +147,12 @@ def accept(result: object, clock: Clock = time) -> AccessToken:
     """
     if isinstance(result, AccessToken):
         return result
-    if isinstance(result, str):
-        hidden, result = Secret(result), None  # no frame that an error passes shows it
+    hidden, result = Secret(result), None  # no frame that an error passes shows it: other packages' tokens show theirs
+    if isinstance(hidden.value, str):
         return AccessToken.from_jwt(hidden.value)
     from .results import read  # which no program needs that only reads a token it has
 
-    return read(result, clock)
+    return read(hidden, clock)
 
 
 def life_of(token: AccessToken, clock: Clock) -> float:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import calendar
 import email.utils
+from datetime import UTC, datetime
 
 
 def read_date(value: str) -> float | None:
     """Unix seconds of an HTTP date in any of its three forms (RFC 9110, section 5.6.7)."""
     try:
         fields = email.utils.parsedate_tz(value)
-        return None if fields is None else float(calendar.timegm(fields[:6]) - (fields[9] or 0))
+        if fields is None:
+            return None
+        year, month, day, hour, minute, second = fields[:6]
+        # Not calendar.timegm(), which makes something of the 99th of January; a leap second is the one before it.
+        moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
+        return moment.timestamp() - (fields[9] or 0)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # the parser of e-mail dates trusts its input
         return None

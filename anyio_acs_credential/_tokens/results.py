@@ -52,24 +52,24 @@ class SupportsLife(Protocol):
         ...
 
 
-def read(result: object, clock: Clock) -> AccessToken:
+def read(result: Secret, clock: Clock) -> AccessToken:
     """The access token in an object with `.token` and `.expires_on` or `.expires_in`.
 
     Args:
-        result: The object.
+        result: The object: other packages' tokens show theirs.
         clock: What tells when a life began.
 
     Raises:
         InvalidTokenError: when it is none. The message never shows the token.
     """
-    life = getattr(result, "expires_in", None)
-    if hasattr(result, "token") and (life is not None or hasattr(result, "expires_on")):
-        return _token_of(Secret(result.token), getattr(result, "expires_on", None), life, clock)
+    life = getattr(result.value, "expires_in", None)
+    if hasattr(result.value, "token") and (life is not None or hasattr(result.value, "expires_on")):
+        return _token_of(Secret(result.value.token), getattr(result.value, "expires_on", None), life, clock)
     raise explained(
         "refresher-result",
         InvalidTokenError(
             f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on, "
-            f"not {type(result).__name__}"
+            f"not {type(result.value).__name__}"
         ),
     )
 

@@ -56,14 +56,16 @@ class AuthorizationCodeCredential(EntraCredential):
         client_secret: str | None = None,
         **options: Unpack[Options],
     ) -> None:
+        code, verifier, secret = Secret(authorization_code), Secret(code_verifier), Secret(client_secret)
+        del authorization_code, code_verifier, client_secret  # no frame that an error passes shows them
         settings = check_settings(client_id, **options)
         check_text("redirect_uri", redirect_uri, "the address that the code was sent to")
         self._redirect_uri = redirect_uri
-        check_text("authorization_code", authorization_code, "the code that came to redirect_uri")
-        self._code: Secret | None = Secret(authorization_code)
-        self._verifier = check_secret("code_verifier", code_verifier, "the secret behind the code challenge")
-        secret = check_secret("client_secret", client_secret, "the application's secret")
-        super().__init__(msal_thread(settings, secret), shares_cache=False)
+        check_text("authorization_code", code.value, "the code that came to redirect_uri")
+        self._code: Secret | None = code
+        self._verifier = check_secret("code_verifier", verifier, "the secret behind the code challenge")
+        known = check_secret("client_secret", secret, "the application's secret")
+        super().__init__(msal_thread(settings, known), shares_cache=False)
 
     async def sign_in(self, *scopes: str) -> None:
         """Redeem the code, as the first `get_token()` does.

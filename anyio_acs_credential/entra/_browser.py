@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, create_task_group, move_on_after, sleep, to_thread
 
-from .._checks import is_async, is_number
+from .._checks import is_async, is_number, misfit
 from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained, wrong_type
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
@@ -78,6 +78,10 @@ class InteractiveBrowserCredential(EntraCredential):
             raise explained("sign-in-arguments", ValueError("timeout is a number of seconds above 0, and finite"))
         if not callable(open_browser):
             raise wrong_type("sign-in-arguments", "open_browser is a function that takes an address", open_browser)
+        if (reason := misfit(open_browser, "")) is not None:
+            raise explained(
+                "sign-in-arguments", TypeError(f"open_browser is called with an address, which does not fit ({reason})")
+            )
         if is_async(open_browser):
             raise explained(
                 "sign-in-arguments",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anyio import CapacityLimiter, move_on_after, sleep, to_thread
 
+from .._checks import misfit
 from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
@@ -72,10 +73,18 @@ class DeviceCodeCredential(EntraCredential):
         Raises:
             SignInRequiredError: when the person declines, or does nothing in time.
             TokenSourceError: when Entra refuses, or cannot be reached at first.
-            TypeError: when a scope is no text.
+            TypeError: when a scope is no text, or `prompt_callback` takes other arguments than it is called with.
             ValueError: when there is no scope.
         """
         wanted = check_scopes(scopes)
+        if (reason := misfit(self._prompt, "", "", 0)) is not None:  # before the authority has made a code for nobody
+            raise explained(
+                "sign-in-arguments",
+                TypeError(
+                    "prompt_callback is called with verification_uri, user_code and expires_on, which does not fit "
+                    f"({reason})"
+                ),
+            )
         flow = await self._msal.run(lambda app: self._begin(app, list(wanted)))
         with move_on_after(flow["expires_in"]):
             shown = self._prompt(flow["verification_uri"], flow["user_code"], int(time.time()) + flow["expires_in"])

@@ -56,19 +56,19 @@ class OnBehalfOfCredential(EntraCredential):
         client_certificate: str | bytes | Mapping[str, Any] | None = None,
         **options: Unpack[Options],
     ) -> None:
+        assertion, secret, certificate = Secret(user_assertion), Secret(client_secret), Secret(client_certificate)
+        del user_assertion, client_secret, client_certificate  # no frame that an error passes shows them
         settings = check_settings(client_id, **options)
-        if (client_secret is None) == (client_certificate is None):
+        if (secret.value is None) == (certificate.value is None):
             raise explained(
                 "on-behalf-of",
                 TypeError("give one of client_secret and client_certificate: the service has to say who it is"),
             )
-        if not callable(user_assertion):
-            check_text("user_assertion", user_assertion, _WHAT)
-        self._user_assertion = Secret(user_assertion)
-        secret = check_secret("client_secret", client_secret, "the application's secret")
-        super().__init__(
-            msal_thread(settings, secret or Secret(_read_certificate(client_certificate))), shares_cache=False
-        )
+        if not callable(assertion.value):
+            check_text("user_assertion", assertion.value, _WHAT)
+        self._user_assertion = assertion
+        known = check_secret("client_secret", secret, "the application's secret")
+        super().__init__(msal_thread(settings, known or _check_certificate(certificate)), shares_cache=False)
 
     async def _acquire(self, scopes: list[str], claims: str | None) -> Grant:
         if self._account is not None:
@@ -98,27 +98,22 @@ class OnBehalfOfCredential(EntraCredential):
         given: Any = self._user_assertion.value
         if isinstance(given, str):
             return given
-        answer = given()
-        if not inspect.isawaitable(answer):
+        answer = Secret(given())  # the assertion itself, where the function is a plain one
+        if not inspect.isawaitable(answer.value):
+            kind = type(answer.value).__name__
             raise explained(
-                "on-behalf-of",
-                TypeError(f"user_assertion returned {type(answer).__name__}: give an async function, or the text"),
+                "on-behalf-of", TypeError(f"user_assertion returned {kind}: give an async function, or the text")
             )
-        assertion = Secret(await answer)
+        assertion = Secret(await answer.value)
         check_text("what user_assertion returns", assertion.value, _WHAT)
         return str.__str__(assertion.value)
 
 
-def _read_certificate(given: str | bytes | Mapping[str, Any] | None) -> Mapping[str, Any]:
-    if isinstance(given, Mapping):
-        return given
-    if not isinstance(given, str | bytes):
-        raise wrong_type("on-behalf-of", "client_certificate is the text of a PEM file, or a mapping", given)
-    text = given if isinstance(given, str) else given.decode("latin-1")
-    blocks = [(block[1], block[0]) for block in _PEM_BLOCK.finditer(text)]
-    keys = [block for kind, block in blocks if kind.endswith("PRIVATE KEY")]
-    certificates = [block for kind, block in blocks if kind == "CERTIFICATE"]
-    if len(keys) != 1 or not certificates:
+def _check_certificate(given: Secret) -> Secret:
+    if not isinstance(given.value, Mapping | str | bytes):
+        raise wrong_type("on-behalf-of", "client_certificate is the text of a PEM file, or a mapping", given.value)
+    certificate = given if isinstance(given.value, Mapping) else Secret(_read_certificate(given.value))
+    if not certificate.value:  # with an empty mapping, MSAL would ask as if the application had no secret
         raise explained(
             "on-behalf-of",
             ValueError(
@@ -126,4 +121,14 @@ def _read_certificate(given: str | bytes | Mapping[str, Any] | None) -> Mapping[
                 "with both (not its path)"
             ),
         )
+    return certificate
+
+
+def _read_certificate(given: str | bytes) -> Mapping[str, str] | None:
+    text = given if isinstance(given, str) else given.decode("latin-1")
+    blocks = [(block[1], block[0]) for block in _PEM_BLOCK.finditer(text)]
+    keys = [block for kind, block in blocks if kind.endswith("PRIVATE KEY")]
+    certificates = [block for kind, block in blocks if kind == "CERTIFICATE"]
+    if len(keys) != 1 or not certificates:
+        return None
     return {"private_key": keys[0], "public_certificate": "\n".join(certificates)}

@@ -113,25 +113,25 @@ def check_text(name: str, value: object, what: str) -> None:
         TypeError: when it is no text.
         ValueError: when it is empty, or contains what it cannot.
     """
-    if not isinstance(value, str):
-        raise wrong_type("entra-settings", f"{name} is text ({what})", value)
-    if not value or not value.isprintable() or " " in value:
-        raise explained(
-            "entra-settings", ValueError(f"{name} is {'empty' if not value else 'text with white space'}: give {what}")
-        )
+    hidden, value = Secret(value), None  # no frame that an error passes shows it
+    if not isinstance(hidden.value, str):
+        raise wrong_type("entra-settings", f"{name} is text ({what})", hidden.value)
+    if not hidden.value or not hidden.value.isprintable() or " " in hidden.value:
+        fault = "text with white space" if hidden.value else "empty"
+        raise explained("entra-settings", ValueError(f"{name} is {fault}: give {what}"))
 
 
-def check_secret(name: str, value: str | None, what: str) -> Secret | None:
-    """A secret, where there is one, checked and wrapped.
+def check_secret(name: str, secret: Secret, what: str) -> Secret | None:
+    """A secret, where there is one, checked: its plain text.
 
     Raises:
         TypeError: as `check_text`.
         ValueError: likewise.
     """
-    if value is None:
+    if secret.value is None:
         return None
-    check_text(name, value, what)
-    return Secret(str.__str__(value))
+    check_text(name, secret.value, what)
+    return Secret(str.__str__(secret.value))
 
 
 def _check_verify(verify: object) -> None:

@@ -114,7 +114,7 @@ def failure_of(
     """
     permanent, wish = verdict(error)
     streak = 1 if before is None else before.streak + 1
-    wait = usable_retry_after(wish) or backoff(streak, POLICY.retry_max, fraction, POLICY)
+    wait = max(usable_retry_after(wish) or 0.0, backoff(streak, POLICY.retry_max, fraction, POLICY))
     return Failure(
         message=_text(error, secrets),
         wait=RETRY_AFTER_CAP if permanent else wait,

@@ -98,6 +98,7 @@ class Failure:
             error = ServiceError(message, permanent=self.permanent, retry_after=retry_after, **details)
         else:
             error = TokenSourceError(message, permanent=self.permanent, retry_after=retry_after)
+        error._is_shared = True
         return explained("another-process", error)
 
 

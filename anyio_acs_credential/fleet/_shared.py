@@ -47,7 +47,7 @@ def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float 
         ValueError: when the key is empty or the lease out of its range.
     """
     check_refresher(source)
-    if not isinstance(store, TokenStore):
+    if isinstance(store, type) or not isinstance(store, TokenStore):
         raise wrong_type("sharing", "store is a token store, such as a SQLiteTokenStore", store)
     if not isinstance(key, str):
         raise wrong_type("sharing", "key is a text that names the user", key)

@@ -59,10 +59,11 @@ def authorization_of(credential: Any, clock: ServiceClock) -> Authorization:
         return EntraAuthorization(credential)
     if hasattr(credential, "key"):
         return KeyAuthorization(credential, clock)
+    kind, credential = type(credential).__name__, None  # no frame that an error passes shows a key's text
     raise explained(
         "token-credential",
         TypeError(
-            f"credential is {type(credential).__name__}: give AccessKeyCredential(key), another object with a `.key`, "
+            f"credential is {kind}: give AccessKeyCredential(key), another object with a `.key`, "
             "or an Entra token credential, such as one of azure-identity"
         ),
     )

@@ -83,9 +83,11 @@ class CommunicationIdentityClient:
         http_client: HttpClient | None = None,
         api_version: str = "2023-10-01",
     ) -> None:
+        hidden = Secret(credential)  # a key's text, by mistake: no frame that an error passes shows it
+        del credential
         self._endpoint = check_endpoint(endpoint)
         self._service = ServiceClock(self._endpoint, self._clock)
-        self._authorization = authorization_of(credential, self._service)
+        self._authorization = authorization_of(hidden.value, self._service)
         self._make_client = client_factory(http_client)
         self._query = query_of(api_version)
         self._open: HttpClient | None = None
@@ -260,8 +262,8 @@ class CommunicationIdentityClient:
             TokenSourceError: when the client's own Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
         """
-        ids = {"appId": check_id("client_id", client_id), "userId": check_id("user_object_id", user_object_id)}
         given, aad_token = Secret(aad_token), ""  # no frame that an error passes shows it
+        ids = {"appId": check_id("client_id", client_id), "userId": check_id("user_object_id", user_object_id)}
         token = Secret(await text_of(given.value))
         answer = await self._send("POST", "/teamsUser/:exchangeAccessToken", {"token": token, **ids}, secret=token)
         return self._read_token(answer, read_object(_check(answer)))

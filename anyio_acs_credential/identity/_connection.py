@@ -41,14 +41,14 @@ def parse_connection_string(text: str) -> ConnectionString:
         TypeError: when it is not text.
         ValueError: when a part is missing or there twice, or the endpoint is none. The text is not repeated.
     """
-    if not isinstance(text, str):
-        raise wrong_type("connection-string", "a connection string is text (str)", text, f": {_HELP}")
     hidden, text = Secret(text), ""  # no frame that an error passes shows it
+    if not isinstance(hidden.value, str):
+        raise wrong_type("connection-string", "a connection string is text (str)", hidden.value, f": {_HELP}")
     problem = _find_problem(hidden.value)
     if problem:
         raise explained("connection-string", ValueError(f"the connection string has {problem}: {_HELP}"))
-    endpoint = dict(_split(hidden.value))["endpoint"]
-    return ConnectionString(check_endpoint(endpoint), dict(_split(hidden.value))["accesskey"])
+    endpoint = check_endpoint(dict(_split(hidden.value))["endpoint"])
+    return ConnectionString(endpoint, dict(_split(hidden.value))["accesskey"])
 
 
 def _find_problem(text: str) -> str:

@@ -122,9 +122,10 @@ def decode_key(key: str) -> bytes:
         TypeError: when it is not text.
         ValueError: when it is empty or not base64. The key is not repeated.
     """
-    if not isinstance(key, str):
-        raise wrong_type("access-key", "an access key is text (str)", key)
-    decoded, key = _decode(key), ""  # no frame that an error passes shows it
+    hidden, key = Secret(key), ""  # no frame that an error passes shows it
+    if not isinstance(hidden.value, str):
+        raise wrong_type("access-key", "an access key is text (str)", hidden.value)
+    decoded = _decode(hidden.value)
     if not decoded:
         raise explained(
             "access-key",

@@ -126,16 +126,16 @@ def check_entra_id(name: str, value: str) -> str:
 async def text_of(given: str | SupportsToken | Callable[[], Awaitable[str | SupportsToken]]) -> str:
     """The text of an Entra token."""
     if callable(given):
-        made = given()
-        if not inspect.isawaitable(made):
+        made = Secret(given())  # the token itself, where the function is a plain one
+        if not inspect.isawaitable(made.value):
+            kind = type(made.value).__name__
             raise explained(
                 "identity-arguments",
                 TypeError(
-                    f"aad_token returned {type(made).__name__}: give an async function; what blocks, "
-                    "call in anyio.to_thread.run_sync"
+                    f"aad_token returned {kind}: give an async function; what blocks, call in anyio.to_thread.run_sync"
                 ),
             )
-        given = await made
+        given = await made.value
     hidden, given = Secret(given if isinstance(given, str) else getattr(given, "token", None)), ""
     return check_text(hidden.value)
 

@@ -28,8 +28,8 @@ DOCUMENTS = (  # and pure functions
     "design", "docs", "error_page", "fuzz", "house", "pictures", "readme", "reports", "site",
 )  # fmt: skip
 PROGRAMS = (  # whole ones, in processes of their own: one Python shows what they do,
-    "another_task", "cli", "cli_output", "entra_chromium", "example_threads", "example_usage", "fleet_example",
-    "fleet_processes", "hang_up", "interrupt",
+    "another_task", "cli", "cli_output", "cli_workers", "entra_chromium", "example_threads", "example_usage",
+    "fleet_example", "fleet_processes", "hang_up", "interrupt",
 )  # fmt: skip
 PROGRAMS_OF_BOTH = (  # and the newest what it breaks
     "cli_emulator", "cli_watch", "example_web", "examples", "official", "signals",

@@ -98,6 +98,12 @@ def _trouble(story: Story, now: float, columns: int) -> Text:
         row.fill(began, now if ended is None else ended, "▒", "red")
         if ended is not None:
             row.put((began + ended) / 2 - 3 * story.seconds / columns, "outage", "bold red")
+    if story.crew is not None and story.crew.killed is not None and story.crew.down is not None:
+        began, ended = story.crew.down.began, story.crew.down.ended
+        row.fill(began, now if ended is None else ended, "▒", "red")
+        row.put(began, f"▼ {story.crew.killed.number} killed", "bold magenta")
+        if ended is not None:
+            row.put(ended, "▲ back", "bold green")
     if story.revoked_at is not None:
         row.put(story.revoked_at, "▼ revoked", "bold magenta")
     return row.text()

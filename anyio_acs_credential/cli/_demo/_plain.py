@@ -6,6 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._crew import Crew
     from ._story import Event, Story
 
 
@@ -39,17 +42,32 @@ def verdict(story: Story) -> str:
 
 def sums(story: Story) -> tuple[str, ...]:
     """What happened behind the verdict."""
+    if story.crew is not None:
+        return (*_of_entra(story), *_of_crew(story, story.crew))
     asked = _count(len(story.token_requests), "exchange" if story.entra else "token request")
-    said = (
+    return (
+        *_of_entra(story),
         f"{_count(len(story.tokens), 'access token')} used, one after the other",
         f"{asked} made; {story.refused} failed while the held token went on",
         f"{_count(story.turned_down, 'request')} met a 401 and succeeded with the next token",
     )
+
+
+def _of_entra(story: Story) -> tuple[str, ...]:
     if not story.entra:
-        return said
+        return ()
     tokens, challenges = _count(len(story.entra_tokens), "Entra token"), _count(story.challenges, "claims challenge")
-    return (f"1 sign-in, and {tokens} from it; {challenges} met", *said)
+    return (f"1 sign-in, and {tokens} from it; {challenges} met",)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _of_crew(story: Story, crew: Crew) -> Iterator[str]:
+    """What sharing was good for: what a token's life cost the service, and what it would cost without."""
+    workers, noun = len(crew.workers), "exchange" if story.entra else "token request"
+    yield f"{_count(crew.fetched, 'token')} fetched by {workers} workers, and {crew.shared} taken from the store"
+    yield f"the service saw {_count(story.requests_a_life, noun)} a token life; without sharing, {workers}"
+    if crew.killed is not None and crew.down is not None and crew.down.ended is not None:
+        yield f"{crew.killed.name} was killed, and was back {crew.down.ended - crew.down.began:.1f} s later"
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ._crew import Crew
 
 WORKERS = 4
 """Tasks that send requests all the time."""
@@ -68,13 +71,14 @@ class Story:
     Attributes:
         seconds: How long it is to take.
         entra: Whether its user signs in to Entra, whose tokens are exchanged for access tokens.
+        crew: The processes that share the tokens; None where one process has them.
         began: When it began, on the monotonic clock; None while it is being set up.
         sign_in: How the user was asked to sign in.
         entra_tokens: When each Entra token was issued.
         answers: When each request of the workers had its final answer, or failed.
         failed: How many of those were no success.
         turned_down: Requests that met a 401, before they were sent once more.
-        tokens: The access tokens that the credential has held.
+        tokens: The access tokens that the credential, or the first to have each, has held.
         token_requests: What the service got where it issues access tokens.
         trouble: What it does there instead of answering; empty while it works.
         outage: When that was.
@@ -85,6 +89,7 @@ class Story:
 
     seconds: float
     entra: bool = False
+    crew: Crew | None = None
     began: float | None = None
     sign_in: SignIn | None = None
     entra_tokens: list[float] = field(default_factory=list)
@@ -128,6 +133,12 @@ class Story:
         """Requests for a token that had to be made again with a newer Entra token."""
         return sum(request.challenged for request in self.token_requests)
 
+    @property
+    def requests_a_life(self) -> float:
+        """Tokens that the service issued for each that one worker held, to a tenth: what sharing brings down."""
+        granted = sum(request.granted for request in self.token_requests)
+        return round(granted / self.crew.lives, 1) if self.crew is not None and self.crew.lives else 0.0
+
     def rate(self, now: float) -> int:
         """Requests in the second before `now`."""
         return len(self.answers) - bisect_left(self.answers, now - 1)
@@ -143,4 +154,17 @@ class Story:
             "token_requests": len(self.token_requests),
             "token_requests_failed": self.refused,
             **entra,
+            **self._sharing(),
+        }
+
+    def _sharing(self) -> dict[str, float]:
+        if self.crew is None:
+            return {}
+        return {
+            "workers": len(self.crew.workers),
+            "tokens_fetched": self.crew.fetched,
+            "tokens_shared": self.crew.shared,
+            "token_lives": self.crew.lives,
+            "token_requests_a_life": self.requests_a_life,
+            "token_requests_a_life_without_sharing": len(self.crew.workers),
         }

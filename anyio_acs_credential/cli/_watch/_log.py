@@ -24,11 +24,17 @@ class Entry(NamedTuple):
 
 
 class HeldToken(NamedTuple):
-    """When the held token was received, is to be renewed, and ends."""
+    """When the held token was received, is to be renewed, and ends; and whether another process has fetched it."""
 
     at: float
     renew_at: float
     expires_on: float
+    shared: bool = False
+
+    @property
+    def origin(self) -> str:
+        """Where it came from."""
+        return "from the fleet" if self.shared else "its own fetch"
 
 
 @dataclass
@@ -52,6 +58,7 @@ class Log:
         if self.credential is not None:
             now = self.credential.statistics()
             details |= {"state": now.state.value, "refreshes": now.refreshes, "failures": now.failures}
+            details["shared"] = now.shared
         self.entries.append(Entry(time.time(), kind, text, details))
 
     def observe(self, event: CredentialEvent) -> None:
@@ -59,23 +66,34 @@ class Log:
         match event:
             case RefreshStarted(forced=forced):
                 self.note("refresh_started", "asking for a token", forced=forced)
-            case RefreshSucceeded(expires_on=expires_on, next_refresh_at=next_refresh_at):
-                self._hold(expires_on, next_refresh_at)
+            case RefreshSucceeded(expires_on=expires_on, next_refresh_at=next_refresh_at, shared=shared):
+                self._hold(HeldToken(time.time(), next_refresh_at or expires_on, expires_on, shared), next_refresh_at)
             case RefreshFailed():
                 self._fail(event)
             case TokenExpired(expires_on=expires_on):
                 self.note("token_expired", "the token has ended, and there is no newer one", expires_on=expires_on)
             case _:  # CredentialClosed
-                self.note("credential_closed", "closed")
+                self._close()
 
-    def _hold(self, expires_on: int, next_refresh_at: float | None) -> None:
-        now, renew_at = time.time(), next_refresh_at or expires_on
-        self.held = HeldToken(now, renew_at, expires_on)
-        text = (
-            f"a token until {date_and_time(expires_on)}, for {span(expires_on - now)}; "
-            f"the next in {span(renew_at - now)}"
+    def _hold(self, token: HeldToken, next_refresh_at: float | None) -> None:
+        self.held = token
+        life, due = span(token.expires_on - token.at), span(token.renew_at - token.at)
+        text = f"a token until {date_and_time(token.expires_on)}, for {life}, {token.origin}; the next in {due}"
+        self.note(
+            "refresh_succeeded",
+            text,
+            expires_on=token.expires_on,
+            next_refresh_at=next_refresh_at,
+            from_fleet=token.shared,
         )
-        self.note("refresh_succeeded", text, expires_on=expires_on, next_refresh_at=next_refresh_at)
+
+    def _close(self) -> None:
+        stands = None if self.credential is None else self.credential.statistics()
+        if stands is None or not stands.shared:
+            self.note("credential_closed", "closed")
+        else:
+            tokens = f"{stands.shared} of its {stands.refreshes} tokens"
+            self.note("credential_closed", f"closed; {tokens} came from the fleet")
 
     def _fail(self, event: RefreshFailed) -> None:
         message = redact(str(event.error))

@@ -216,7 +216,7 @@ def test_the_picture_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, workers:
 @pytest.mark.parametrize(
     ("now", "back", "said"),
     [
-        (0.5, None, "… starting the workers"),
+        (0.5, None, "… starting a Communication Services emulator"),
         (6.0, False, "✗ KILLED: worker 2. The others go on"),
         (10.0, True, "✓ Worker 2 is back, and no request has failed"),
         (19.0, True, "✓ One worker fetches each token"),
@@ -287,15 +287,13 @@ def test_the_sums_are_measured(told: Told) -> None:
     assert Story(20).requests_a_life == 0.0
 
 
-def test_the_headline_before_there_is_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service starts, a person signs in, the workers start: each in its turn."""
+def test_the_headline_before_there_is_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Service and workers start; then a person signs in."""
     story = Told(monkeypatch, entra=True).story
     story.began = None
-    assert "starting a Communication Services emulator" in headline(story, 0.0)[0]
+    assert "starting the workers, and a" in headline(story, 0.0)[0]
     story.began, story.sign_in = 0.0, SignIn(0.5, "https://127.0.0.1:65535/device", "ABCDEFGHJ")
     assert "enter ABCDEFGHJ" in headline(story, 1.0)[0]
-    story.entra_tokens.append(2.0)
-    assert headline(story, 3.0)[0] == "… starting the workers"
 
 
 # How it is run
@@ -440,7 +438,7 @@ def test_a_worker_whose_demonstration_has_ended_does_nothing(
     """Nor does a Ctrl-C at the terminal end it: the demonstration does."""
     standard_input("")
     _worker.main()
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == '{"told": "ready"}\n'
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
@@ -467,7 +465,9 @@ def test_a_worker_that_cannot_go_on_says_why(
     """In its last line, and without a secret; also where nobody reads it any more."""
     standard_input(an_assignment_without_a_service(ca_file="/nowhere.pem").to_line().decode())
     _worker.main()
-    assert json.loads(capsys.readouterr().out) == {
+    ready, fault = map(json.loads, capsys.readouterr().out.splitlines())
+    assert ready == {"told": "ready"}
+    assert fault == {
         "told": "fault",
         "error": "FileNotFoundError: [Errno 2] No such file or directory",
     }
@@ -492,7 +492,12 @@ class Heard:
 
     def listen(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
-        self.event.set()
+        event, self.event = self.event, anyio.Event()
+        event.set()
+
+    async def until(self, number: int) -> None:
+        while len(self.lines) < number:
+            await self.event.wait()
 
 
 @pytest.fixture
@@ -505,7 +510,15 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return set_it
 
 
-WAITS = "import os, sys; print('{\"pid\": %d}' % os.getpid(), flush=True); sys.stdin.read(); print('{}', end='')"
+READY = """
+import json, os, sys
+print(json.dumps({"told": "ready", "pid": os.getpid()}), flush=True)
+"""
+ECHOES = """
+print(json.dumps({"told": "echo", "line": sys.stdin.readline()}), flush=True)
+sys.stdin.read()
+print("{", end="")
+"""
 
 
 def lives(pid: int) -> bool:
@@ -516,35 +529,18 @@ def lives(pid: int) -> bool:
     return True
 
 
+async def give() -> _worker.Assignment:
+    await anyio.lowlevel.checkpoint()
+    return an_assignment_without_a_service()
+
+
 async def test_a_process_ends_when_it_is_told(program: Callable[[str], None]) -> None:
     """It has its assignment; half a line counts for nothing; before it is there, and after, nothing is asked of it."""
-    program("import sys; print(sys.stdin.readline(), end=''); print('{}') if sys.stdin.read() else print('{', end='')")
+    program(READY + ECHOES)
     heard = Heard()
-    told = an_assignment_without_a_service()
-    process = _processes.WorkerProcess(told, heard.listen)
+    process = _processes.WorkerProcess(give, heard.listen)
     process.kill()
     await process.end()
-    async with anyio.create_task_group() as group:
-        statuses: list[int] = []
-
-        async def run() -> None:
-            statuses.append(await process.run())
-
-        group.start_soon(run)
-        with anyio.fail_after(50):
-            await heard.event.wait()
-        await process.end()
-    assert statuses == [0]
-    assert heard.lines == [json.loads(told.to_line())]
-    process.kill()
-
-
-@ON_POSIX
-@pytest.mark.parametrize("how", ["killed", "cancelled"])
-async def test_a_process_that_is_killed_is_gone(program: Callable[[str], None], how: str) -> None:
-    program(WAITS)
-    heard = Heard()
-    process = _processes.WorkerProcess(an_assignment_without_a_service(), heard.listen)
     statuses: list[int] = []
 
     async def run() -> None:
@@ -553,7 +549,29 @@ async def test_a_process_that_is_killed_is_gone(program: Callable[[str], None], 
     async with anyio.create_task_group() as group:
         group.start_soon(run)
         with anyio.fail_after(50):
-            await heard.event.wait()
+            await heard.until(2)
+        await process.end()
+    assert statuses == [0]
+    assert heard.lines[1] == {"told": "echo", "line": (await give()).to_line().decode()}
+    assert len(heard.lines) == 2
+    process.kill()
+
+
+@ON_POSIX
+@pytest.mark.parametrize("how", ["killed", "cancelled"])
+async def test_a_process_that_is_killed_is_gone(program: Callable[[str], None], how: str) -> None:
+    program(f"{READY}sys.stdin.read()")
+    heard = Heard()
+    process = _processes.WorkerProcess(give, heard.listen)
+    statuses: list[int] = []
+
+    async def run() -> None:
+        statuses.append(await process.run())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        with anyio.fail_after(50):
+            await heard.until(1)
         if how == "killed":
             process.kill()
         else:
@@ -562,18 +580,22 @@ async def test_a_process_that_is_killed_is_gone(program: Callable[[str], None], 
     assert not lives(heard.lines[0]["pid"])
 
 
-async def test_a_process_that_dies_before_it_is_told_anything(program: Callable[[str], None]) -> None:
+async def test_a_process_that_dies_as_it_is_told_what_to_do(program: Callable[[str], None]) -> None:
     """However much there is to tell it."""
-    program("raise SystemExit(3)")
-    told = an_assignment_without_a_service(store="x" * 1_000_000)
+    program(f"{READY}raise SystemExit(3)")
+
+    async def much() -> _worker.Assignment:
+        return replace(await give(), store="x" * 1_000_000)
+
     with anyio.fail_after(50):
-        assert await _processes.WorkerProcess(told, Heard().listen).run() == 3
+        assert await _processes.WorkerProcess(much, Heard().listen).run() == 3
 
 
 # The scenario
 
 ACTOR = """
 import json, select, sys, time
+print('{"told": "ready"}', flush=True)
 sys.stdin.readline()
 print(json.dumps({"told": "answer", "problem": ""}), flush=True)
 for number in range(1000):
@@ -670,6 +692,15 @@ def in_a_session(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str
         process.wait()
 
 
+def members(group: int) -> int:
+    """How many processes are in a group."""
+    found = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            found += int(stat.read_text().rpartition(")")[2].split()[2]) == group
+    return found
+
+
 def read(process: subprocess.Popen[str], until: str) -> list[dict[str, Any]]:
     """The events up to one of a kind."""
     assert process.stdout is not None
@@ -704,12 +735,14 @@ def test_two_workers_share_each_token_and_one_is_killed(tmp_path: Path) -> None:
     assert killed in {event["worker"] for event in fetched}
 
 
-@ON_POSIX
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing else says which processes there are")
 def test_ctrl_c_while_the_workers_start(tmp_path: Path) -> None:
     """It meets them while they load modules; nothing is said, and nothing is left."""
     pytest.importorskip("trio")
     with in_a_session(tmp_path, *WORKERS, "--backend", "trio") as process:
-        read(process, "started")
+        while members(process.pid) < 3:
+            assert process.poll() is None
+            time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
         assert finish(process)[::2] == (130, "")
     assert not list(tmp_path.iterdir())

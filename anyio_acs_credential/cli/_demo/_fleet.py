@@ -45,8 +45,10 @@ async def run_fleet(story: Story, crew: Crew, path: str, backend: str) -> None:
     """
     async with emulated(story) as (emulator, http, identities):
         fleet = _Fleet(story, crew, emulator)
-        assignment = await _assignment(Stage(story, fleet.report, emulator, http, identities), crew, path, backend)
-        async with fleet.at_work(assignment):
+        async with fleet.at_work():
+            fleet.begin()
+            stage = Stage(story, fleet.report, emulator, http, identities)
+            fleet.assign(await _assignment(stage, crew, path, backend))
             await fleet.play_with_a_death()
     story.over = True
 
@@ -81,16 +83,18 @@ class _Fleet(Scenario):
         self._told = CrewReport(story, crew, self.report)
         self._processes: dict[int, WorkerProcess] = {}
         self._faults: dict[int, str] = {}
-        self._news = Event()
-        self._may_return = Event()
+        self._ready: set[int] = set()
+        self._assignment: Assignment
+        self._is_assigned, self._may_return, self._news = Event(), Event(), Event()
 
     @asynccontextmanager
-    async def at_work(self, assignment: Assignment) -> AsyncGenerator[None]:
-        """Have the workers work while the block runs; at its end they finish what they began."""
+    async def at_work(self) -> AsyncGenerator[None]:
+        """Have the workers ready, and at work while the block runs; at its end they finish what they began."""
         async with create_task_group() as group:
             group.start_soon(self._watch)
             for worker in self._crew.workers:
-                group.start_soon(self._keep, worker, assignment)
+                group.start_soon(self._keep, worker)
+            await self._until_true(lambda: len(self._ready) == len(self._crew.workers))
             yield
             self._working = False
             for process in self._processes.values():
@@ -98,17 +102,25 @@ class _Fleet(Scenario):
             group.cancel_scope.deadline = current_time() + _LAST_WAIT
         self.report.catch_up()
 
-    async def _keep(self, worker: Worker, assignment: Assignment) -> None:
+    def assign(self, assignment: Assignment) -> None:
+        """Let the workers begin."""
+        self._assignment = assignment
+        self._is_assigned.set()
+
+    async def _assigned(self) -> Assignment:
+        await self._is_assigned.wait()
+        return self._assignment
+
+    async def _keep(self, worker: Worker) -> None:
         """Run a worker's process, and the one that takes its place."""
-        await self._run(worker, assignment)
+        await self._run(worker)
         if worker.is_down:
             await self._may_return.wait()
             self._told.start_again(worker)
-            await self._run(worker, assignment)
+            await self._run(worker)
 
-    async def _run(self, worker: Worker, assignment: Assignment) -> None:
-        process = WorkerProcess(assignment, partial(self._hear, worker))
-        self._processes[worker.number] = process
+    async def _run(self, worker: Worker) -> None:
+        process = self._processes[worker.number] = WorkerProcess(self._assigned, partial(self._hear, worker))
         status = await process.run()
         if self._working and not worker.is_down:
             await sleep(_GRACE)
@@ -118,8 +130,11 @@ class _Fleet(Scenario):
             )
 
     def _hear(self, worker: Worker, message: dict[str, Any]) -> None:
-        if message["told"] == "fault":
-            self._faults[worker.number] = message["error"]
+        match message:
+            case {"told": "ready"}:
+                self._ready.add(worker.number)
+            case {"told": "fault", "error": error}:
+                self._faults[worker.number] = error
         self._told.hear(worker, message)
         news, self._news = self._news, Event()
         news.set()

@@ -135,8 +135,8 @@ def _of_crew(crew: Crew, now: float) -> tuple[str, str]:
 
 
 def _beginning(story: Story) -> tuple[str, str]:
-    if story.crew is not None and story.began is not None and (story.entra_tokens or not story.entra):
-        return "… starting the workers", "bold"
+    if story.crew is not None and story.began is None:
+        return "… starting the workers, and a Communication Services emulator on this machine", "bold"
     if story.sign_in is None:
         return "… starting a Communication Services emulator on this machine", "bold"
     return f"? To sign in, open {story.sign_in.page} and enter {story.sign_in.code}", "bold yellow"

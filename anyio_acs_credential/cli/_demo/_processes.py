@@ -15,9 +15,9 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from ._worker import PROGRAM
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
-    from anyio.abc import ByteReceiveStream, Process
+    from anyio.abc import Process
 
     from ._worker import Assignment
 
@@ -30,11 +30,13 @@ class WorkerProcess:
     """One process.
 
     Args:
-        assignment: What it is told.
-        listen: Told each line that it writes.
+        assignment: Gives what it is told, when it is time. It has loaded what it needs before.
+        listen: Told each line that it writes; the first when it is ready.
     """
 
-    def __init__(self, assignment: Assignment, listen: Callable[[dict[str, Any]], object]) -> None:
+    def __init__(
+        self, assignment: Callable[[], Awaitable[Assignment]], listen: Callable[[dict[str, Any]], object]
+    ) -> None:
         self._assignment = assignment
         self._listen = listen
         self._process: Process | None = None
@@ -51,10 +53,14 @@ class WorkerProcess:
         )
         async with process:
             self._process = process
-            with suppress(BrokenResourceError, ClosedResourceError):  # it is dead already, or told to end
-                await _there(process.stdin).send(self._assignment.to_line())
-            async for line in _lines(_there(process.stdout)):
-                self._listen(json.loads(line))
+            lines = BufferedByteReceiveStream(_there(process.stdout))
+            while (line := await _next(lines)) is not None:
+                message = json.loads(line)
+                self._listen(message)
+                if message["told"] == "ready":
+                    told = (await self._assignment()).to_line()
+                    with suppress(BrokenResourceError, ClosedResourceError):  # it is dead already, or told to end
+                        await _there(process.stdin).send(told)
             return await process.wait()
 
     def kill(self) -> None:
@@ -74,12 +80,9 @@ def _there(stream: Stream | None) -> Stream:
     return cast("Stream", stream)
 
 
-async def _lines(stream: ByteReceiveStream) -> AsyncIterator[bytes]:
-    """The lines of a stream; one that a dying process has not finished is left out."""
-    buffered = BufferedByteReceiveStream(stream)
-    while True:
-        try:
-            line = await buffered.receive_until(b"\n", _LONGEST_LINE)
-        except (EndOfStream, IncompleteRead):
-            return
-        yield line
+async def _next(lines: BufferedByteReceiveStream) -> bytes | None:
+    """The next line, or None at the end; one that a dying process has not finished is left out."""
+    try:
+        return await lines.receive_until(b"\n", _LONGEST_LINE)
+    except (EndOfStream, IncompleteRead):
+        return None

@@ -40,6 +40,7 @@ async def run_demo(story: Story) -> None:
     """
     async with emulated(story) as (emulator, http, identities):
         scenario = Scenario(story, emulator)
+        scenario.begin()
         stage = Stage(story, scenario.report, emulator, http, identities)
         async with (
             entra_user(stage) if story.entra else resource_user(stage) as make_credential,
@@ -74,7 +75,7 @@ def _http_client(emulator: Emulator, auth: httpx.Auth | None = None) -> httpx.As
 
 
 class Scenario:
-    """A run, from the moment when the service is there.
+    """A run.
 
     Args:
         story: Where to write it.
@@ -86,6 +87,10 @@ class Scenario:
         self._emulator = emulator
         self._working = True
         self.report = Report(story, emulator)
+
+    def begin(self) -> None:
+        """Let its time begin."""
+        story, emulator = self._story, self._emulator
         story.began = time.monotonic()
         self.report.note("started", f"emulated service at {emulator.endpoint}, token life {story.lifetime:g} s")
 

@@ -137,8 +137,8 @@ def test_a_worker_is_killed_and_comes_back(told: Told) -> None:
         "worker 2 is started again",
         "worker 2 is back, 4.0 s after it was killed",
     ]
-    assert told.crew.down
-    assert (told.crew.down.began, told.crew.down.ended) == (5.5, 9.5)
+    assert told.crew.death
+    assert (told.crew.death.began, told.crew.death.ended) == (5.5, 9.5)
 
 
 def test_what_a_dead_worker_has_written_is_not_heard(told: Told) -> None:
@@ -192,6 +192,14 @@ def test_a_bar_for_each_worker(told: Told) -> None:
 def test_a_worker_that_starts(told: Told) -> None:
     lines = shown(picture(told.story, 0.5, 80, 24))
     assert sum(line.endswith("░  starting") for line in lines) == 3
+
+
+def test_a_token_that_is_heard_of_too_late(told: Told) -> None:
+    """Where the machine stood still for longer than it lives."""
+    told.now = 9.0
+    told.token(1, 8, shared=False)
+    told.token(2, 9, shared=False)
+    assert sum(line.endswith("░  starting") for line in shown(picture(told.story, 9.0, 80, 24))) == 1
 
 
 @pytest.mark.parametrize("workers", [FEWEST, 4, MOST])

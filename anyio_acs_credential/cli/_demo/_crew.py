@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._story import HeldToken, Span
+    from ._story import HeldToken
 
 FEWEST, MOST = 2, 8
 
@@ -38,6 +38,21 @@ class Worker:
 
 
 @dataclass
+class Death:
+    """A worker that is killed.
+
+    Attributes:
+        worker: Which.
+        began: When it was killed, in seconds since the run began.
+        ended: When what has taken its place had a token; None until then.
+    """
+
+    worker: Worker
+    began: float
+    ended: float | None = None
+
+
+@dataclass
 class Crew:
     """All of them.
 
@@ -47,8 +62,7 @@ class Crew:
         fetched: How many tokens they have fetched.
         shared: How many they have taken from the store instead.
         lives: The most tokens that one process has held, one after the other.
-        killed: Who was killed.
-        down: From when until when that one had no token.
+        death: Who was killed, and when.
     """
 
     workers: list[Worker]
@@ -56,8 +70,7 @@ class Crew:
     fetched: int = 0
     shared: int = 0
     lives: int = 0
-    killed: Worker | None = None
-    down: Span | None = None
+    death: Death | None = None
     _numbers: dict[int, int] = field(default_factory=dict)
 
     @classmethod
@@ -80,10 +93,10 @@ class Crew:
         else:
             self.fetched, self.last_fetcher = self.fetched + 1, worker
 
-    def kill(self, worker: Worker, down: Span) -> None:
+    def kill(self, worker: Worker, at: float) -> None:
         """A worker's process has been killed, and its token is gone with it."""
         worker.token, worker.token_number, worker.is_shared, worker.held = None, 0, False, 0
-        worker.is_down, self.killed, self.down = True, worker, down
+        worker.is_down, self.death = True, Death(worker, at)
 
     def all_hold(self, token_number: int) -> bool:
         """Whether all who are not down hold this token or a newer one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._story import HeldToken, Span
+from ._story import HeldToken
 
 if TYPE_CHECKING:
     from ._crew import Crew, Worker
@@ -59,17 +59,17 @@ class CrewReport:
 
     def _welcome(self, worker: Worker) -> None:
         """With its first token, the worker that was killed is back."""
-        story, down = self._story, self._crew.down
-        if worker is self._crew.killed and down is not None and down.ended is None:
-            down.ended = story.now()
-            away = down.ended - down.began
+        death = self._crew.death
+        if death is not None and worker is death.worker and death.ended is None:
+            death.ended = self._story.now()
+            away = death.ended - death.began
             text = f"{worker.name} is back, {away:.1f} s after it was killed"
             self._report.note("worker_returned", text, worker=worker.number, away=round(away, 3))
 
     def kill(self, worker: Worker) -> None:
         """The worker that fetched the last token was killed."""
         text = f"{worker.name}, which fetched token {worker.token_number}, was killed (kill -9)"
-        self._crew.kill(worker, Span(self._story.now()))
+        self._crew.kill(worker, self._story.now())
         self._report.note("worker_killed", text, worker=worker.number)
 
     def start_again(self, worker: Worker) -> None:

@@ -97,9 +97,9 @@ class _Fleet(Scenario):
             await self._until_true(lambda: len(self._ready) == len(self._crew.workers))
             yield
             self._working = False
+            group.cancel_scope.deadline = current_time() + _LAST_WAIT
             for process in self._processes.values():
                 await process.end()
-            group.cancel_scope.deadline = current_time() + _LAST_WAIT
         self.report.catch_up()
 
     def assign(self, assignment: Assignment) -> None:

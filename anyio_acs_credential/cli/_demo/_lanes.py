@@ -31,13 +31,18 @@ def lanes(crew: Crew, now: float, width: int) -> Iterator[Text]:
 
 
 def _bar(token: HeldToken, now: float, columns: int) -> Text:
-    left = max(token.expires_at - now, 0.0) / (token.expires_at - token.at)
+    left = max(token.expires_at - now, 0.0) / _life(token)
     return bar(min(left, 1.0), due_part(token), columns)
 
 
 def due_part(token: HeldToken) -> float:
     """The part of its life at which a token is to be renewed."""
-    return (token.expires_at - token.renew_at) / (token.expires_at - token.at)
+    return min(max((token.expires_at - token.renew_at) / _life(token), 0.0), 1.0)
+
+
+def _life(token: HeldToken) -> float:
+    """More than none: where the machine stood still, a token is heard of when it has ended."""
+    return max(token.expires_at - token.at, 0.001)
 
 
 def _state(worker: Worker) -> str:

@@ -123,14 +123,11 @@ def _of_one(story: Story, now: float) -> tuple[str, str]:
 
 
 def _of_crew(crew: Crew, now: float) -> tuple[str, str]:
-    if crew.killed is not None and crew.down is not None:
-        if crew.down.ended is None:
-            return (
-                f"✗ KILLED: {crew.killed.name}. The others go on, and fetch the next token.",
-                "bold red",
-            )
-        if _is_recent(crew.down.ended, now):
-            return f"✓ {_sentence(f'{crew.killed.name} is back, and no request has failed')}", "bold green"
+    if (death := crew.death) is not None:
+        if death.ended is None:
+            return f"✗ KILLED: {death.worker.name}. The others go on, and fetch the next token.", "bold red"
+        if _is_recent(death.ended, now):
+            return f"✓ {_sentence(f'{death.worker.name} is back, and no request has failed')}", "bold green"
     return "✓ One worker fetches each token, and the others take it from the store.", "bold green"
 
 

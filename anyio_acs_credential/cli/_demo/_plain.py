@@ -65,8 +65,8 @@ def _of_crew(story: Story, crew: Crew) -> Iterator[str]:
     workers, noun = len(crew.workers), "exchange" if story.entra else "token request"
     yield f"{_count(crew.fetched, 'token')} fetched by {workers} workers, and {crew.shared} taken from the store"
     yield f"the service saw {_count(story.requests_a_life, noun)} a token life; without sharing, {workers}"
-    if crew.killed is not None and crew.down is not None and crew.down.ended is not None:
-        yield f"{crew.killed.name} was killed, and was back {crew.down.ended - crew.down.began:.1f} s later"
+    if (death := crew.death) is not None and death.ended is not None:
+        yield f"{death.worker.name} was killed, and was back {death.ended - death.began:.1f} s later"
 
 
 def _count(number: float, noun: str) -> str:

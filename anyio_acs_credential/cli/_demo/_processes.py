@@ -47,7 +47,8 @@ class WorkerProcess:
         Returns:
             Its exit status.
         """
-        # Standard error is for the traceback of a Ctrl-C that meets it while it is loaded. It tells its own faults.
+        # Its faults are among its lines. On standard error there would be the traceback of a Ctrl-C that meets it while
+        # it loads modules.
         process = await anyio.open_process(
             [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )

@@ -28,7 +28,7 @@ rich_console = pytest.importorskip("rich.console", reason="the live view is an e
 from anyio_acs_credential.cli._demo import _run, _users  # noqa: E402 - they need what the extras bring
 from anyio_acs_credential.cli._demo._live import LEAST_HEIGHT, LEAST_WIDTH, headline, picture, result  # noqa: E402
 from anyio_acs_credential.cli._demo._report import Report  # noqa: E402
-from anyio_acs_credential.cli._demo._scenario import _http_client, _Scenario, run_demo  # noqa: E402
+from anyio_acs_credential.cli._demo._scenario import Scenario, _http_client, run_demo  # noqa: E402
 from anyio_acs_credential.emulator import open_emulator  # noqa: E402
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ async def test_a_request_that_fails_is_counted() -> None:
     """What the demonstration says is measured: a chat endpoint that fails shows."""
     story = Story(SECONDS)
     async with open_emulator() as emulator, _http_client(emulator) as chat:
-        scenario = _Scenario(story, emulator)
+        scenario = Scenario(story, emulator)
         emulator.fail("/chat/", status=500, times=1)
         emulator.reset("/chat/", times=1)
         async with scenario.working(chat):

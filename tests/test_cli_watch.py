@@ -38,7 +38,8 @@ from anyio_acs_credential import (
 )
 from anyio_acs_credential._decisions import schedule
 from anyio_acs_credential._decisions.events import CredentialStatistics
-from anyio_acs_credential.testing import make_jwt
+from anyio_acs_credential.fleet import MemoryTokenStore, shared
+from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 pytest.importorskip("click", reason="the command line is an extra")
 rich_console = pytest.importorskip("rich.console", reason="the live view is an extra")
@@ -46,7 +47,7 @@ rich_console = pytest.importorskip("rich.console", reason="the live view is an e
 from anyio_acs_credential.cli import main  # noqa: E402 - it needs what the extras bring
 from anyio_acs_credential.cli._watch._live import LEAST_HEIGHT, LEAST_WIDTH, picture  # noqa: E402 - likewise
 from anyio_acs_credential.cli._watch._log import Entry, HeldToken, Log  # noqa: E402 - likewise
-from anyio_acs_credential.cli._watch._run import entry_as_line  # noqa: E402 - likewise
+from anyio_acs_credential.cli._watch._run import entry_as_json, entry_as_line  # noqa: E402 - likewise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,7 +156,7 @@ def test_a_wrong_clock(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> N
     assert told["expires_in"] == pytest.approx(86_400, abs=60)
     assert told["clock_offset"] == pytest.approx(-7380, abs=60)
     assert told["expires_on"] == pytest.approx(time.time() + 7380 + 86_400, abs=60)
-    assert re.search(", for (23 h 59 min|1 d); the next in 22 h", told["text"])
+    assert re.search(", for (23 h 59 min|1 d), its own fetch; the next in 22 h", told["text"])
     assert told["text"].endswith("; this machine's clock is 2 h 3 min behind the service's")
 
 
@@ -290,7 +291,7 @@ def test_what_the_credential_tells() -> None:
         "permanent": True,
         "next_attempt_at": now + 61,
     }
-    assert succeeded.text.endswith("for 2 h; the next in 1 h")
+    assert succeeded.text.endswith("for 2 h, its own fetch; the next in 1 h")
     assert last.details["next_refresh_at"] is None
     assert log.held
     assert log.held.life == pytest.approx(7200, abs=60)
@@ -346,9 +347,43 @@ def test_the_picture_of_a_fresh_token() -> None:
     assert lines[4].strip() == "fresh   the token ends at 2027-01-15 09:00:00 UTC, in 30 min"
     assert lines[5].count("█") == 38
     assert lines[6].index("▲") == 2 + round(76 / 6)
-    assert re.fullmatch(r"  next token    in 20 min, at \d\d:\d\d:\d\d", lines[8])
-    assert lines[9].strip() == "rounds        3 succeeded, 0 failed"
+    assert lines[8].strip() == "this token    its own fetch"
+    assert re.fullmatch(r"  next token    in 20 min, at \d\d:\d\d:\d\d", lines[9])
+    assert lines[10].strip() == "rounds        3 succeeded, 0 failed"
     assert not any("clock" in line for line in lines)
+
+
+def test_where_a_token_came_from() -> None:
+    """Another process of the fleet, or its own fetch: in the lines, in the JSON, in the picture and at the end."""
+    log = a_log(left=7201, **FRESH | {"shared": 2})
+    log.observe(RefreshSucceeded(int(time.time()) + 7201, None, shared=True))
+    log.observe(RefreshSucceeded(int(time.time()) + 7201, None, shared=False))
+    taken, own = log.entries
+    assert ", for 2 h, from the fleet; the next in" in entry_as_line(taken)
+    assert ", for 2 h, its own fetch; the next in" in entry_as_line(own)
+    assert [json.loads(entry_as_json(entry))["from_fleet"] for entry in (taken, own)] == [True, False]
+    assert {json.loads(entry_as_json(entry))["shared"] for entry in (taken, own)} == {2}
+    lines = shown(a_log(LIFE._replace(shared=True), **FRESH | {"shared": 2}), NOW + 1800)
+    assert lines[8].strip() == "this token    from the fleet"
+    assert lines[10].strip() == "rounds        3 succeeded, 2 of them from the fleet, 0 failed"
+    log.observe(CredentialClosed())
+    assert log.entries[-1].text == "closed; 2 of its 3 tokens came from the fleet"
+
+
+async def test_what_is_watched_of_a_fleet() -> None:
+    """Of two credentials that share a store, one fetches and the other is seen to take it."""
+    source = ScriptedSource(3600)
+    logs = [Log(ENDPOINT), Log(ENDPOINT)]
+    async with MemoryTokenStore() as store:
+        for log in logs:
+            shared_source = shared(source, store, key="ana")
+            log.credential = CommunicationTokenCredential(token_refresher=shared_source, observer=log.observe)
+            async with log.credential:
+                await log.credential.get_token()
+    told = [[entry.text.partition(";")[0] for entry in log.entries] for log in logs]
+    assert [texts[1].rpartition(", ")[2] for texts in told] == ["its own fetch", "from the fleet"]
+    assert [log.entries[-1].text for log in logs] == ["closed", "closed; 1 of its 1 tokens came from the fleet"]
+    assert source.calls == 1
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,13 @@ pytest.importorskip("rich", reason="the live view is an extra")
 pytest.importorskip("anycorn", reason="the emulator is an extra")
 
 pytestmark = ON_POSIX
-COMMANDS = [["emulator"], ["emulator", "--backend", "trio"], ["demo", "--json"], ["demo", "--entra", "--json"]]
+COMMANDS = [
+    ["emulator"],
+    ["emulator", "--backend", "trio"],
+    ["demo", "--json"],
+    ["demo", "--entra", "--json"],
+    ["demo", "--workers", "2", "--json"],
+]
 
 
 def environment(folder: Path) -> dict[str, str]:

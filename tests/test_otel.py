@@ -27,6 +27,7 @@ from anyio_acs_credential import (
     TokenSourceError,
 )
 from anyio_acs_credential.emulator import open_emulator
+from anyio_acs_credential.fleet import MemoryTokenStore, shared
 from anyio_acs_credential.otel import instrument
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
@@ -102,6 +103,23 @@ async def test_a_round_is_a_span_that_is_current_in_the_source(seen: Seen) -> No
         (2, {"name": "bot"})
     ]
     assert metrics["acs.credential.refresh.duration"][0].count == 2
+
+
+async def test_own_fetches_and_those_of_the_fleet_are_counted_apart(seen: Seen) -> None:
+    """Of two credentials that share a store, the first fetches, the second takes that, and fetches the next itself."""
+    source = ScriptedSource(3600)
+    async with MemoryTokenStore() as store:
+        for name, rounds in (("first", 1), ("second", 2)):
+            credential = CommunicationTokenCredential(token_refresher=shared(source, store, key="ana"))
+            async with seen.instrument(credential, name=name):
+                await credential.get_token()
+                for _ in range(1, rounds):
+                    await credential.refresh()
+    points = seen.metrics()["acs.credential.refreshes"]
+    counts = {(point.attributes["name"], "acs.refresh.shared" in point.attributes): point.value for point in points}
+    assert counts == {("first", False): 1, ("second", True): 1, ("second", False): 1}
+    assert [(span.attributes or {}).get("acs.refresh.shared") for span in seen.spans()] == [None, True, None]
+    assert source.calls == 2
 
 
 async def test_a_failure_is_counted_by_its_type_and_never_quoted(seen: Seen) -> None:

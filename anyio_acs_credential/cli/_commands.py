@@ -88,6 +88,7 @@ def _group(context: click.Context) -> None:
     Begin with:
       acs-credential demo                      see it at work; no account and no settings needed
       acs-credential demo --entra              the same for a person who signs in to Entra
+      acs-credential demo --workers 4          four processes that share one token
     \b
     With ACS_CONNECTION_STRING set to what the Azure portal shows under "Keys":
       acs-credential token                     an access token of a new user

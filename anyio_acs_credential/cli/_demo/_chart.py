@@ -98,6 +98,11 @@ def _trouble(story: Story, now: float, columns: int) -> Text:
         row.fill(began, now if ended is None else ended, "▒", "red")
         if ended is not None:
             row.put((began + ended) / 2 - 3 * story.seconds / columns, "outage", "bold red")
+    if story.crew is not None and (death := story.crew.death) is not None:
+        row.fill(death.began, now if death.ended is None else death.ended, "▒", "red")
+        row.put(death.began, f"▼ {death.worker.number} killed", "bold magenta")
+        if death.ended is not None:
+            row.put(death.ended, "▲ back", "bold green")
     if story.revoked_at is not None:
         row.put(story.revoked_at, "▼ revoked", "bold magenta")
     return row.text()

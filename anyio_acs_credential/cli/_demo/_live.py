@@ -10,20 +10,27 @@ from rich.text import Text
 
 from .._view import bar, empty_bar, log_line, renewal_mark, styled_line
 from ._chart import LABELS, chart
+from ._lanes import due_part, lanes
 from ._story import WORKERS, sums, verdict
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ._story import Event, HeldToken, Story
+    from ._crew import Crew
+    from ._story import Event, Story
 
 LEAST_WIDTH, LEAST_HEIGHT = 78, 20
 _WIDEST, _TALL = 118, 28
+_FEW = 5  # rows: the margin, and some of what happened
 _MARKS = {
     "sign_in_asked": ("?", "bold yellow"),
     "entra_token_fetched": ("✓", "blue"),
     "claims_challenged": ("▼", "magenta"),
     "token_fetched": ("✓", "green"),
+    "token_shared": ("←", "green"),
+    "worker_killed": ("▼", "magenta"),
+    "worker_started": ("·", "magenta"),
+    "worker_returned": ("✓", "magenta"),
     "token_request_failed": ("✗", "red"),
     "request_failed": ("✗", "bold red"),
     "outage_began": ("▒", "red"),
@@ -46,9 +53,16 @@ def picture(story: Story, now: float, width: int, height: int) -> RenderableType
     """
     width = min(width, _WIDEST) - 4
     bars = 2 if height >= _TALL else 1
-    parts = [*_top(story, now, width), *_token(story, now, width, bars), Text(), _counts(story, now), Text()]
-    parts += [*chart(story, now, width), Text()]
+    life = _token(story, now, width, bars) if story.crew is None else [*lanes(story.crew, now, width)]
+    parts = [*_top(story, now, width), *life, Text(), _counts(story, now), Text(), *chart(story, now, width), Text()]
+    if story.crew is not None and height < len(parts) + _FEW:
+        parts = [part for part in parts if part.plain.strip()]  # many workers in a small window
     return Padding(Group(*parts, *_log(story, height - len(parts) - 1)), (1, 2, 0, 2))
+
+
+def least_height(story: Story) -> int:
+    """Rows that the picture needs."""
+    return LEAST_HEIGHT if story.crew is None else max(LEAST_HEIGHT, 13 + len(story.crew.workers))
 
 
 def result(story: Story, now: float, width: int) -> RenderableType:
@@ -70,16 +84,22 @@ def _mood(story: Story) -> str:
 def _top(story: Story, now: float, width: int) -> list[Text]:
     title, clock = "Access tokens that renew themselves", f"{min(now, story.seconds):.1f} of {story.seconds:g} s"
     hint = f"{clock}   Ctrl-C ends"
-    about = f"{WORKERS} workers call a chat service; its access tokens live {story.lifetime:g} seconds."
-    if story.entra:
-        about = f"{WORKERS} workers call the service for alice; her access tokens live {story.lifetime:g} seconds."
     return [
         Text.assemble((title, "bold"), (f"{hint:>{width - len(title)}}", "dim")),
-        Text(about, "dim"),
+        Text(_about(story), "dim"),
         Text(),
         styled_line(headline(story, now)),
         Text(),
     ]
+
+
+def _about(story: Story) -> str:
+    if story.crew is not None:
+        whose, workers = "alice's token" if story.entra else "one token", len(story.crew.workers)
+        return f"{workers} processes share {whose} through a SQLite file; it lives {story.lifetime:g} seconds."
+    if story.entra:
+        return f"{WORKERS} workers call the service for alice; her access tokens live {story.lifetime:g} seconds."
+    return f"{WORKERS} workers call a chat service; its access tokens live {story.lifetime:g} seconds."
 
 
 def headline(story: Story, now: float) -> tuple[str, str]:
@@ -88,6 +108,10 @@ def headline(story: Story, now: float) -> tuple[str, str]:
         return f"✗ {verdict(story)}", "bold red"
     if not story.tokens:
         return _beginning(story)
+    return _of_crew(story.crew, now) if story.crew is not None else _of_one(story, now)
+
+
+def _of_one(story: Story, now: float) -> tuple[str, str]:
     if story.trouble:
         return f"✗ OUTAGE: {story.issuer} {story.trouble}. The held token goes on.", "bold red"
     if _is_recent(story.revoked_at, now):
@@ -97,7 +121,18 @@ def headline(story: Story, now: float) -> tuple[str, str]:
     return "✓ The token is renewed long before it ends. Requests never wait for it.", "bold green"
 
 
+def _of_crew(crew: Crew, now: float) -> tuple[str, str]:
+    if (death := crew.death) is not None:
+        if death.ended is None:
+            return f"✗ KILLED: {death.worker.name}. The others go on, and fetch the next token.", "bold red"
+        if _is_recent(death.ended, now):
+            return f"✓ {_sentence(f'{death.worker.name} is back, and no request has failed')}", "bold green"
+    return "✓ One worker fetches each token, and the others take it from the store.", "bold green"
+
+
 def _beginning(story: Story) -> tuple[str, str]:
+    if story.crew is not None and story.began is None:
+        return "… starting the workers, and a Communication Services emulator on this machine", "bold"
     if story.sign_in is None:
         return "… starting a Communication Services emulator on this machine", "bold"
     return f"? To sign in, open {story.sign_in.page} and enter {story.sign_in.code}", "bold yellow"
@@ -113,12 +148,7 @@ def _token(story: Story, now: float, width: int, bars: int) -> list[Text]:
     token = story.tokens[-1]
     life, left = token.expires_at - token.at, max(token.expires_at - now, 0.0)
     title = Text.assemble((f"Access token {len(story.tokens)}", "bold"), f"   good for {left:.1f} s of {life:.1f} s")
-    return [title, *[bar(min(left / life, 1.0), _due(token), width)] * bars, renewal_mark(_due(token), width)]
-
-
-def _due(token: HeldToken) -> float:
-    """The part of its life at which a token is to be renewed."""
-    return (token.expires_at - token.renew_at) / (token.expires_at - token.at)
+    return [title, *[bar(min(left / life, 1.0), due_part(token), width)] * bars, renewal_mark(due_part(token), width)]
 
 
 def _counts(story: Story, now: float) -> Text:

@@ -48,18 +48,30 @@ class Report:
 
     def _hold(self, expires_on: float, renew_on: float) -> None:
         story, now = self._story, self._story.now()
-        token = HeldToken(now, self._offset(renew_on), self._offset(expires_on))
+        token = HeldToken(now, self.offset(renew_on), self.offset(expires_on))
         fate = _fate(story.tokens[-1], story.revoked_at, now) if story.tokens else ""
         story.tokens.append(token)
         number, life = len(story.tokens), token.expires_at - now
         self.note("token_fetched", f"token {number}, good for {life:.1f} s{fate}", number=number, life=round(life, 3))
+
+    def answered(self, problem: str, whose: str = "") -> None:
+        """A worker's request has its answer, or has failed.
+
+        Args:
+            problem: Why it is no success; empty if it is one.
+            whose: What its failure begins with.
+        """
+        self._story.answers.append(self._story.now())
+        if problem:
+            self._story.failed += 1
+            self.note("request_failed", f"{whose}a request failed: {problem}")
 
     def catch_up(self) -> None:
         """Take note of what the service has seen since the last time."""
         records = self._emulator.requests
         new, self._seen = records[self._seen :], len(records)
         for record in new:
-            self._count(record, self._offset(record.time))
+            self._count(record, self.offset(record.time))
 
     def _count(self, record: RequestRecord, at: float) -> None:
         story = self._story
@@ -88,7 +100,8 @@ class Report:
         )
         self._story.events.append(Event(at, "entra_token_fetched", text, {"number": number}))
 
-    def _offset(self, unix_time: float) -> float:
+    def offset(self, unix_time: float) -> float:
+        """When that is, in seconds since the run began."""
         return self._story.now() + unix_time - time.time()
 
 

@@ -9,6 +9,8 @@ import json
 import os
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -16,23 +18,26 @@ import click
 from ... import SignInRequiredError
 from .._running import run
 from .._view import drawing, find_terminal, lines, live
+from ._crew import Crew
+from ._fleet import run_fleet
 from ._scenario import run_demo
 from ._story import Story, sums, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractContextManager
 
     from ._story import Event
 
 
-def show(seconds: int, backend: str, *, entra: bool, as_json: bool) -> int:
+def show(seconds: int, backend: str, *, entra: bool, workers: int | None, as_json: bool) -> int:
     """Run the demonstration and show it as it happens.
 
     Args:
         seconds: How long it takes.
         backend: "asyncio" or "trio".
         entra: Whether its user signs in to Entra.
+        workers: How many processes share the tokens; None for one that has them alone.
         as_json: Whether to show it as JSON lines.
 
     Returns:
@@ -40,15 +45,25 @@ def show(seconds: int, backend: str, *, entra: bool, as_json: bool) -> int:
 
     Raises:
         click.UsageError: when the backend is not installed.
-        click.ClickException: when the sign-in is declined.
+        click.ClickException: when the sign-in is declined, or a worker cannot go on.
     """
-    story = Story(seconds, entra)
+    story = Story(seconds, entra, Crew.of(workers) if workers else None)
     try:
-        with _no_proxy(), _output(story, as_json) as draw:
-            status = run(partial(drawing, draw, partial(run_demo, story)), backend)
+        with _no_proxy(), _played(story, backend) as play, _output(story, as_json) as draw:
+            status = run(partial(drawing, draw, play), backend)
     except* SignInRequiredError:
         raise click.ClickException("the sign-in was declined on its page: start again, and leave that alone") from None
     return status or int(story.failed > 0)
+
+
+@contextmanager
+def _played(story: Story, backend: str) -> Iterator[Callable[[], Awaitable[None]]]:
+    """What plays it; in a folder of its own where processes share a file, which is gone at the end."""
+    if story.crew is None:
+        yield partial(run_demo, story)
+        return
+    with TemporaryDirectory(prefix="acs-demo-") as folder:
+        yield partial(run_fleet, story, story.crew, str(Path(folder, "tokens.db")), backend)
 
 
 @contextmanager
@@ -65,11 +80,11 @@ def _no_proxy() -> Iterator[None]:
 
 
 def _output(story: Story, as_json: bool) -> AbstractContextManager[Callable[[], None]]:
-    from ._live import LEAST_HEIGHT, LEAST_WIDTH, picture, result
+    from ._live import LEAST_WIDTH, least_height, picture, result
 
     if as_json:
         return lines(story.events, event_as_json, lambda: [summary_as_json(story, story.now())] if story.over else [])
-    console = find_terminal(LEAST_WIDTH, LEAST_HEIGHT)
+    console = find_terminal(LEAST_WIDTH, least_height(story))
     if console is None:
         return lines(story.events, event_as_line, lambda: summary_as_lines(story, story.now()) if story.over else [])
     return live(

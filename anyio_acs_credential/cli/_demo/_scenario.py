@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import httpx
 from anyio import create_task_group, sleep
 
-from ... import BearerAuth, CommunicationIdentityClient, CredentialError, RefreshPolicy
+from ... import BearerAuth, CommunicationIdentityClient
 from ...emulator import open_emulator
+from ._calling import PAUSE, keep_calling, policy
 from ._report import ISSUER, Report
 from ._story import WORKERS, Span
 from ._users import PERSON, Stage, entra_user, resource_user
@@ -22,13 +23,11 @@ from ._users import PERSON, Stage, entra_user, resource_user
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from ... import CommunicationTokenCredential
+    from ... import CommunicationTokenCredential, RefreshPolicy
     from ...emulator import Emulator
     from ._story import HeldToken, Story
 
-_PAUSE = 0.08  # seconds between two requests of a worker
 _WATCH = 0.05  # seconds between two looks at the service's log
-_THREADS = "/chat/threads?api-version=2024-03-07"
 
 
 async def run_demo(story: Story) -> None:
@@ -39,15 +38,9 @@ async def run_demo(story: Story) -> None:
     Args:
         story: Where to write what happens.
     """
-    entra_lifetime = 2 * story.lifetime  # renewed at half of it, which is in the outage
-    async with (
-        open_emulator(
-            token_lifetime=story.lifetime, entra_token_lifetime=entra_lifetime, device_code_interval=1
-        ) as emulator,
-        _http_client(emulator) as http,
-        CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http) as identities,
-    ):
-        scenario = _Scenario(story, emulator)
+    async with emulated(story) as (emulator, http, identities):
+        scenario = Scenario(story, emulator)
+        scenario.begin()
         stage = Stage(story, scenario.report, emulator, http, identities)
         async with (
             entra_user(stage) if story.entra else resource_user(stage) as make_credential,
@@ -59,29 +52,45 @@ async def run_demo(story: Story) -> None:
     story.over = True
 
 
+@asynccontextmanager
+async def emulated(story: Story) -> AsyncGenerator[tuple[Emulator, httpx.AsyncClient, CommunicationIdentityClient]]:
+    """The service, a client that trusts it, and what whoever holds its access key can do."""
+    entra_lifetime = 2 * story.lifetime  # renewed at half of it, which is in the outage
+    async with (
+        open_emulator(
+            token_lifetime=story.lifetime, entra_token_lifetime=entra_lifetime, device_code_interval=1
+        ) as emulator,
+        _http_client(emulator) as http,
+        CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http) as identities,
+    ):
+        yield emulator, http, identities
+
+
+def _policy(lifetime: float) -> RefreshPolicy:
+    return policy(lifetime, refresh_timeout=max(0.4, lifetime / 20))  # short: the service hangs for a while
+
+
 def _http_client(emulator: Emulator, auth: httpx.Auth | None = None) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=emulator.endpoint, verify=emulator.ssl_context, auth=auth)
 
 
-def _policy(lifetime: float) -> RefreshPolicy:
-    """What the defaults are to a token of a day, for one of seconds."""
-    return RefreshPolicy(
-        proactive_window=lifetime / 2,
-        on_demand_window=lifetime / 20,
-        on_demand_wait=0.1,
-        refresh_timeout=max(0.4, lifetime / 20),
-        retry_initial=lifetime / 40,
-        retry_max=lifetime / 20,
-        jitter=0,
-    )
+class Scenario:
+    """A run.
 
+    Args:
+        story: Where to write it.
+        emulator: The service.
+    """
 
-class _Scenario:
     def __init__(self, story: Story, emulator: Emulator) -> None:
         self._story = story
         self._emulator = emulator
         self._working = True
         self.report = Report(story, emulator)
+
+    def begin(self) -> None:
+        """Let its time begin."""
+        story, emulator = self._story, self._emulator
         story.began = time.monotonic()
         self.report.note("started", f"emulated service at {emulator.endpoint}, token life {story.lifetime:g} s")
 
@@ -91,7 +100,7 @@ class _Scenario:
         async with create_task_group() as group:
             group.start_soon(self._watch)
             for _ in range(WORKERS):
-                group.start_soon(self._work, calls)
+                group.start_soon(keep_calling, calls, PAUSE, lambda: self._working, self.report.answered)
             yield
             self._working = False
         self.report.catch_up()
@@ -100,19 +109,6 @@ class _Scenario:
         while self._working:
             self.report.catch_up()
             await sleep(_WATCH)
-
-    async def _work(self, calls: httpx.AsyncClient) -> None:
-        while self._working:
-            try:
-                status = (await calls.get(_THREADS)).status_code
-                problem = "" if status == 200 else f"its answer is {status}"
-            except (httpx.HTTPError, CredentialError) as error:
-                problem = type(error).__name__
-            self._story.answers.append(self._story.now())
-            if problem:
-                self._story.failed += 1
-                self.report.note("request_failed", f"a request failed: {problem}")
-            await sleep(_PAUSE)
 
     async def play(self, credential: CommunicationTokenCredential, identities: CommunicationIdentityClient) -> None:
         """Let the second token meet an outage and the next a revocation, and wait for the end."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._crew import Crew
 
 WORKERS = 4
 """Tasks that send requests all the time."""
@@ -68,13 +73,14 @@ class Story:
     Attributes:
         seconds: How long it is to take.
         entra: Whether its user signs in to Entra, whose tokens are exchanged for access tokens.
+        crew: The processes that share the tokens; None where one process has them.
         began: When it began, on the monotonic clock; None while it is being set up.
         sign_in: How the user was asked to sign in.
         entra_tokens: When each Entra token was issued.
         answers: When each request of the workers had its final answer, or failed.
         failed: How many of those were no success.
         turned_down: Requests that met a 401, before they were sent once more.
-        tokens: The access tokens that the credential has held.
+        tokens: The access tokens that the credential, or the first to have each, has held.
         token_requests: What the service got where it issues access tokens.
         trouble: What it does there instead of answering; empty while it works.
         outage: When that was.
@@ -85,6 +91,7 @@ class Story:
 
     seconds: float
     entra: bool = False
+    crew: Crew | None = None
     began: float | None = None
     sign_in: SignIn | None = None
     entra_tokens: list[float] = field(default_factory=list)
@@ -128,6 +135,12 @@ class Story:
         """Requests for a token that had to be made again with a newer Entra token."""
         return sum(request.challenged for request in self.token_requests)
 
+    @property
+    def requests_a_life(self) -> float:
+        """Tokens that the service issued for each that one worker held, to a tenth: what sharing brings down."""
+        granted = sum(request.granted for request in self.token_requests)
+        return round(granted / self.crew.lives, 1) if self.crew is not None and self.crew.lives else 0.0
+
     def rate(self, now: float) -> int:
         """Requests in the second before `now`."""
         return len(self.answers) - bisect_left(self.answers, now - 1)
@@ -143,6 +156,19 @@ class Story:
             "token_requests": len(self.token_requests),
             "token_requests_failed": self.refused,
             **entra,
+            **self._sharing(),
+        }
+
+    def _sharing(self) -> dict[str, float]:
+        if self.crew is None:
+            return {}
+        return {
+            "workers": len(self.crew.workers),
+            "tokens_fetched": self.crew.fetched,
+            "tokens_shared": self.crew.shared,
+            "token_lives": self.crew.lives,
+            "token_requests_a_life": self.requests_a_life,
+            "token_requests_a_life_without_sharing": len(self.crew.workers),
         }
 
 
@@ -155,17 +181,32 @@ def verdict(story: Story) -> str:
 
 def sums(story: Story) -> tuple[str, ...]:
     """What happened behind the verdict."""
+    if story.crew is not None:
+        return (*_of_entra(story), *_of_crew(story, story.crew))
     asked = _count(len(story.token_requests), "exchange" if story.entra else "token request")
-    said = (
+    return (
+        *_of_entra(story),
         f"{_count(len(story.tokens), 'access token')} used, one after the other",
         f"{asked} made; {story.refused} failed while the held token went on",
         f"{_count(story.turned_down, 'request')} met a 401 and succeeded with the next token",
     )
+
+
+def _of_entra(story: Story) -> tuple[str, ...]:
     if not story.entra:
-        return said
+        return ()
     tokens, challenges = _count(len(story.entra_tokens), "Entra token"), _count(story.challenges, "claims challenge")
-    return (f"1 sign-in, and {tokens} from it; {challenges} met", *said)
+    return (f"1 sign-in, and {tokens} from it; {challenges} met",)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _of_crew(story: Story, crew: Crew) -> Iterator[str]:
+    """What sharing was good for: what a token's life cost the service, and what it would cost without."""
+    workers, noun = len(crew.workers), "exchange" if story.entra else "token request"
+    yield f"{_count(crew.fetched, 'token')} fetched by {workers} workers, and {crew.shared} taken from the store"
+    yield f"the service saw {_count(story.requests_a_life, noun)} a token life; without sharing, {workers}"
+    if (death := crew.death) is not None and death.ended is not None:
+        yield f"{death.worker.name} was killed, and was back {death.ended - death.began:.1f} s later"
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"

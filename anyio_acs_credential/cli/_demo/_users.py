@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from httpx import AsyncClient
+    from msal import TokenCache
 
     from ... import CommunicationIdentityClient
     from ...emulator import Emulator
+    from ...entra import DeviceCodeCredential
     from ._report import Report
     from ._story import Story
 
@@ -58,22 +60,38 @@ async def resource_user(stage: Stage) -> AsyncGenerator[MakeCredential]:
 @asynccontextmanager
 async def entra_user(stage: Stage) -> AsyncGenerator[MakeCredential]:
     """A person who signs in to Entra with a device code; those tokens are exchanged for Teams Phone Extensibility."""
-    from ...entra import DeviceCodeCredential
-
-    emulator, person = stage.emulator, _Person(stage)
-    async with DeviceCodeCredential(
-        emulator.client_id, authority=emulator.authority, verify=emulator.ssl_context, prompt_callback=person.read
-    ) as entra:
-        async with create_task_group() as group:
-            group.start_soon(person.enter)
-            await entra.sign_in(TEAMS_PHONE_SCOPE)
+    async with signed_in(stage) as entra:
         yield partial(
             CommunicationTokenCredential,
-            resource_endpoint=emulator.endpoint,
+            resource_endpoint=stage.emulator.endpoint,
             token_credential=entra,
             scopes=(TEAMS_PHONE_SCOPE,),
             http_client=stage.http,
         )
+
+
+@asynccontextmanager
+async def signed_in(stage: Stage, token_cache: TokenCache | None = None) -> AsyncGenerator[DeviceCodeCredential]:
+    """Her sign-in.
+
+    Args:
+        stage: What she finds.
+        token_cache: Where it is kept, for others as well.
+    """
+    from ...entra import DeviceCodeCredential
+
+    emulator, person = stage.emulator, _Person(stage)
+    async with DeviceCodeCredential(
+        emulator.client_id,
+        authority=emulator.authority,
+        verify=emulator.ssl_context,
+        prompt_callback=person.read,
+        token_cache=token_cache,
+    ) as entra:
+        async with create_task_group() as group:
+            group.start_soon(person.enter)
+            await entra.sign_in(TEAMS_PHONE_SCOPE)
+        yield entra
 
 
 class _Person:

@@ -47,8 +47,9 @@ def watch(
 
     It is the credential that a program would have: of a user of the resource that a connection string names, or, with
     --client-id, of a person who signs in to Entra with a device code. Its state, when the token ends, when the next
-    one is due, and each round are shown; a token never is. What is left of a token goes by the service's clock, and
-    where this machine's is wrong, that is shown as well. On a terminal it is a live picture, in a pipe lines.
+    one is due, and each round are shown, with whether it fetched the token or another process did; a token never is.
+    What is left of a token goes by the service's clock, and where this machine's is wrong, that is shown as well. On a
+    terminal it is a live picture, in a pipe lines.
 
     \b
     Examples:

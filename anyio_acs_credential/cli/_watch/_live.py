@@ -68,8 +68,9 @@ def _credential(
         styled_line((stands.state.value, _STYLES[stands.state]), f"   {_end(stands, left)}"),
         *(_life(held, left, width) if held else [empty_bar(width), Text()]),
         Text(),
+        styled_line("this token    ", held.origin if held else "none yet"),
         styled_line("next token    ", (_next(stands, now), "bold")),
-        styled_line("rounds        ", (f"{stands.refreshes}", "bold"), " succeeded, ", _failures(stands)),
+        styled_line("rounds        ", (f"{stands.refreshes}", "bold"), _successes(stands), _failures(stands)),
         *_clock(stands.clock_offset),
     ]
 
@@ -96,6 +97,10 @@ def _next(stands: CredentialStatistics, now: float) -> str:
     if stands.next_refresh_at is None or stands.next_refresh_at <= now:
         return "now"
     return f"in {span(stands.next_refresh_at - now)}, at {clock_time(stands.next_refresh_at)}"
+
+
+def _successes(stands: CredentialStatistics) -> str:
+    return f" succeeded, {stands.shared} of them from the fleet, " if stands.shared else " succeeded, "
 
 
 def _failures(stands: CredentialStatistics) -> tuple[str, str]:

@@ -28,10 +28,19 @@ class HeldToken(NamedTuple):
     """How long the held token lived when it was received, and what is left of that when it is to be renewed.
 
     Both are seconds of the credential's own reckoning: it knows the service's clock, from which ours may differ.
+
+    Attributes:
+        shared: Whether another process has fetched it.
     """
 
     life: float
     due: float
+    shared: bool = False
+
+    @property
+    def origin(self) -> str:
+        """Where it came from."""
+        return "from the fleet" if self.shared else "its own fetch"
 
 
 @dataclass
@@ -55,6 +64,7 @@ class Log:
         if self.credential is not None:
             now = self.credential.statistics()
             details |= {"state": now.state.value, "refreshes": now.refreshes, "failures": now.failures}
+            details["shared"] = now.shared
         self.entries.append(Entry(time.time(), kind, text, details))
 
     def observe(self, event: CredentialEvent) -> None:
@@ -62,23 +72,24 @@ class Log:
         match event:
             case RefreshStarted(forced=forced):
                 self.note("refresh_started", "asking for a token", forced=forced)
-            case RefreshSucceeded(expires_on=expires_on, next_refresh_at=next_refresh_at):
-                self._hold(expires_on, next_refresh_at)
+            case RefreshSucceeded(expires_on=expires_on, next_refresh_at=next_refresh_at, shared=shared):
+                self._hold(expires_on, next_refresh_at, shared)
             case RefreshFailed():
                 self._fail(event)
             case TokenExpired(expires_on=expires_on):
                 self.note("token_expired", "the token has ended, and there is no newer one", expires_on=expires_on)
             case _:  # CredentialClosed
-                self.note("credential_closed", "closed")
+                self._close()
 
-    def _hold(self, expires_on: int, next_refresh_at: float | None) -> None:
+    def _hold(self, expires_on: int, next_refresh_at: float | None, shared: bool) -> None:
         now, offset = time.time(), None
         life = expires_on - now
         if self.credential is not None:
             life, offset = self.credential.health().seconds_to_expiry, self.credential.statistics().clock_offset
         wait = life if next_refresh_at is None else next_refresh_at - now
-        self.held = HeldToken(life, life - wait)
-        text = f"a token until {date_and_time(expires_on)}, for {span(life)}; the next in {span(wait)}"
+        self.held = HeldToken(life, life - wait, shared)
+        end = f"a token until {date_and_time(expires_on)}, for {span(life)}, {self.held.origin}"
+        text = f"{end}; the next in {span(wait)}"
         self.note(
             "refresh_succeeded",
             text if offset is None or abs(offset) <= TOLERANCE else f"{text}; {describe(offset)}",
@@ -86,7 +97,16 @@ class Log:
             expires_in=round(life, 3),
             next_refresh_at=next_refresh_at,
             clock_offset=offset,
+            from_fleet=shared,
         )
+
+    def _close(self) -> None:
+        stands = None if self.credential is None else self.credential.statistics()
+        if stands is None or not stands.shared:
+            self.note("credential_closed", "closed")
+        else:
+            tokens = f"{stands.shared} of its {stands.refreshes} tokens"
+            self.note("credential_closed", f"closed; {tokens} came from the fleet")
 
     def _fail(self, event: RefreshFailed) -> None:
         message = redact(str(event.error))

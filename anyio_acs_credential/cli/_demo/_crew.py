@@ -1,0 +1,103 @@
+"""The workers of a demonstration with several processes: what each one holds, and where that came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._story import HeldToken
+
+FEWEST, MOST = 2, 8
+
+
+@dataclass
+class Worker:
+    """A process; after it was killed, the one that takes its place.
+
+    Attributes:
+        number: Counted from 1.
+        token: What it holds; None while it starts.
+        token_number: Which of the fleet's tokens that is, counted from 1; 0 while it starts.
+        is_shared: Whether it has that token from the store, where another worker has put it.
+        is_down: Whether it was killed, and nothing has taken its place yet.
+        held: How many tokens this process has held.
+    """
+
+    number: int
+    token: HeldToken | None = None
+    token_number: int = 0
+    is_shared: bool = False
+    is_down: bool = False
+    held: int = 0
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return f"worker {self.number}"
+
+
+@dataclass
+class Death:
+    """A worker that is killed.
+
+    Attributes:
+        worker: Which.
+        began: When it was killed, in seconds since the run began.
+        ended: When what has taken its place had a token; None until then.
+    """
+
+    worker: Worker
+    began: float
+    ended: float | None = None
+
+
+@dataclass
+class Crew:
+    """All of them.
+
+    Attributes:
+        workers: In the order of their numbers.
+        last_fetcher: Who fetched the newest token; before there is one, the first.
+        fetched: How many tokens they have fetched.
+        shared: How many they have taken from the store instead.
+        lives: The most tokens that one process has held, one after the other.
+        death: Who was killed, and when.
+    """
+
+    workers: list[Worker]
+    last_fetcher: Worker
+    fetched: int = 0
+    shared: int = 0
+    lives: int = 0
+    death: Death | None = None
+    _numbers: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, number: int) -> Crew:
+        """So many workers, none of whom has started."""
+        workers = [Worker(each) for each in range(1, number + 1)]
+        return cls(workers, workers[0])
+
+    def number_of(self, expires_on: int) -> int:
+        """Which token it is that ends then: the fleet's first, second and so on."""
+        return self._numbers.setdefault(expires_on, len(self._numbers) + 1)
+
+    def hold(self, worker: Worker, token: HeldToken, token_number: int, *, shared: bool) -> None:
+        """A worker has a token."""
+        worker.token, worker.token_number, worker.is_shared = token, token_number, shared
+        worker.held += 1
+        self.lives = max(self.lives, worker.held)
+        if shared:
+            self.shared += 1
+        else:
+            self.fetched, self.last_fetcher = self.fetched + 1, worker
+
+    def kill(self, worker: Worker, at: float) -> None:
+        """A worker's process has been killed, and its token is gone with it."""
+        worker.token, worker.token_number, worker.is_shared, worker.held = None, 0, False, 0
+        worker.is_down, self.death = True, Death(worker, at)
+
+    def all_hold(self, token_number: int) -> bool:
+        """Whether all who are not down hold this token or a newer one."""
+        return all(worker.token_number >= token_number for worker in self.workers if not worker.is_down)

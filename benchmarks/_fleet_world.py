@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
     from anyio_acs_credential import CredentialEvent
 
-LIFE = 3600
 POLICY = RefreshPolicy()
-USED = LIFE - POLICY.proactive_window * (1 + POLICY.jitter)  # seconds until the first of many wants another token
 SLICE = 3600.0
 SEED = 20_261_130
-KILL_EACH = 4  # of the requests under a lease, the one at which its process is killed
+KILL_EACH = 3  # of the requests under a lease, the one at which its process is killed
 LONGEST_BACKOFF = 70.0  # seconds for which a process that found the store out of order goes on without it
 ASK_EACH = 600.0
+
+
+def used(life: float) -> float:
+    """Seconds of a token's life until the first of many processes may want another: see the page on renewal."""
+    return life - max(POLICY.proactive_window, life / 24) * (1 + POLICY.jitter)
 
 
 @dataclass
@@ -76,15 +79,17 @@ class World:
     Args:
         processes: How many.
         seconds: For how long.
+        life: That of a token, in seconds.
         has_store: Whether they share one; otherwise each has its own source.
     """
 
-    def __init__(self, processes: int, seconds: float, has_store: bool) -> None:
+    def __init__(self, processes: int, seconds: float, life: float, has_store: bool) -> None:
+        self.life = life
         self.clock = VirtualClock()
         self.chance = random.Random(SEED)  # noqa: S311 - a scenario that can be repeated
         self.store = FleetStore(self.clock)
         self.has_store = has_store
-        self.tally = Tally(ceil(seconds / USED))
+        self.tally = Tally(ceil(seconds / used(life)))
         self.is_asked = Event()  # under a lease
         self.kills_holders = False
         self.processes = [Process(self) for _ in range(processes)]
@@ -232,7 +237,7 @@ class Process:
                 if self._world.kills_holders and self._world.tally.shared % KILL_EACH == 0:
                     self.kill()
             await sleep(self._world.chance.uniform(0.5, 3))
-            return make_jwt(LIFE, clock=self._world.clock)
+            return make_jwt(self._world.life, clock=self._world.clock)
         finally:
             self._is_asking = False
 
@@ -244,14 +249,16 @@ class Process:
             return
         tally.alone += 1
         is_explained = now - self.way.failed_at < LONGEST_BACKOFF or not self._world.has_store
-        tally.unexplained += not is_explained or now - self._alone_at < USED - 1
+        tally.unexplained += not is_explained or now - self._alone_at < used(self._world.life) - 1
         self._alone_at = now
 
     def _observe(self, event: CredentialEvent) -> None:
         self._world.tally.expired += isinstance(event, TokenExpired)
 
 
-def simulate(processes: int, seconds: float, backend: str, has_store: bool = True, troubled: bool = True) -> Tally:
+def simulate(
+    processes: int, seconds: float, life: float, backend: str, *, has_store: bool = True, troubled: bool = True
+) -> Tally:
     """Live so long, on the real backend in virtual time.
 
     The refresh tasks look at the clock once an hour instead of each 30 s. That is for a computer that sleeps and a
@@ -261,10 +268,10 @@ def simulate(processes: int, seconds: float, backend: str, has_store: bool = Tru
     before = vars(task)["SLICE"]
     vars(task)["SLICE"] = SLICE
     try:
-        return anyio.run(_live, processes, seconds, has_store, troubled, **virtual_time(backend))
+        return anyio.run(_live, processes, seconds, life, has_store, troubled, **virtual_time(backend))
     finally:
         vars(task)["SLICE"] = before
 
 
-async def _live(processes: int, seconds: float, has_store: bool, troubled: bool) -> Tally:
-    return await World(processes, seconds, has_store).live(troubled=troubled)
+async def _live(processes: int, seconds: float, life: float, has_store: bool, troubled: bool) -> Tally:
+    return await World(processes, seconds, life, has_store).live(troubled=troubled)

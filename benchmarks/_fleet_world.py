@@ -28,7 +28,7 @@ SLICE = 3600.0
 SEED = 20_261_130
 KILL_EACH = 3  # of the requests under a lease, the one at which its process is killed
 LONGEST_BACKOFF = 70.0  # seconds for which a process that found the store out of order goes on without it
-ASK_EACH = 600.0
+ASK_EACH = 1800.0
 
 
 def used(life: float) -> float:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PROMISES = ("R65", "R68")
 
 HOUR, DAY = 3600, 86_400
-FLEETS = ((10_000, DAY), (1000, HOUR))  # so many processes, with tokens that live so long
+FLEETS = ((10_000, DAY), (500, HOUR))  # so many processes, with tokens that live so long
 OPERATIONS = 4.0
 
 
@@ -52,7 +52,7 @@ def _rows(tally: Tally, processes: int, life: float, time: str, fleet: str) -> I
         floor="1: a look",
     )
     yield Row(
-        figure=f"questions for a token that got none, each 10 minutes and as a process starts: {fleet}",
+        figure=f"questions for a token that got none, each half hour and as a process starts: {fleet}",
         target="0, and no token ends while it is held",
         measured=f"{tally.without} of {tally.asked:,}; tokens that ended: {tally.expired}; a process that was started "
         f"had one after {tally.slowest_start:.1f} s at worst",

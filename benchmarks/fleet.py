@@ -45,6 +45,7 @@ class Count:
         killed: How many processes were killed as they asked it.
         at_once: How many requests came while another living process was being served.
         wrong: What processes told that is no token, or the one that they had.
+        without: Answers of processes whose store failed them meanwhile, such as by giving no answer within a second.
         slowest: Seconds until the last process had its token, at worst.
     """
 
@@ -53,6 +54,7 @@ class Count:
     killed: int = 0
     at_once: int = 0
     wrong: list[str] = field(default_factory=list)
+    without: int = 0
     slowest: float = 0.0
 
 
@@ -101,12 +103,13 @@ class Fleet:
         self._port = port
         self._backends: dict[Connection, str] = {}
         self._told: dict[Connection, str | None] = {}
+        self.without = 0  # see `Count`
 
     def start(self, count: int) -> None:
         """Start so many processes, half on each backend, and wait until all are ready."""
         for number in range(count):
             self._start(BACKENDS[number % 2])
-        assert {_heard(orders) for orders in self._backends} == {"ready"}
+        assert {self._heard(orders) for orders in self._backends} == {"ready"}
 
     def all_want(self, order: str) -> list[str]:
         """Ask all of them at once.
@@ -116,7 +119,7 @@ class Fleet:
         """
         for orders in self._backends:
             orders.send(order)
-        before, self._told = self._told, {orders: _heard(orders) for orders in self._backends}
+        before, self._told = self._told, {orders: self._heard(orders) for orders in self._backends}
         return [
             what
             for orders, what in self._told.items()
@@ -132,15 +135,26 @@ class Fleet:
         told = set(self._told.values())
         others = [self._start(self._backends.pop(orders)) for orders, what in self._told.items() if what is None]
         for orders in others:
-            assert _heard(orders) == "ready"
+            assert self._heard(orders) == "ready"
             orders.send("get")
-        self._told = {orders: self._told.get(orders) or _heard(orders) for orders in self._backends}
+        self._told = {orders: self._told.get(orders) or self._heard(orders) for orders in self._backends}
         return [what or "a process ended by itself" for what in self._told.values() if what not in told]
 
     def end(self) -> None:
         """Let them all end."""
         for orders in self._backends:
             orders.close()
+
+    def _heard(self, orders: Connection) -> str | None:
+        """What a process tells next; None where it was killed."""
+        try:
+            if not orders.poll(PATIENCE):
+                return f"nothing within {PATIENCE:g} s"
+            told, has_failed = orders.recv()
+        except (EOFError, ConnectionError):
+            return None
+        self.without += has_failed
+        return str(told)
 
     def _start(self, backend: str) -> Connection:
         ours, theirs = self._context.Pipe()
@@ -149,17 +163,6 @@ class Fleet:
         theirs.close()
         self._backends[ours] = backend
         return ours
-
-
-def _heard(orders: Connection) -> str | None:
-    """What a process tells next; None where it was killed."""
-    try:
-        if orders.poll(PATIENCE):
-            told: str = orders.recv()
-            return told
-    except (EOFError, ConnectionError):
-        return None
-    return f"nothing within {PATIENCE:g} s"
 
 
 def measure(quick: bool) -> Iterator[Row]:
@@ -186,6 +189,7 @@ def _fleet(place: str) -> Iterator[tuple[Fleet, Service]]:
 
 def _count(fleet: Fleet, service: Service, lives: int, kill: bool) -> Count:
     count = service.count = Count()
+    fleet.without = 0
     for _ in range(lives):
         service.kills_next = kill
         began = time.perf_counter()
@@ -193,6 +197,7 @@ def _count(fleet: Fleet, service: Service, lives: int, kill: bool) -> Count:
         count.slowest = max(count.slowest, time.perf_counter() - began)
         count.wrong += fleet.replace()
         count.lives += 1
+    count.without = fleet.without
     return count
 
 
@@ -204,6 +209,7 @@ def _row(count: Count, store: str, kill: bool) -> Row:
         target="1, and at most 1 for each killed holder" if kill else "1",
         measured=f"{count.requests / count.lives:.2f}: {count.requests} for {count.lives} lives{killed}; living "
         f"processes that asked at the same time: {count.at_once}; processes without a new token: {len(count.wrong)}; "
+        f"answers of processes whose store failed or took a second: {count.without}; "
         f"the last had it after {count.slowest:.1f} s at worst",
         reached=count.lives <= count.requests <= count.lives + count.killed
         and count.killed == (count.lives if kill else 0)

@@ -43,6 +43,7 @@ class Count:
         lives: How many.
         requests: That the service was sent.
         killed: How many processes were killed as they asked it.
+        ended: How many ended at all.
         at_once: How many requests came while another living process was being served.
         wrong: What processes told that is no token, or the one that they had.
         without: Answers of processes whose store failed them meanwhile, such as by giving no answer within a second.
@@ -52,6 +53,7 @@ class Count:
     lives: int = 0
     requests: int = 0
     killed: int = 0
+    ended: int = 0
     at_once: int = 0
     wrong: list[str] = field(default_factory=list)
     without: int = 0
@@ -103,7 +105,7 @@ class Fleet:
         self._port = port
         self._backends: dict[Connection, str] = {}
         self._told: dict[Connection, str | None] = {}
-        self.without = 0  # see `Count`
+        self.ended = self.without = 0  # see `Count`
 
     def start(self, count: int) -> None:
         """Start so many processes, half on each backend, and wait until all are ready."""
@@ -134,6 +136,7 @@ class Fleet:
         """
         told = set(self._told.values())
         others = [self._start(self._backends.pop(orders)) for orders, what in self._told.items() if what is None]
+        self.ended += len(others)
         for orders in others:
             assert self._heard(orders) == "ready"
             orders.send("get")
@@ -189,7 +192,7 @@ def _fleet(place: str) -> Iterator[tuple[Fleet, Service]]:
 
 def _count(fleet: Fleet, service: Service, lives: int, kill: bool) -> Count:
     count = service.count = Count()
-    fleet.without = 0
+    fleet.ended = fleet.without = 0
     for _ in range(lives):
         service.kills_next = kill
         began = time.perf_counter()
@@ -197,7 +200,7 @@ def _count(fleet: Fleet, service: Service, lives: int, kill: bool) -> Count:
         count.slowest = max(count.slowest, time.perf_counter() - began)
         count.wrong += fleet.replace()
         count.lives += 1
-    count.without = fleet.without
+    count.ended, count.without = fleet.ended, fleet.without
     return count
 
 
@@ -212,7 +215,7 @@ def _row(count: Count, store: str, kill: bool) -> Row:
         f"answers of processes whose store failed or took a second: {count.without}; "
         f"the last had it after {count.slowest:.1f} s at worst",
         reached=count.lives <= count.requests <= count.lives + count.killed
-        and count.killed == (count.lives if kill else 0)
+        and count.ended == count.killed == (count.lives if kill else 0)
         and not count.wrong,
         floor=f"without a store: {PROCESSES}",
     )

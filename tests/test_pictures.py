@@ -34,7 +34,7 @@ def test_no_picture_is_older_than_its_script(script: object) -> None:
     assert len(text) < 150_000
 
 
-@pytest.mark.parametrize("name", ["timeline", "states", "rooms"])
+@pytest.mark.parametrize("name", ["timeline", "states", "rooms", "fleet"])
 def test_a_picture_shows_what_the_code_does_today(name: str) -> None:
     """Made anew, it is the same: what it shows is a run in virtual time, and the code's own tables."""
     code = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import {name}; sys.stdout.write({name}.draw())"

@@ -1190,6 +1190,21 @@ async def test_a_sleep_while_the_source_was_at_work(
         assert (source.calls, credential.statistics().failures) == (asked, 2 - asked)
 
 
+@pytest.mark.promise("R24")
+async def test_a_source_that_is_asked_once_more_has_the_rest_of_the_round(clock: VirtualClock) -> None:
+    async def sleep_through() -> str:
+        await anyio.sleep(20)
+        clock.jump(HOUR)
+        raise OSError
+
+    source = ScriptedSource(sleep_through, anyio.sleep_forever, clock=clock)
+    async with credential_of(source, clock, proactive_refresh=False) as credential:
+        began = anyio.current_time()
+        with pytest.raises(TokenRefreshError):
+            await credential.get_token()
+        assert anyio.current_time() - began == pytest.approx(30)
+
+
 class StallingClock(VirtualClock):
     """A clock that can go on while the event loop stands still."""
 

@@ -126,21 +126,21 @@ class RefreshTask:
             self._reporter.expired(state.held.token.expires_on, unrenewed=state.proactive or state.cause is not None)
 
     async def _renew(self) -> None:
-        asked = self.round
-        asked.begin(current_time())
+        asked, began = self.round, current_time()
+        asked.begin(began)
         self._reporter.started(asked.forced)
-        clock = self.state.clock
+        clock, limit = self.state.clock, self.state.policy.refresh_timeout
         ahead = clock.time() - clock.monotonic()
-        outcome = await self._ask(asked)
+        outcome = await self._ask(asked, limit)
         if clock.time() - clock.monotonic() - ahead > TOLERANCE and self._is_in_vain(outcome):
             # The clock was set ahead in between, or the machine slept: a token seems to have ended, or an answer was
             # lost. Asked anew, the source has an answer that knows the time; those who wait are spared the error.
-            outcome = await self._ask(asked)
+            outcome = await self._ask(asked, max(began + limit - current_time(), 0.0))
         if not self.closed:
             self._settle(asked, outcome)
 
-    async def _ask(self, asked: Round) -> AccessToken | BaseException:
-        return await ask(self._refresher, self.state.policy.refresh_timeout, self.scope, asked, self.state.clock)
+    async def _ask(self, asked: Round, limit: float) -> AccessToken | BaseException:
+        return await ask(self._refresher, limit, self.scope, asked, self.state.clock)
 
     def _is_in_vain(self, outcome: AccessToken | BaseException) -> bool:
         if isinstance(outcome, AccessToken):

@@ -148,7 +148,7 @@ class Fleet:
         assert self._parent.stdin is not None
         async with self._turn:
             await self._parent.stdin.send(f"{json.dumps(order)}\n".encode())
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(5 * PATIENCE):  # the first is forked when all is loaded
                 stream = await self._listener.accept()
         async with stream:
             worker = Worker(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from traceback import TracebackException
 
 import pytest
 from hypothesis import given
@@ -42,6 +43,22 @@ def test_no_entry_passes_for_another(name: str, fence: int) -> None:
     assert caught.value.permanent
 
 
+@pytest.mark.parametrize("fence", [-1, 2**64])
+def test_a_number_that_no_lease_has(fence: int) -> None:
+    """A store of somebody's own may give one; what was to be sealed is in no frame."""
+    sealer = Sealer([OLD])
+    with pytest.raises(
+        ValueError, match=rf"from 0 to 2\*\*64 - 1, not {fence}: see how the store numbers its leases"
+    ) as caught:
+        sealer.seal("token:ana", fence, b"canary")
+    traceback = TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [frame.locals for frame in traceback.stack if "anyio_acs_credential/" in frame.filename]
+    assert len(ours) == 2
+    assert "canary" not in str(ours)
+    with pytest.raises(StoreError, match="written as another entry"):
+        sealer.open("token:ana", fence, sealer.seal("token:ana", 7, b"value"))
+
+
 @pytest.mark.parametrize("sealed", [b"", b"nonsense", b"\xff" * 200])
 def test_what_none_of_the_keys_opens(sealed: bytes) -> None:
     with pytest.raises(StoreError, match="give all processes the same encryption_keys") as caught:
@@ -75,6 +92,8 @@ def test_a_key_is_replaced_in_two_steps() -> None:
         (NEW, TypeError, "a list of texts that new_encryption_key"),
         (NEW.encode(), TypeError, "not bytes"),
         (None, TypeError, "not NoneType"),
+        ({NEW, OLD}, TypeError, "not set"),
+        (frozenset([NEW]), TypeError, "not frozenset"),
         ([NEW.encode()], TypeError, "its number 0 is bytes"),
         ([NEW, 7], TypeError, "its number 1 is int"),
         ([], ValueError, "encryption_keys is empty"),

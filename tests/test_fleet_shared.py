@@ -716,6 +716,7 @@ class TestArguments:
             ({"source": "jwt"}, TypeError, "cannot be called"),
             ({"source": str.replace}, TypeError, "bind them with functools.partial"),
             ({"store": "tokens.db"}, TypeError, "store is a token store, such as a SQLiteTokenStore, not str"),
+            ({"store": MemoryTokenStore}, TypeError, "a SQLiteTokenStore, not the class MemoryTokenStore"),
             ({"key": 7}, TypeError, "key is a text that names the user, not int"),
             ({"key": ""}, ValueError, "key is empty: give"),
             ({"lease": "5"}, TypeError, "lease is a number of seconds, not str"),

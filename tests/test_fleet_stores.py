@@ -449,6 +449,10 @@ class TestFile:
         with pytest.raises(TypeError, match="give the path of a file"):
             SQLiteTokenStore(wrong, encryption_keys=[OLD])
 
+    def test_a_path_that_no_file_has(self) -> None:
+        with pytest.raises(ValueError, match=r"'a\\x00b' has a NUL in it, which no file has: leave it out"):
+            SQLiteTokenStore("a\0b", encryption_keys=[OLD])
+
 
 def owned(status: os.stat_result, user: int) -> os.stat_result:
     values = list(status)

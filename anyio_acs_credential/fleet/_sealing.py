@@ -91,8 +91,12 @@ class Sealer:
 
         Returns:
             ASCII.
+
+        Raises:
+            ValueError: when the fence is no number that a lease has.
         """
-        return self._fernet.encrypt(self._hashes(name)[0] + _fence(fence) + value)
+        hidden, value = Secret(value), b""  # no frame that an error passes shows it
+        return self._fernet.encrypt(self._hashes(name)[0] + _fence(fence) + hidden.value)
 
     def open(self, name: str, fence: int, sealed: bytes) -> bytes:
         """A value that was sealed.
@@ -122,7 +126,7 @@ class Sealer:
                 ),
             ) from None
         written_as, rest = opened.value[:_HASH], Secret(opened.value[_HASH:])
-        if written_as not in self._hashes(name) or rest.value[:_FENCE] != _fence(fence):
+        if written_as not in self._hashes(name) or int.from_bytes(rest.value[:_FENCE]) != fence:
             raise explained(
                 "moved-entry",
                 UnreadableError(
@@ -140,11 +144,18 @@ class Sealer:
 
 
 def _fence(fence: int) -> bytes:
-    return fence.to_bytes(_FENCE, "big")
+    try:
+        return fence.to_bytes(_FENCE)
+    except OverflowError:
+        raise explained(
+            "fence",
+            ValueError(f"a fence is a number from 0 to 2**64 - 1, not {fence}: see how the store numbers its leases"),
+        ) from None
 
 
 def _checked(hidden: Secret) -> list[Secret]:
-    if isinstance(hidden.value, str | bytes) or not hasattr(hidden.value, "__iter__"):
+    # The first key encrypts, and a set has no first one.
+    if isinstance(hidden.value, str | bytes | set | frozenset) or not hasattr(hidden.value, "__iter__"):
         raise explained(
             "encryption-keys",
             TypeError(

@@ -8,10 +8,11 @@ from .._errors import explained
 from .._public import public
 from .._refreshing.source import check_refresher
 from ._rounds import SharedSource
-from ._store import TokenStore
+from ._store import misfit
 
 if TYPE_CHECKING:
     from .._refreshing.source import TokenRefresher
+    from ._store import TokenStore
 
 _SHORTEST_LEASE, _LONGEST_LEASE = 1.0, 300.0  # seconds
 
@@ -45,10 +46,8 @@ def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float 
         ValueError: when the key is empty or the lease out of its range.
     """
     check_refresher(source)
-    if not isinstance(store, TokenStore):
-        raise explained(
-            "sharing", TypeError(f"store is a token store, such as a SQLiteTokenStore, not {type(store).__name__}")
-        )
+    if (found := misfit(store)) is not None:
+        raise explained("sharing", TypeError(f"store is a token store, such as a SQLiteTokenStore, not {found}"))
     if not isinstance(key, str):
         raise explained("sharing", TypeError(f"key is a text that names the user, not {type(key).__name__}"))
     if not key:

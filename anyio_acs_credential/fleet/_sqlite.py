@@ -43,7 +43,7 @@ class SQLiteTokenStore:
 
     Raises:
         TypeError: when an argument is of a wrong type.
-        ValueError: when one of the keys is none.
+        ValueError: when one of the keys is none, or the path has a NUL in it.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, encryption_keys: Iterable[str]) -> None:
@@ -184,11 +184,16 @@ class SQLiteTokenStore:
 
 
 def _checked(path: object) -> Path:
-    if isinstance(path, str | os.PathLike) and isinstance(os.fspath(path), str) and os.fspath(path):
-        return Path(path).absolute()
-    raise explained(
-        "store-path", TypeError(f"give the path of a file as path, such as '/var/lib/app/tokens.db', not {path!r}")
-    )
+    given = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(given, str) or not given:
+        raise explained(
+            "store-path", TypeError(f"give the path of a file as path, such as '/var/lib/app/tokens.db', not {path!r}")
+        )
+    if "\0" in given:
+        raise explained(
+            "store-path", ValueError(f"the path {given!r} has a NUL in it, which no file has: leave it out")
+        )
+    return Path(given).absolute()
 
 
 public(SQLiteTokenStore, module="fleet")

@@ -149,6 +149,13 @@ class TokenStore(Protocol):
         ...
 
 
+def misfit(store: object) -> str | None:
+    """What was given in the place of a store, as messages have it; None where it is one."""
+    if isinstance(store, type):  # to the protocol, a class of stores has all that a store has
+        return f"the class {store.__name__}"
+    return None if isinstance(store, TokenStore) else type(store).__name__
+
+
 def next_fence(last: int, now: float) -> int:
     """The fence of a new lease.
 

@@ -31,13 +31,14 @@ from .._redaction import Secret
 from ._guard import Guard, OutOfOrderError, Patience
 from ._lease import Lease
 from ._merging import merge, read, write
-from ._store import Entry, TokenStore
+from ._store import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from .._tokens.clock import Clock
     from ._merging import Contents
+    from ._store import Entry, TokenStore
 
 T = TypeVar("T")
 
@@ -193,10 +194,8 @@ def shared_token_cache(store: TokenStore, *, key: str) -> msal.TokenCache:
         TypeError: when an argument is of a wrong type.
         ValueError: when the key is empty.
     """
-    if not isinstance(store, TokenStore):
-        raise explained(
-            "token-cache", TypeError(f"store is a token store, such as a RedisTokenStore, not {type(store).__name__}")
-        )
+    if (found := misfit(store)) is not None:
+        raise explained("token-cache", TypeError(f"store is a token store, such as a RedisTokenStore, not {found}"))
     if not isinstance(key, str):
         raise explained("token-cache", TypeError(f"key is a text that names the person, not {type(key).__name__}"))
     if not key:

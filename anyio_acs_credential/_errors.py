@@ -104,6 +104,7 @@ class TokenSourceError(CredentialError):
     message: str = ""
     permanent: bool = False
     retry_after: float | None = None
+    _probe_after: float | None = None  # seconds to the next probe of a permanent failure that another process has met
 
     def __init__(self, message: str = "", *, permanent: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)

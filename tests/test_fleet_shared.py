@@ -393,6 +393,38 @@ class TestFailures:
         assert await first() == await member(source, store, clock)()
         assert source.play.calls == 2
 
+    async def test_a_permanent_one_ends_for_all_at_once(self, store: FaultyStore, clock: VirtualClock) -> None:
+        """Whoever is told late is not held up for as long again."""
+        source = Asked(SignInRequiredError("sign in", permanent=True), LIFE, clock=clock)
+        with pytest.raises(SignInRequiredError):
+            await member(source, store, clock)()
+        await anyio.sleep(280)
+        mine = member(source, store, clock)
+        async with CommunicationTokenCredential(token_refresher=mine, clock=clock) as credential:
+            with pytest.raises(TokenRefreshError) as caught:
+                await credential.get_token()
+            assert caught.value.permanent
+            assert caught.value.retry_after is None
+            assert source.play.calls == 1
+            await anyio.sleep(30)
+            assert isinstance(credential.get_token_nowait(), AccessToken)
+        assert source.play.calls == 2
+
+    async def test_a_challenge_that_cannot_be_met_likewise(self, store: FaultyStore, clock: VirtualClock) -> None:
+        source = Asked(LIFE, SignInRequiredError("sign in", permanent=True), LIFE, clock=clock)
+        mine = member(source, store, clock)
+        async with CommunicationTokenCredential(token_refresher=mine, clock=clock) as credential:
+            await credential.get_token()
+            with pytest.raises(SignInRequiredError):
+                await member(source, store, clock)("a")
+            await anyio.sleep(280)
+            with pytest.raises(TokenRefreshError):
+                await credential.get_token(claims="a")
+            assert source.play.calls == 2
+            await anyio.sleep(30)
+            await credential.get_token(claims="a")
+            assert source.play.calls == 3
+
     async def test_what_programs_decide_by_comes_along(self, store: FaultyStore, clock: VirtualClock) -> None:
         error = ServiceError("no", status_code=403, code="Denied", request_id="7", permanent=True)
         source = Asked(error, clock=clock)

@@ -250,7 +250,8 @@ class RefreshState:
         self.cause = cause
         permanent, wish = verdict(cause)
         if permanent:
-            self._wait(LATCH_PROBE, LATCH_PROBE, ends_with_token=False)
+            latch = _latch(cause)
+            self._wait(latch, latch, ends_with_token=False)
         else:
             remaining, life = self.remaining(), self.held.life if self.held is not None else 0.0
             wait = retry_delay(self.streak, remaining, life, wish, fraction=self._fraction(), policy=self.policy)
@@ -261,7 +262,7 @@ class RefreshState:
         last = self._unmet.pop(claims, None)
         streak = 1 if last is None else last.streak + 1
         permanent, wish = verdict(cause)
-        wait = LATCH_PROBE
+        wait = _latch(cause)
         if not permanent:
             wait = retry_delay(streak, 0.0, 0.0, wish, fraction=self._fraction(), policy=self.policy)
         if len(self._unmet) == _CHALLENGES:
@@ -308,6 +309,12 @@ class RefreshState:
     def at(self, wait: float) -> float | None:
         """The wall-clock time that lies `wait` seconds ahead; None where that is never."""
         return self.clock.time() + wait if math.isfinite(wait) else None
+
+
+def _latch(cause: BaseException) -> float:
+    """Seconds to the next attempt after a permanent failure: fewer where another process met it some time ago."""
+    known = cause._probe_after if isinstance(cause, TokenSourceError) else None
+    return LATCH_PROBE if known is None else known
 
 
 def verdict(cause: BaseException) -> tuple[bool, float | None]:

@@ -98,6 +98,7 @@ class Failure:
             error = ServiceError(message, permanent=self.permanent, retry_after=retry_after, **details)
         else:
             error = TokenSourceError(message, permanent=self.permanent, retry_after=retry_after)
+        error._probe_after = left  # the fleet's next probe is one for all
         return explained("another-process", error)
 
 

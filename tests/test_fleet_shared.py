@@ -516,6 +516,47 @@ class TestClaims:
         assert source.calls == 2
         assert len(set(tokens)) == 1
 
+    async def test_a_source_that_gives_it_again_is_asked_once_for_all(
+        self, store: FaultyStore, clock: VirtualClock
+    ) -> None:
+        text = make_jwt(LIFE, clock=clock)
+        source = ScriptedSource(text, text, LIFE, clock=clock, latency=1)
+        ready = anyio.Event()
+        refused: list[str] = []
+
+        async def work() -> None:
+            mine = shared(source, store, key="ana")
+            async with CommunicationTokenCredential(token_refresher=mine, clock=clock) as credential:
+                first = await credential.get_token()
+                await ready.wait()
+                with pytest.raises(TokenRefreshError) as caught:
+                    await credential.refresh(rejected=first)
+                refused.append(str(caught.value.__cause__))
+                await anyio.sleep(10)
+                assert await credential.refresh() != first
+
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(work)
+            await anyio.sleep(10)
+            ready.set()
+            await anyio.sleep(5)
+            assert source.calls == 2
+        assert len(refused) == 5
+        assert all("returned the token that was turned down" in each for each in refused)
+
+    async def test_one_that_was_given_again_long_ago_is_asked_anew(
+        self, store: FaultyStore, clock: VirtualClock
+    ) -> None:
+        text = make_jwt(LIFE, clock=clock)
+        source = ScriptedSource(text, text, LIFE, clock=clock)
+        first, second = (member(source, store, clock) for _ in range(2))
+        assert await first() == await second()
+        await first()
+        await anyio.sleep(10)
+        assert (await second()).token != text
+        assert source.calls == 3
+
     async def test_only_a_source_that_takes_claims_is_given_some(self, store: FaultyStore, clock: VirtualClock) -> None:
         asked = Asked(LIFE, clock=clock)
         plain = ScriptedSource(LIFE, clock=clock)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import anyio_acs_credential.fleet
 from anyio_acs_credential.fleet import Entry, Sealer, StoreError, Taken, TokenStore, new_encryption_key
+from anyio_acs_credential.fleet._agreement import agreed
 from anyio_acs_credential.fleet._store import next_fence
 
 OLD, NEW = (urlsafe_b64encode(32 * letter).decode() for letter in (b"o", b"n"))
@@ -84,6 +85,21 @@ def test_a_key_is_replaced_in_two_steps() -> None:
     assert between.name("n") == after.name("n") != before.name("n")
     assert after.open("n", 1, between.seal("n", 1, b"value")) == b"value"
     assert after.older_names("n") == before.older_names("n") == []
+
+
+def test_who_has_which_key_is_known() -> None:
+    """Whoever has one that is in use is among them, and lets in those who have its others."""
+    first = agreed(None, Sealer([OLD]))
+    between = agreed(first, Sealer([NEW, OLD]))
+    assert agreed(between, Sealer([OLD])) != first
+    assert set(agreed(between, Sealer([NEW])).split()) == set(between.split())
+    with pytest.raises(StoreError, match="have another encryption key: give all processes the same") as caught:
+        agreed(first, Sealer([NEW]))
+    assert caught.value.permanent
+    for _ in range(20):
+        between = agreed(between, Sealer([new_encryption_key(), OLD]))
+    assert len(between.split()) == 8
+    assert agreed(between, Sealer([OLD])).split()[0] == first
 
 
 @pytest.mark.parametrize(

@@ -18,19 +18,21 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from anyio_acs_credential import CredentialClosedError, CredentialNotEnteredError, CredentialUsageError
+from anyio_acs_credential import AccessToken, CredentialClosedError, CredentialNotEnteredError, CredentialUsageError
 from anyio_acs_credential.fleet import (
     Entry,
     MemoryTokenStore,
+    Sealer,
     SQLiteTokenStore,
     StoreError,
     Taken,
     TokenStore,
     UnreadableError,
+    shared,
 )
 from anyio_acs_credential.fleet import _sqlite_file as sqlite_file
 from anyio_acs_credential.fleet._slot import Slot
-from anyio_acs_credential.testing import VirtualClock, check_token_store, virtual_time_backends
+from anyio_acs_credential.testing import ScriptedSource, VirtualClock, check_token_store, virtual_time_backends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -251,15 +253,49 @@ class TestFile:
             os.umask(old)
         assert path.stat().st_size > 0
 
+    @pytest.mark.promise("R69")
     @BOTH
-    async def test_a_wrong_key_is_one_clear_error(self, path: Path) -> None:
-        """The names differ with the keys; so they are made the same to see it."""
-        async with store_of(path, OLD) as store:
-            await put(store, "n", b"value")
-        async with store_of(path, NEW) as store:
-            assert await store.look("n") is None  # another fleet
+    async def test_a_wrong_key_is_one_clear_error_and_the_own_source(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with store_of(path, OLD) as ours, store_of(path, NEW) as store:
+            fence = await put(ours, "n", b"value")
+            for ask in (store.look("n"), store.take("n", LONG)):
+                with pytest.raises(StoreError, match="give all processes the same encryption_keys") as caught:
+                    await ask
+                assert caught.value.permanent
+            source = shared(ScriptedSource(LONG), store, key="ana")
+            assert isinstance(await source(), AccessToken)
+            assert isinstance(await source(), AccessToken)
+            assert caplog.text.count("the other processes of the fleet have another encryption key") == 1
+            assert await ours.look("n") == Entry(fence, b"value")
+
+    @BOTH
+    async def test_a_key_that_is_lost_is_forgotten(self, path: Path) -> None:
+        """Unless somebody uses it: who does so renews its mark each hour."""
+        async with store_of(path, OLD) as lost:
+            await lost.look("n")
+            for is_used in (True, False):
+                with sqlite3.connect(path) as connection:
+                    connection.execute("UPDATE slots SET kept_until = 0.0")
+                connection.close()
+                if is_used:
+                    lost._agree_at = 0.0
+                    await lost.look("n")
+                async with store_of(path, NEW) as store:
+                    if is_used:
+                        with pytest.raises(StoreError, match="another encryption key"):
+                            await store.look("n")
+                    else:
+                        assert await store.look("n") is None
+
+    @BOTH
+    async def test_what_another_key_has_encrypted(self, path: Path) -> None:
+        async with store_of(path) as store:
+            fence = await put(store, "n", b"value")
             with sqlite3.connect(path) as connection:
-                connection.execute("UPDATE slots SET name = ?", (store._sealer.name("n"),))
+                sealed = Sealer([NEW]).seal("n", fence, b"value")
+                connection.execute("UPDATE slots SET value = ? WHERE fence = ?", (sealed, fence))
             connection.close()
             with pytest.raises(UnreadableError, match="give all processes the same encryption_keys"):
                 await store.look("n")
@@ -297,12 +333,12 @@ class TestFile:
         async with store_of(path) as store:
             first = await put(store, "ana", b"first")
             with sqlite3.connect(path) as connection:
-                (old,) = connection.execute("SELECT value FROM slots").fetchone()
+                (old,) = connection.execute("SELECT value FROM slots WHERE name != 'keys'").fetchone()
             last = await put(store, "ana", b"last")
             await put(store, "ben", b"value")
             assert last > first
             with connection:
-                connection.execute("UPDATE slots SET value = ?", (old,))
+                connection.execute("UPDATE slots SET value = ? WHERE name != 'keys'", (old,))
             connection.close()
             for name in ("ana", "ben"):
                 with pytest.raises(StoreError, match="written as another entry, or as an older one"):
@@ -313,7 +349,7 @@ class TestFile:
         async with store_of(path) as store:
             await put(store, "old", b"value")
             with sqlite3.connect(path) as connection:
-                connection.execute("UPDATE slots SET kept_until = kept_until - 100000")
+                connection.execute("UPDATE slots SET kept_until = kept_until - 200000")
             store._file._purge_at = 0.0
             await put(store, "new", b"value")
             assert connection.execute("SELECT count(*) FROM slots").fetchone() == (1,)

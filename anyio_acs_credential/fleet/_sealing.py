@@ -37,7 +37,8 @@ class Sealer:
 
     A key is replaced in two steps: put the new one in front of the old one in every process; later, when nothing that
     was put under the old one is wanted any more, take that away. In between, a process that has both keys finds what
-    the others have put; those that have the old one alone are a fleet by themselves.
+    the others have put; those that have the old one alone are a fleet by themselves. The stores of this package refuse
+    a process that has none of the keys that the others use.
 
     Args:
         encryption_keys: Texts that `new_encryption_key()` made. The first one encrypts and hides names; all decrypt.

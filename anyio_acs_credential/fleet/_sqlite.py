@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from .._errors import explained
 from .._public import public
 from .._redaction import Secret
+from ._agreement import KEPT, NAME, RENEWED, agreed
 from ._desk import Desk
 from ._sealing import Sealer
 from ._sqlite_file import SQLiteFile
@@ -51,11 +52,12 @@ class SQLiteTokenStore:
         self._path = _checked(path)
         self._sealer = Sealer(hidden.value)
         self._desk = Desk()
+        self._agree_at = 0.0
         self._file: SQLiteFile
         self._worker: Worker
 
     async def __aenter__(self) -> Self:
-        home = self._desk.enter()
+        home, self._agree_at = self._desk.enter(), 0.0
         self._file, self._worker = SQLiteFile(self._path), Worker(home, "anyio_acs_credential.fleet")
         return self
 
@@ -148,9 +150,21 @@ class SQLiteTokenStore:
 
     async def _do(self, function: Callable[..., Result], *args: object) -> Result:
         self._desk.check()
-        return await self._worker.call(function, *args)
+        return await self._worker.call(self._among_ours, function, *args)
 
     # What follows is called in the thread.
+
+    def _among_ours(self, function: Callable[..., Result], *args: object) -> Result:
+        """Do something, where the others have our key."""
+        if time.monotonic() >= self._agree_at:
+            self._file.change(NAME, self._agree)
+            self._agree_at = time.monotonic() + RENEWED
+        return function(*args)
+
+    def _agree(self, slot: Slot, now: float) -> tuple[Slot | None, None]:
+        entry = slot.entry(now)
+        marks = agreed(None if entry is None else entry.value, self._sealer)
+        return slot.filled(now, slot.fence + 1, marks, KEPT), None
 
     def _look(self, name: str) -> Entry | None:
         names = [self._sealer.name(name), *self._sealer.older_names(name)]

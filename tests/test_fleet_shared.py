@@ -709,6 +709,36 @@ class TestStore:
         assert await first() == third
         assert source.play.calls == 4
 
+    async def test_nobody_storms_the_source_when_it_comes_back(self, store: FaultyStore, clock: VirtualClock) -> None:
+        """Each comes back at a time of its own, finds what the first one put, and within a life all are together."""
+        source = ScriptedSource(LIFE, latency=2, clock=clock)
+        gathered: list[list[str]] = [[], []]
+
+        async def work() -> None:
+            mine = shared(source, store, key="ana")
+            async with CommunicationTokenCredential(token_refresher=mine, clock=clock) as credential:
+                for texts, end in zip(gathered, (4.5 * LIFE, 6 * LIFE), strict=True):
+                    await anyio.sleep(end - clock.monotonic() + began)
+                    texts.append((await credential.get_token()).token)
+
+        async def fail(_: str) -> None:
+            raise OSError("down")
+
+        began = clock.monotonic()
+        async with anyio.create_task_group() as group:
+            for _ in range(30):
+                group.start_soon(work)
+            await anyio.sleep(LIFE / 2)
+            store.fault = fail
+            await anyio.sleep(2 * LIFE)
+            store.fault, alone = None, source.calls
+            await anyio.sleep(2 * LIFE)
+            together = source.calls
+        assert alone > 30  # each for itself
+        assert together - alone <= 30 + 3  # those who are alone still, once each, and the first ones of two lives
+        assert source.calls - together <= 3
+        assert [len(set(texts)) for texts in gathered] == [1, 1]
+
     async def test_a_store_that_was_emptied_and_its_clock_set_back(
         self, store: FaultyStore, clock: VirtualClock
     ) -> None:

@@ -58,7 +58,8 @@ class SQLiteTokenStore:
 
     async def __aenter__(self) -> Self:
         home, self._agree_at = self._desk.enter(), 0.0
-        self._file, self._worker = SQLiteFile(self._path), Worker(home, "anyio_acs_credential.fleet")
+        self._file = SQLiteFile(self._path)
+        self._worker = Worker(home, "anyio_acs_credential.fleet", self._file.together)
         return self
 
     async def __aexit__(
@@ -81,7 +82,7 @@ class SQLiteTokenStore:
             StoreError: when the file cannot be used, or what lies there was not written by one who has the keys.
             CredentialUsageError: when called in another event loop or process than it was entered in.
         """
-        return await self._do(self._look, name)
+        return await self._do(self._look, name, together=False)
 
     async def take(self, name: str, seconds: float) -> Taken:
         """Take the lease of a name, if it is free; see `TokenStore`.
@@ -148,9 +149,9 @@ class SQLiteTokenStore:
         """
         await self._do(self._change, name, lambda slot, _now: slot.released(fence))
 
-    async def _do(self, function: Callable[..., Result], *args: object) -> Result:
+    async def _do(self, function: Callable[..., Result], *args: object, together: bool = True) -> Result:
         self._desk.check()
-        return await self._worker.call(self._among_ours, function, *args)
+        return await self._worker.call(self._among_ours, function, *args, together=together)
 
     # What follows is called in the thread.
 

@@ -91,10 +91,12 @@ class Worker:
 
     Attributes:
         pid: Its id.
+        is_gone: Whether it is known to have ended, so that its id may be another process's.
     """
 
     def __init__(self, stream: SocketStream) -> None:
         self.pid = 0
+        self.is_gone = False
         self._stream = stream
         self._lines = BufferedByteReceiveStream(stream)
 
@@ -112,8 +114,12 @@ class Worker:
         self.pid = int(await self._line())
 
     async def _line(self) -> bytes:
-        with anyio.fail_after(PATIENCE):
-            return await self._lines.receive_until(b"\n", 10_000)
+        try:
+            with anyio.fail_after(PATIENCE):
+                return await self._lines.receive_until(b"\n", 10_000)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead):
+            self.is_gone = True
+            raise
 
 
 @asynccontextmanager
@@ -156,8 +162,9 @@ class Fleet:
             try:
                 yield worker
             finally:
-                with suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGKILL)
+                if not worker.is_gone:
+                    with suppress(ProcessLookupError):
+                        os.kill(worker.pid, signal.SIGKILL)
 
 
 @asynccontextmanager

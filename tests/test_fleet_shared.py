@@ -726,7 +726,7 @@ class TestStore:
 
         began = clock.monotonic()
         async with anyio.create_task_group() as group:
-            for _ in range(30):
+            for _ in range(10):
                 group.start_soon(work)
             await anyio.sleep(LIFE / 2)
             store.fault = fail
@@ -734,8 +734,8 @@ class TestStore:
             store.fault, alone = None, source.calls
             await anyio.sleep(2 * LIFE)
             together = source.calls
-        assert alone > 30  # each for itself
-        assert together - alone <= 30 + 3  # those who are alone still, once each, and the first ones of two lives
+        assert alone > 20  # each for itself
+        assert together - alone <= 6  # one or two for each of two lives
         assert source.calls - together <= 3
         assert [len(set(texts)) for texts in gathered] == [1, 1]
 

@@ -163,5 +163,5 @@ def _make(batch: list[_Job], together: Callable[[], AbstractContextManager[None]
             for job in wanted:
                 job.tell()
             return
-    for job in wanted:
+    for job in batch:
         job.run()

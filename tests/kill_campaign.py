@@ -139,15 +139,15 @@ def locked(path: Path) -> sqlite3.Connection:
 @contextmanager
 def full_disk(pids: Sequence[int]) -> Iterator[None]:
     """These processes can write no byte to a file."""
-    limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
-    for pid, (_, most) in limits.items():
+    limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE)[1] for pid in pids}
+    for pid, most in limits.items():
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, most))
     try:
         yield
     finally:
-        for pid, limit in limits.items():
+        for pid, most in limits.items():  # not as it was: it may have been full before
             with suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
 
 
 class Run:

@@ -153,7 +153,7 @@ def campaign(session: nox.Session) -> None:
 
 @nox.session(python=LOWEST)
 def kills(session: nox.Session) -> None:
-    """Fleets of processes that are killed and stopped at any moment: `nox -s kills -- 200` for so many runs."""
+    """Fleets of processes on their bad days, with both stores: `nox -s kills -- 200` for so many runs."""
     install(session, "test")
     session.run("python", "tests/kill_campaign.py", *session.posargs)
 

@@ -121,7 +121,7 @@ class TokenSourceError(CredentialError):
     message: str = ""
     permanent: bool = False
     retry_after: float | None = None
-    _is_shared: bool = False  # whether its retry_after is what is left of a back-off that a fleet counts together
+    _fleet_wait: float | None = None  # what is left of the wait that a fleet counts together
 
     def __init__(self, message: str = "", *, permanent: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)

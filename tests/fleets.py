@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import SocketAttribute
 from anyio.streams.buffered import BufferedByteReceiveStream
 from servers import answer, serve
 
@@ -21,11 +24,29 @@ from anyio_acs_credential.testing import make_jwt
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from anyio.abc import ByteStream, Process
+    from anyio.abc import ByteStream, Process, SocketStream
     from servers import Server
 
 WORKER = Path(__file__).with_name("fleet_worker.py")
+UNCLOSED = "ignore:Unclosed <MemoryObject:ResourceWarning"  # coredis leaves them to the garbage collector
 PATIENCE = 60.0
+
+
+@dataclass(eq=False)
+class Question:
+    """What a process asks of the service.
+
+    Attributes:
+        pid: Which one.
+        place: Its place in the fleet, which the next one takes over.
+        is_alone: Whether it says that it goes without the store.
+        is_apart: Whether something has happened to it since, by which another may have taken its lease.
+    """
+
+    pid: int
+    place: int
+    is_alone: bool
+    is_apart: bool = False
 
 
 class Service:
@@ -34,62 +55,77 @@ class Service:
     Attributes:
         life: How long they live, in seconds.
         issued: All of them.
-        asking: The ids of the processes that are being served, in order.
-        overlaps: The ids of each two that were served at the same time.
-        before: Awaited before each answer, with the id of the process that asks.
+        asking: The questions that are being answered, in order.
+        overlaps: Each two that were at the same time.
+        before: Awaited before each answer, with the question.
         url: Where it is.
     """
 
     def __init__(self, life: float = 3600) -> None:
         self.life = life
         self.issued: list[str] = []
-        self.asking: list[int] = []
-        self.overlaps: list[tuple[int, int]] = []
-        self.before: Callable[[int], Awaitable[object]] = anyio.sleep
+        self.asking: list[Question] = []
+        self.overlaps: list[tuple[Question, Question]] = []
+        self.before: Callable[[Question], Awaitable[object]] = lambda _question: anyio.lowlevel.checkpoint()
         self.url = ""
 
     async def issue(self, server: Server, stream: ByteStream) -> None:
-        pid = int(server.requests[-1].headers["x-pid"])
-        self.overlaps.extend((other, pid) for other in self.asking)
-        self.asking.append(pid)
+        said = server.requests[-1].headers
+        question = Question(int(said["x-pid"]), int(said["x-place"]), said["x-alone"] == "True")
+        self.overlaps.extend((other, question) for other in self.asking)
+        self.asking.append(question)
         try:
-            await self.before(pid)
-            self.issued.append(make_jwt(self.life, canary="canary"))
+            await self.before(question)
+            self.issued.append(make_jwt(self.life))
             await answer(200, {"token": self.issued[-1]})(server, stream)
         finally:
-            self.asking.remove(pid)
+            self.asking.remove(question)
+
+    def is_shown_in(self, data: bytes) -> bool:
+        """Whether a part of a token can be read there."""
+        return any(part.encode() in data for token in self.issued for part in token.split("."))
 
 
 class Worker:
     """One process.
 
     Attributes:
-        process: It.
+        pid: Its id.
+        is_gone: Whether it is known to have ended, so that its id may be another process's.
     """
 
-    def __init__(self, process: Process) -> None:
-        assert process.stdout is not None
-        self.process = process
-        self._lines = BufferedByteReceiveStream(process.stdout)
+    def __init__(self, stream: SocketStream) -> None:
+        self.pid = 0
+        self.is_gone = False
+        self._stream = stream
+        self._lines = BufferedByteReceiveStream(stream)
 
     async def ask(self, how: str = "refresh") -> None:
         """Write it a line."""
-        assert self.process.stdin is not None
-        await self.process.stdin.send(f"{how}\n".encode())
+        await self._stream.send(f"{how}\n".encode())
 
     async def told(self) -> dict[str, Any]:
-        """The next line that it prints."""
-        with anyio.fail_after(PATIENCE):
-            line = await self._lines.receive_until(b"\n", 10_000)
-        told: dict[str, Any] = json.loads(line)
+        """The next line that it answers with."""
+        told: dict[str, Any] = json.loads(await self._line())
         return told
+
+    async def hello(self) -> None:
+        """Wait until it has begun."""
+        self.pid = int(await self._line())
+
+    async def _line(self) -> bytes:
+        try:
+            with anyio.fail_after(PATIENCE):
+                return await self._lines.receive_until(b"\n", 10_000)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead):
+            self.is_gone = True
+            raise
 
 
 @asynccontextmanager
 async def service(life: float = 3600) -> AsyncGenerator[Service]:
     """A service on loopback."""
     made = Service(life)
-    made.before = lambda _pid: anyio.lowlevel.checkpoint()
     async with serve(made.issue) as server:
         made.url = server.url
         yield made
@@ -98,37 +134,54 @@ async def service(life: float = 3600) -> AsyncGenerator[Service]:
 class Fleet:
     """Starts processes that share a store.
 
-    Attributes:
-        path: The store's.
+    Args:
+        parent: Forks them.
+        listener: Where they say that they have begun.
+        url: That of their service.
+        lease: That of their source.
     """
 
-    def __init__(self, directory: Path, url: str, lease: float = 5.0) -> None:
-        self.path = directory / "tokens.db"
-        self._url = url
-        self._lease = lease
-        self._environment = {**os.environ, "FLEET_KEY": new_encryption_key()}
+    def __init__(self, parent: Process, listener: Any, url: str, lease: float) -> None:
+        self._parent = parent
+        self._listener = listener
+        self._common = {"url": url, "lease": lease}
+        self._turn = anyio.Lock()
 
     @asynccontextmanager
-    async def worker(self, backend: str) -> AsyncGenerator[Worker]:
+    async def worker(self, backend: str, store: Path | str, place: int = 0) -> AsyncGenerator[Worker]:
         """A process; it is killed at the end, if it has not been before."""
-        process = await anyio.open_process(
-            [sys.executable, "-W", "error", str(WORKER), backend, str(self.path), self._url, str(self._lease)],
-            env=self._environment,
+        order = {"backend": backend, "store": str(store), "place": place, **self._common}
+        assert self._parent.stdin is not None
+        async with self._turn:
+            await self._parent.stdin.send(f"{json.dumps(order)}\n".encode())
+            with anyio.fail_after(5 * PATIENCE):  # the first is forked when all is loaded
+                stream = await self._listener.accept()
+        async with stream:
+            worker = Worker(stream)
+            await worker.hello()
+            try:
+                yield worker
+            finally:
+                if not worker.is_gone:
+                    with suppress(ProcessLookupError):
+                        os.kill(worker.pid, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def fleet(url: str, lease: float = 5.0) -> AsyncGenerator[Fleet]:
+    """A fleet whose processes ask the service at this URL."""
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django
+        parent = await anyio.open_process(
+            [sys.executable, "-W", "error", "-W", UNCLOSED, str(WORKER), str(port)],
+            env={**os.environ, "FLEET_KEY": new_encryption_key()},
             stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=None,
         )
         try:
-            yield Worker(process)
+            yield Fleet(parent, listener.listeners[0], url, lease)
         finally:
             with anyio.CancelScope(shield=True):
-                if process.returncode is None:
-                    process.kill()
-                await process.aclose()
-
-    def clear_text(self) -> list[str]:
-        """The files in the store's directory in which a token can be read."""
-        found = [file for file in self.path.parent.iterdir() if b"canary" in file.read_bytes()]
-        return [file.name for file in [*found, *self._with_jwt()]]
-
-    def _with_jwt(self) -> list[Path]:
-        return [file for file in self.path.parent.iterdir() if b"eyJ" in file.read_bytes()]
+                parent.kill()
+                await parent.aclose()

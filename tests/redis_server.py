@@ -109,6 +109,7 @@ class Proxy:
         delay: Seconds that each piece of an answer is late.
         cuts: How many answers are cut after their first byte, with the connection.
         connections: How many were made.
+        seen: All that has arrived from either side.
     """
 
     def __init__(self, behind: int) -> None:
@@ -118,6 +119,7 @@ class Proxy:
         self.delay = 0.0
         self.cuts = 0
         self.connections = 0
+        self.seen = bytearray()
 
     @property
     def url(self) -> str:
@@ -138,6 +140,7 @@ class Proxy:
         with suppress(*_GONE):
             while True:
                 data = await source.receive()
+                self.seen += data
                 if self.swallows:
                     continue
                 if answers and self.cuts:

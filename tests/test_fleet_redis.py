@@ -38,6 +38,7 @@ from anyio_acs_credential.fleet import (
     new_encryption_key,
 )
 from anyio_acs_credential.fleet._redis_client import read_address
+from anyio_acs_credential.fleet._redis_scripts import LOOK, PUT
 from anyio_acs_credential.testing import check_token_store
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ async def test_nothing_lies_in_clear(name: str) -> None:
             await taken(store, name)
             keys = await client.keys("*")
             dumped = b"".join([key + (await client.dump(key) or b"") for key in keys])
-            assert len(keys) == 3
+            assert len(keys) == 4
             for key in keys:
                 assert key.startswith(b"mine:{")
                 assert await client.pttl(key) > 0
@@ -197,10 +198,30 @@ async def test_nothing_lies_in_clear(name: str) -> None:
 
 @pytest.mark.promise("R76")
 class TestKeys:
-    async def test_another_key_finds_nothing(self, server: RedisServer, name: str) -> None:
-        async with opened("tcp", server) as store, opened("tcp", server, encryption_keys=[OTHER]) as stranger:
-            await store.put(name, await taken(store, name), b"value", LONG)
-            assert await stranger.look(name) is None
+    @pytest.mark.parametrize("way", ["tcp", "decoding client"])
+    async def test_a_wrong_key_is_told(self, way: str, server: RedisServer, name: str) -> None:
+        """Each time, until it is mended; and whoever has the right one is not disturbed."""
+        options = {"prefix": name, "encryption_keys": [OTHER]}
+        async with opened(way, server, prefix=name) as store, opened(way, server, **options) as stranger:
+            await works(store, name)
+            for ask in (stranger.look(name), stranger.take(name, LONG)):
+                with pytest.raises(StoreError, match="have another encryption key: give all processes") as caught:
+                    await ask
+                assert caught.value.permanent
+            await works(store, name)
+
+    async def test_many_who_put_their_marks_at_once(self, server: RedisServer, name: str) -> None:
+        """Whoever comes late finds them there."""
+        async with opened("tcp", server, prefix=name) as store:
+            run, asked = store._run, []
+
+            async def too_late(script: Any, *arguments: Any, **options: Any) -> Any:
+                asked.append(script)
+                return False if script is PUT else await run(script, *arguments, **options)
+
+            with patch.object(store, "_run", too_late):
+                assert await store.look(name) is None
+            assert asked == [LOOK, PUT, LOOK, PUT, LOOK, PUT, LOOK]
 
     async def test_what_another_key_has_encrypted_is_told(self, server: RedisServer, name: str) -> None:
         async with opened("tcp", server) as store, client_of("client", server) as client:
@@ -250,6 +271,7 @@ class TestKeys:
     @staticmethod
     async def put(store: RedisTokenStore, client: coredis.Redis[bytes], name: str) -> bytes:
         """Keep something, and give the key of Redis under which it is."""
+        await store.look(name)  # its mark is there
         before = set(await client.keys("*"))
         await store.put(name, await taken(store, name), b"value", LONG)
         (key,) = {key for key in set(await client.keys("*")) - before if key.endswith(b":entry")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from traceback import TracebackException
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import anyio_acs_credential.fleet
 from anyio_acs_credential.fleet import Entry, Sealer, StoreError, Taken, TokenStore, new_encryption_key
+from anyio_acs_credential.fleet._agreement import agreed
 from anyio_acs_credential.fleet._store import next_fence
 
 OLD, NEW = (urlsafe_b64encode(32 * letter).decode() for letter in (b"o", b"n"))
@@ -42,6 +44,22 @@ def test_no_entry_passes_for_another(name: str, fence: int) -> None:
     assert caught.value.permanent
 
 
+@pytest.mark.parametrize("fence", [-1, 2**64])
+def test_a_number_that_no_lease_has(fence: int) -> None:
+    """A store of somebody's own may give one; what was to be sealed is in no frame."""
+    sealer = Sealer([OLD])
+    with pytest.raises(
+        ValueError, match=rf"from 0 to 2\*\*64 - 1, not {fence}: see how the store numbers its leases"
+    ) as caught:
+        sealer.seal("token:ana", fence, b"canary")
+    traceback = TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = [frame.locals for frame in traceback.stack if "anyio_acs_credential/" in frame.filename]
+    assert len(ours) == 2
+    assert "canary" not in str(ours)
+    with pytest.raises(StoreError, match="written as another entry"):
+        sealer.open("token:ana", fence, sealer.seal("token:ana", 7, b"value"))
+
+
 @pytest.mark.parametrize("sealed", [b"", b"nonsense", b"\xff" * 200])
 def test_what_none_of_the_keys_opens(sealed: bytes) -> None:
     with pytest.raises(StoreError, match="give all processes the same encryption_keys") as caught:
@@ -69,12 +87,29 @@ def test_a_key_is_replaced_in_two_steps() -> None:
     assert after.older_names("n") == before.older_names("n") == []
 
 
+def test_who_has_which_key_is_known() -> None:
+    """Whoever has one that is in use is among them, and lets in those who have its others."""
+    first = agreed(None, Sealer([OLD]))
+    between = agreed(first, Sealer([NEW, OLD]))
+    assert agreed(between, Sealer([OLD])) != first
+    assert set(agreed(between, Sealer([NEW])).split()) == set(between.split())
+    with pytest.raises(StoreError, match="have another encryption key: give all processes the same") as caught:
+        agreed(first, Sealer([NEW]))
+    assert caught.value.permanent
+    for _ in range(20):
+        between = agreed(between, Sealer([new_encryption_key(), OLD]))
+    assert len(between.split()) == 8
+    assert agreed(between, Sealer([OLD])).split()[0] == first
+
+
 @pytest.mark.parametrize(
     ("keys", "kind", "message"),
     [
         (NEW, TypeError, "a list of texts that new_encryption_key"),
         (NEW.encode(), TypeError, "not bytes"),
         (None, TypeError, "not NoneType"),
+        ({NEW, OLD}, TypeError, "not set"),
+        (frozenset([NEW]), TypeError, "not frozenset"),
         ([NEW.encode()], TypeError, "its number 0 is bytes"),
         ([NEW, 7], TypeError, "its number 1 is int"),
         ([], ValueError, "encryption_keys is empty"),

@@ -432,6 +432,38 @@ class TestFailures:
         assert await first() == await member(source, store, clock)()
         assert source.play.calls == 2
 
+    async def test_a_permanent_one_ends_for_all_at_once(self, store: FaultyStore, clock: VirtualClock) -> None:
+        """Whoever is told late is not held up for as long again."""
+        source = Asked(SignInRequiredError("sign in", permanent=True), LIFE, clock=clock)
+        with pytest.raises(SignInRequiredError):
+            await member(source, store, clock)()
+        await anyio.sleep(280)
+        mine = member(source, store, clock)
+        async with CommunicationTokenCredential(token_refresher=mine, clock=clock) as credential:
+            with pytest.raises(TokenRefreshError) as caught:
+                await credential.get_token()
+            assert caught.value.permanent
+            assert caught.value.retry_after is None
+            assert source.play.calls == 1
+            await anyio.sleep(30)
+            assert isinstance(credential.get_token_nowait(), AccessToken)
+        assert source.play.calls == 2
+
+    async def test_a_challenge_that_cannot_be_met_likewise(self, store: FaultyStore, clock: VirtualClock) -> None:
+        source = Asked(LIFE, SignInRequiredError("sign in", permanent=True), LIFE, clock=clock)
+        mine = member(source, store, clock)
+        async with CommunicationTokenCredential(token_refresher=mine, clock=clock) as credential:
+            await credential.get_token()
+            with pytest.raises(SignInRequiredError):
+                await member(source, store, clock)("a")
+            await anyio.sleep(280)
+            with pytest.raises(TokenRefreshError):
+                await credential.get_token(claims="a")
+            assert source.play.calls == 2
+            await anyio.sleep(30)
+            await credential.get_token(claims="a")
+            assert source.play.calls == 3
+
     async def test_what_programs_decide_by_comes_along(self, store: FaultyStore, clock: VirtualClock) -> None:
         error = ServiceError("no", status_code=403, code="Denied", request_id="7", permanent=True)
         source = Asked(error, clock=clock)
@@ -536,6 +568,47 @@ class TestClaims:
             ready.set()
         assert source.calls == 2
         assert len(set(tokens)) == 1
+
+    async def test_a_source_that_gives_it_again_is_asked_once_for_all(
+        self, store: FaultyStore, clock: VirtualClock
+    ) -> None:
+        text = make_jwt(LIFE, clock=clock)
+        source = ScriptedSource(text, text, LIFE, clock=clock, latency=1)
+        ready = anyio.Event()
+        refused: list[str] = []
+
+        async def work() -> None:
+            mine = shared(source, store, key="ana")
+            async with CommunicationTokenCredential(token_refresher=mine, clock=clock) as credential:
+                first = await credential.get_token()
+                await ready.wait()
+                with pytest.raises(TokenRefreshError) as caught:
+                    await credential.refresh(rejected=first)
+                refused.append(str(caught.value.__cause__))
+                await anyio.sleep(10)
+                assert await credential.refresh() != first
+
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(work)
+            await anyio.sleep(10)
+            ready.set()
+            await anyio.sleep(5)
+            assert source.calls == 2
+        assert len(refused) == 5
+        assert all("returned the token that was turned down" in each for each in refused)
+
+    async def test_one_that_was_given_again_long_ago_is_asked_anew(
+        self, store: FaultyStore, clock: VirtualClock
+    ) -> None:
+        text = make_jwt(LIFE, clock=clock)
+        source = ScriptedSource(text, text, LIFE, clock=clock)
+        first, second = (member(source, store, clock) for _ in range(2))
+        assert await first() == await second()
+        await first()
+        await anyio.sleep(10)
+        assert (await second()).token != text
+        assert source.calls == 3
 
     async def test_only_a_source_that_takes_claims_is_given_some(self, store: FaultyStore, clock: VirtualClock) -> None:
         asked = Asked(LIFE, clock=clock)
@@ -713,6 +786,36 @@ class TestStore:
         assert third not in alone
         assert await first() == third
         assert source.play.calls == 4
+
+    async def test_nobody_storms_the_source_when_it_comes_back(self, store: FaultyStore, clock: VirtualClock) -> None:
+        """Each comes back at a time of its own, finds what the first one put, and within a life all are together."""
+        source = ScriptedSource(LIFE, latency=2, clock=clock)
+        gathered: list[list[str]] = [[], []]
+
+        async def work() -> None:
+            mine = shared(source, store, key="ana")
+            async with CommunicationTokenCredential(token_refresher=mine, clock=clock) as credential:
+                for texts, end in zip(gathered, (4.5 * LIFE, 6 * LIFE), strict=True):
+                    await anyio.sleep(end - clock.monotonic() + began)
+                    texts.append((await credential.get_token()).token)
+
+        async def fail(_: str) -> None:
+            raise OSError("down")
+
+        began = clock.monotonic()
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(work)
+            await anyio.sleep(LIFE / 2)
+            store.fault = fail
+            await anyio.sleep(2 * LIFE)
+            store.fault, alone = None, source.calls
+            await anyio.sleep(2 * LIFE)
+            together = source.calls
+        assert alone > 20  # each for itself
+        assert together - alone <= 6  # one or two for each of two lives
+        assert source.calls - together <= 3
+        assert [len(set(texts)) for texts in gathered] == [1, 1]
 
     async def test_a_store_that_was_emptied_and_its_clock_set_back(
         self, store: FaultyStore, clock: VirtualClock

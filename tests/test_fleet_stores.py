@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import threading
 from base64 import urlsafe_b64encode
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from traceback import TracebackException
@@ -18,22 +19,27 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from anyio_acs_credential import CredentialClosedError, CredentialNotEnteredError, CredentialUsageError
+from anyio_acs_credential import AccessToken, CredentialClosedError, CredentialNotEnteredError, CredentialUsageError
+from anyio_acs_credential._loops.home import Home
 from anyio_acs_credential.fleet import (
     Entry,
     MemoryTokenStore,
+    Sealer,
     SQLiteTokenStore,
     StoreError,
     Taken,
     TokenStore,
     UnreadableError,
+    shared,
 )
 from anyio_acs_credential.fleet import _sqlite_file as sqlite_file
 from anyio_acs_credential.fleet._slot import Slot
-from anyio_acs_credential.testing import VirtualClock, check_token_store, virtual_time_backends
+from anyio_acs_credential.fleet._worker import Worker
+from anyio_acs_credential.testing import ScriptedSource, VirtualClock, check_token_store, virtual_time_backends
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 OLD, NEW = (urlsafe_b64encode(32 * letter).decode() for letter in (b"o", b"n"))
@@ -251,15 +257,49 @@ class TestFile:
             os.umask(old)
         assert path.stat().st_size > 0
 
+    @pytest.mark.promise("R69")
     @BOTH
-    async def test_a_wrong_key_is_one_clear_error(self, path: Path) -> None:
-        """The names differ with the keys; so they are made the same to see it."""
-        async with store_of(path, OLD) as store:
-            await put(store, "n", b"value")
-        async with store_of(path, NEW) as store:
-            assert await store.look("n") is None  # another fleet
+    async def test_a_wrong_key_is_one_clear_error_and_the_own_source(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with store_of(path, OLD) as ours, store_of(path, NEW) as store:
+            fence = await put(ours, "n", b"value")
+            for ask in (store.look("n"), store.take("n", LONG)):
+                with pytest.raises(StoreError, match="give all processes the same encryption_keys") as caught:
+                    await ask
+                assert caught.value.permanent
+            source = shared(ScriptedSource(LONG), store, key="ana")
+            assert isinstance(await source(), AccessToken)
+            assert isinstance(await source(), AccessToken)
+            assert caplog.text.count("the other processes of the fleet have another encryption key") == 1
+            assert await ours.look("n") == Entry(fence, b"value")
+
+    @BOTH
+    async def test_a_key_that_is_lost_is_forgotten(self, path: Path) -> None:
+        """Unless somebody uses it: who does so renews its mark each hour."""
+        async with store_of(path, OLD) as lost:
+            await lost.look("n")
+            for is_used in (True, False):
+                with sqlite3.connect(path) as connection:
+                    connection.execute("UPDATE slots SET kept_until = 0.0")
+                connection.close()
+                if is_used:
+                    lost._agree_at = 0.0
+                    await lost.look("n")
+                async with store_of(path, NEW) as store:
+                    if is_used:
+                        with pytest.raises(StoreError, match="another encryption key"):
+                            await store.look("n")
+                    else:
+                        assert await store.look("n") is None
+
+    @BOTH
+    async def test_what_another_key_has_encrypted(self, path: Path) -> None:
+        async with store_of(path) as store:
+            fence = await put(store, "n", b"value")
             with sqlite3.connect(path) as connection:
-                connection.execute("UPDATE slots SET name = ?", (store._sealer.name("n"),))
+                sealed = Sealer([NEW]).seal("n", fence, b"value")
+                connection.execute("UPDATE slots SET value = ? WHERE fence = ?", (sealed, fence))
             connection.close()
             with pytest.raises(UnreadableError, match="give all processes the same encryption_keys"):
                 await store.look("n")
@@ -297,12 +337,12 @@ class TestFile:
         async with store_of(path) as store:
             first = await put(store, "ana", b"first")
             with sqlite3.connect(path) as connection:
-                (old,) = connection.execute("SELECT value FROM slots").fetchone()
+                (old,) = connection.execute("SELECT value FROM slots WHERE name != 'keys'").fetchone()
             last = await put(store, "ana", b"last")
             await put(store, "ben", b"value")
             assert last > first
             with connection:
-                connection.execute("UPDATE slots SET value = ?", (old,))
+                connection.execute("UPDATE slots SET value = ? WHERE name != 'keys'", (old,))
             connection.close()
             for name in ("ana", "ben"):
                 with pytest.raises(StoreError, match="written as another entry, or as an older one"):
@@ -313,7 +353,7 @@ class TestFile:
         async with store_of(path) as store:
             await put(store, "old", b"value")
             with sqlite3.connect(path) as connection:
-                connection.execute("UPDATE slots SET kept_until = kept_until - 100000")
+                connection.execute("UPDATE slots SET kept_until = kept_until - 200000")
             store._file._purge_at = 0.0
             await put(store, "new", b"value")
             assert connection.execute("SELECT count(*) FROM slots").fetchone() == (1,)
@@ -449,6 +489,10 @@ class TestFile:
         with pytest.raises(TypeError, match="give the path of a file"):
             SQLiteTokenStore(wrong, encryption_keys=[OLD])
 
+    def test_a_path_that_no_file_has(self) -> None:
+        with pytest.raises(ValueError, match=r"'a\\x00b' has a NUL in it, which no file has: leave it out"):
+            SQLiteTokenStore("a\0b", encryption_keys=[OLD])
+
 
 def owned(status: os.stat_result, user: int) -> os.stat_result:
     values = list(status)
@@ -518,3 +562,114 @@ class TestThread:
         store._worker._jobs.put(None)
         thread.join(30)
         assert not thread.is_alive()
+
+
+async def after(gate: threading.Event, worker: Worker, *calls: Callable[[], Any]) -> list[Any]:
+    """What these calls give, or raise, when all of them wait before the thread gets to the first."""
+    answers: list[Any] = [None] * len(calls)
+
+    async def call(place: int) -> None:
+        try:
+            answers[place] = await worker.call(calls[place], together=True)
+        except Exception as error:  # noqa: BLE001 - it is looked at
+            answers[place] = error
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.call, gate.wait, 60)
+        for place in range(len(calls)):
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(call, place)
+        await anyio.wait_all_tasks_blocked()
+        gate.set()
+    return answers
+
+
+@BOTH
+class TestTogether:
+    """What many ask at once is one transaction: the disk is waited for once."""
+
+    @pytest.fixture
+    def gate(self) -> threading.Event:
+        return threading.Event()
+
+    @pytest.mark.promise("R65")
+    async def test_many_leases(self, path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with store_of(path) as store:
+            await put(store, "0", b"value")
+            made: list[object] = []
+            real = sqlite_file._transaction
+
+            def transaction(connection: sqlite3.Connection) -> AbstractContextManager[None]:
+                made.append(connection)
+                return real(connection)
+
+            monkeypatch.setattr(sqlite_file, "_transaction", transaction)
+            takes = [partial(store._take, str(number), LONG) for number in range(150)]
+            taken = await after(gate, store._worker, *takes)
+            assert all(each.fence is not None for each in taken)
+            assert taken[0].entry is not None
+            assert len(made) == 2
+            for number, each in enumerate(taken):
+                assert await store.prolong(str(number), each.fence, LONG)
+
+    async def test_one_that_fails_leaves_the_others_alone(self, path: Path, gate: threading.Event) -> None:
+        def fail() -> None:
+            raise ValueError("one")
+
+        async with store_of(path) as store:
+            takes = [partial(store._take, name, LONG) for name in "ab"]
+            first, failed, last = await after(gate, store._worker, takes[0], fail, takes[1])
+            assert isinstance(failed, ValueError)
+            assert first.fence is not None
+            assert last.fence is not None
+            assert (await store.take("a", LONG)).fence is None
+
+    async def test_a_disk_that_is_full_as_they_are_written(
+        self, path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody is told of a lease that the file does not have."""
+        real, faults = sqlite_file._transaction, ["full"]
+
+        @contextmanager
+        def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+            with real(connection):
+                yield
+                if faults:
+                    raise sqlite3.OperationalError(faults.pop())
+
+        async with store_of(path) as store:
+            await put(store, "0", b"value")
+            monkeypatch.setattr(sqlite_file, "_transaction", transaction)
+            taken = await after(gate, store._worker, *(partial(store._take, name, LONG) for name in "abc"))
+            assert faults == []
+            for name, each in zip("abc", taken, strict=True):
+                assert await store.prolong(name, each.fence, LONG)
+
+    async def test_what_is_asked_alone_keeps_its_turn(self, gate: threading.Event) -> None:
+        order: list[str] = []
+
+        @contextmanager
+        def together() -> Iterator[None]:
+            order.append("together")
+            yield
+
+        worker = Worker(Home("worker", "elsewhere"), "worker", together)
+
+        async def alone() -> None:
+            await worker.call(order.append, "alone")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.call, gate.wait, 60)
+            for name in ("a", "b", "alone", "c", "given up", "d"):
+                await anyio.wait_all_tasks_blocked()
+                if name == "alone":
+                    group.start_soon(alone)
+                elif name == "given up":
+                    with anyio.move_on_after(0):
+                        await worker.call(order.append, name, together=True)
+                else:
+                    group.start_soon(partial(worker.call, order.append, name, together=True))
+            await anyio.wait_all_tasks_blocked()
+            gate.set()
+        await worker.stop(partial(order.append, "last"))
+        assert order == ["together", "a", "b", "alone", "together", "c", "d", "last"]

@@ -504,6 +504,7 @@ class TestArguments:
         ("store", "key", "error", "message"),
         [
             (object(), "alice", TypeError, "store is a token store"),
+            (MemoryTokenStore, "alice", TypeError, "not the class MemoryTokenStore"),
             (MemoryTokenStore(), 7, TypeError, "key is a text"),
             (MemoryTokenStore(), "", ValueError, "key is empty"),
         ],

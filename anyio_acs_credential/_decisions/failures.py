@@ -57,7 +57,7 @@ class UnmetChallenges:
         last = self._failures.pop(claims, None)
         streak = 1 if last is None else last.streak + 1
         permanent, wish = verdict(cause)
-        wait = LATCH_PROBE
+        wait = latch(cause)
         if not permanent:
             failures = counted(cause, streak)
             wait = retry_delay(failures, 0.0, 0.0, wish, fraction=self._fraction(), policy=self._policy)
@@ -75,8 +75,21 @@ class UnmetChallenges:
 
 
 def counted(cause: BaseException, streak: int) -> int:
-    """The failures that a back-off counts: a fleet has counted those that it shares, in the wait that it asks for."""
-    return 1 if isinstance(cause, TokenSourceError) and cause._is_shared else streak
+    """How many failures a back-off counts.
+
+    It is 1 where another process of a fleet met it: the fleet has counted, and asks for the wait that came out.
+    """
+    return streak if _fleet_wait(cause) is None else 1
+
+
+def latch(cause: BaseException) -> float:
+    """Seconds from a permanent failure to the next attempt: fewer where another process met it some time ago."""
+    known = _fleet_wait(cause)
+    return LATCH_PROBE if known is None else known
+
+
+def _fleet_wait(cause: BaseException) -> float | None:
+    return cause._fleet_wait if isinstance(cause, TokenSourceError) else None
 
 
 def verdict(cause: BaseException) -> tuple[bool, float | None]:

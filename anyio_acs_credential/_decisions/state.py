@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from .._errors import TokenSourceError, explained
 from .._tokens.access_token import AccessToken, ended, life_of
-from .failures import Failure, UnmetChallenges, counted, verdict
+from .failures import Failure, UnmetChallenges, counted, latch, verdict
 from .schedule import (
-    LATCH_PROBE,
     NO_REMAINDER,
     RefreshPolicy,
     TokenState,
@@ -236,7 +235,7 @@ class RefreshState:
         self.cause = cause
         permanent, wish = verdict(cause)
         if permanent:
-            self._wait(LATCH_PROBE, LATCH_PROBE, ends_with_token=False)
+            self._wait(latch(cause), latch(cause), ends_with_token=False)
         else:
             remaining, life = self.remaining(), self.held.life if self.held is not None else 0.0
             failures = counted(cause, self.streak)

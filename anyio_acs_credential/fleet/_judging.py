@@ -43,16 +43,22 @@ class Judge:
         self._told = 0  # the fence of the failure that was raised last
         self._is_alone = False  # whether that token is not in the store, where older ones may seem newer
 
-    def token(self, found: Found, claims: str | None, now: float) -> SharedToken | None:
+    def token(self, found: Found, claims: str | None, now: float, elapsed: float | None = None) -> SharedToken | None:
         """The token in the store, if it is newer than the one given last, and of use.
+
+        The same text again is an answer as well, for as long as one process waits before it asks a source again that
+        had nothing newer: the credential takes it for what it is, and the others need not ask for the same.
 
         Args:
             found: What is in the store.
             claims: The digest of those that it has to meet, if any.
             now: Unix seconds.
+            elapsed: Seconds since its lease, by the store's clock, where that is known.
         """
         kept = found.record.token
-        if kept is None or kept.fence <= self._fence or kept.text == self.given.value:
+        if kept is None or kept.fence <= self._fence:
+            return None
+        if kept.text == self.given.value and (elapsed is None or elapsed > POLICY.retry_initial):
             return None
         if claims is not None and kept.claims != claims:
             return None

@@ -98,7 +98,7 @@ class Failure:
             error = ServiceError(message, permanent=self.permanent, retry_after=retry_after, **details)
         else:
             error = TokenSourceError(message, permanent=self.permanent, retry_after=retry_after)
-        error._is_shared = True
+        error._fleet_wait = left
         return explained("another-process", error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -14,6 +15,7 @@ from .._extras import missing_extra
 from .._loops.beside import beside, leaving
 from .._public import public
 from .._redaction import Secret, redact
+from ._agreement import KEPT, NAME, RENEWED, agreed
 from ._desk import Desk
 from ._redis_client import OwnClient, read_address
 from ._redis_scripts import LOOK, PROLONG, PUT, RELEASE, TAKE, keys_of, milliseconds
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_TRIES = 3  # to put the marks of our keys, while others put theirs
 _FENCES_KEPT = 24 * 3600  # seconds; only a clock that was set back further than that would see a fence again
 
 
@@ -80,10 +83,12 @@ class RedisTokenStore(TokenStore):
         self._address = read_address(given) if isinstance(given.value, str) else None
         self._given = None if self._address else _check_client(given.value)
         self._desk = Desk()
+        self._agree_at = 0.0
         self._own: OwnClient | None = None
         self._block: AbstractAsyncContextManager[None] | None = None
 
     async def __aenter__(self) -> Self:
+        self._agree_at = 0.0
         if self._address is None:
             self._desk.enter()
             await checkpoint()
@@ -146,8 +151,27 @@ class RedisTokenStore(TokenStore):
                 entry = other
         return entry
 
+    async def _agree(self) -> None:
+        """See that the others have our key."""
+        for _ in range(_TRIES):
+            kept = await self._run(LOOK, NAME, read=_kept)
+            value, fence = (None, 0) if kept is None else (kept.value, kept.fence)
+            marks = agreed(value, self._sealer)
+            if await self._run(PUT, NAME, fence + 1, marks, milliseconds(KEPT), read=_is_one):
+                return
+
     async def _ask(self, script: Script, hidden: str, *arguments: bytes | int, read: Callable[[Any], T]) -> T:
         self._desk.check()
+        if time.monotonic() >= self._agree_at:
+            self._agree_at = time.monotonic() + RENEWED  # one of those who ask at once looks for all
+            try:
+                await self._agree()
+            except BaseException:
+                self._agree_at = 0.0
+                raise
+        return await self._run(script, hidden, *arguments, read=read)
+
+    async def _run(self, script: Script, hidden: str, *arguments: bytes | int, read: Callable[[Any], T]) -> T:
         try:
             async with nullcontext(self._given) if self._own is None else self._own.client() as client:
                 return read(await script.run(client, keys_of(self._prefix, hidden), *arguments))
@@ -166,13 +190,8 @@ class RedisTokenStore(TokenStore):
 
     def _entry(self, name: str) -> Callable[[Any], Entry | None]:
         def read(answer: Any) -> Entry | None:
-            fence, sealed = answer
-            if fence is None or sealed is None:
-                return None
-            if not isinstance(sealed, bytes | str):
-                raise TypeError("no text is kept")
-            fence = int(fence)
-            return Entry(fence, self._sealer.open(name, fence, sealed.encode() if isinstance(sealed, str) else sealed))
+            sealed = _kept(answer)
+            return sealed and Entry(sealed.fence, self._sealer.open(name, sealed.fence, sealed.value))
 
         return read
 
@@ -187,6 +206,16 @@ class RedisTokenStore(TokenStore):
 
     def __reduce__(self) -> NoReturn:
         raise explained("pickling", TypeError("a store holds keys and is not pickled; make one in each process"))
+
+
+def _kept(answer: Any) -> Entry | None:
+    """What Redis has, as it is there."""
+    fence, value = answer
+    if fence is None or value is None:
+        return None
+    if not isinstance(value, bytes | str):
+        raise TypeError("no text is kept")
+    return Entry(int(fence), value.encode() if isinstance(value, str) else value)
 
 
 def _is_one(answer: Any) -> bool:

@@ -110,7 +110,7 @@ class SharedSource(OwnSource):
 
     def _answer(self, found: Found, wanted: str | None, elapsed: float | None = None) -> AccessToken | None:
         """The token in the store, if it counts; or, if it is told since when there is one, the failure is raised."""
-        token = self._judge.token(found, wanted, self.clock.time())
+        token = self._judge.token(found, wanted, self.clock.time(), elapsed)
         if token is not None and found.record.token is not None:
             self._judge.give(token, found.record.token.fence)
             return token

@@ -37,7 +37,8 @@ class Sealer:
 
     A key is replaced in two steps: put the new one in front of the old one in every process; later, when nothing that
     was put under the old one is wanted any more, take that away. In between, a process that has both keys finds what
-    the others have put; those that have the old one alone are a fleet by themselves.
+    the others have put; those that have the old one alone are a fleet by themselves. The stores of this package refuse
+    a process that has none of the keys that the others use.
 
     Args:
         encryption_keys: Texts that `new_encryption_key()` made. The first one encrypts and hides names; all decrypt.
@@ -91,8 +92,12 @@ class Sealer:
 
         Returns:
             ASCII.
+
+        Raises:
+            ValueError: when the fence is no number that a lease has.
         """
-        return self._fernet.encrypt(self._hashes(name)[0] + _fence(fence) + value)
+        hidden, value = Secret(value), b""  # no frame that an error passes shows it
+        return self._fernet.encrypt(self._hashes(name)[0] + _fence(fence) + hidden.value)
 
     def open(self, name: str, fence: int, sealed: bytes) -> bytes:
         """A value that was sealed.
@@ -122,7 +127,7 @@ class Sealer:
                 ),
             ) from None
         written_as, rest = opened.value[:_HASH], Secret(opened.value[_HASH:])
-        if written_as not in self._hashes(name) or rest.value[:_FENCE] != _fence(fence):
+        if written_as not in self._hashes(name) or int.from_bytes(rest.value[:_FENCE]) != fence:
             raise explained(
                 "moved-entry",
                 UnreadableError(
@@ -140,11 +145,18 @@ class Sealer:
 
 
 def _fence(fence: int) -> bytes:
-    return fence.to_bytes(_FENCE, "big")
+    try:
+        return fence.to_bytes(_FENCE)
+    except OverflowError:
+        raise explained(
+            "fence",
+            ValueError(f"a fence is a number from 0 to 2**64 - 1, not {fence}: see how the store numbers its leases"),
+        ) from None
 
 
 def _checked(hidden: Secret) -> list[Secret]:
-    if isinstance(hidden.value, str | bytes) or not hasattr(hidden.value, "__iter__"):
+    # The first key encrypts, and a set has no first one.
+    if isinstance(hidden.value, str | bytes | set | frozenset) or not hasattr(hidden.value, "__iter__"):
         raise wrong_type(
             "encryption-keys", "encryption_keys is a list of texts that new_encryption_key() made", hidden.value
         )

@@ -9,10 +9,11 @@ from .._errors import explained, wrong_type
 from .._public import public
 from .._refreshing.source import check_refresher
 from ._rounds import SharedSource
-from ._store import TokenStore
+from ._store import is_store
 
 if TYPE_CHECKING:
     from .._refreshing.source import TokenRefresher
+    from ._store import TokenStore
 
 _SHORTEST_LEASE, _LONGEST_LEASE = 1.0, 300.0  # seconds
 
@@ -47,7 +48,7 @@ def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float 
         ValueError: when the key is empty or the lease out of its range.
     """
     check_refresher(source)
-    if isinstance(store, type) or not isinstance(store, TokenStore):
+    if not is_store(store):
         raise wrong_type("sharing", "store is a token store, such as a SQLiteTokenStore", store)
     if not isinstance(key, str):
         raise wrong_type("sharing", "key is a text that names the user", key)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from .._errors import explained
 from .._public import public
 from .._redaction import Secret
+from ._agreement import KEPT, NAME, RENEWED, agreed
 from ._desk import Desk
 from ._sealing import Sealer
 from ._sqlite_file import SQLiteFile
@@ -47,7 +48,7 @@ class SQLiteTokenStore(TokenStore):
 
     Raises:
         TypeError: when an argument is of a wrong type.
-        ValueError: when one of the keys is none.
+        ValueError: when one of the keys is none, or the path has a NUL in it.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, encryption_keys: Iterable[str]) -> None:
@@ -55,12 +56,14 @@ class SQLiteTokenStore(TokenStore):
         self._path = _checked(path)
         self._sealer = Sealer(hidden.value)
         self._desk = Desk()
+        self._agree_at = 0.0
         self._file: SQLiteFile
         self._worker: Worker
 
     async def __aenter__(self) -> Self:
-        home = self._desk.enter()
-        self._file, self._worker = SQLiteFile(self._path), Worker(home, "anyio_acs_credential.fleet")
+        home, self._agree_at = self._desk.enter(), 0.0
+        self._file = SQLiteFile(self._path)
+        self._worker = Worker(home, "anyio_acs_credential.fleet", self._file.together)
         return self
 
     async def __aexit__(
@@ -71,7 +74,7 @@ class SQLiteTokenStore(TokenStore):
         await self._worker.stop(self._file.close)  # noqa: ASYNC102 - it is shielded, for a second
 
     async def look(self, name: str) -> Entry | None:
-        return await self._do(self._look, name)
+        return await self._do(self._look, name, together=False)
 
     async def take(self, name: str, seconds: float) -> Taken:
         return await self._do(self._take, name, seconds)
@@ -86,11 +89,23 @@ class SQLiteTokenStore(TokenStore):
     async def release(self, name: str, fence: int) -> None:
         await self._do(self._change, name, lambda slot, _now: slot.released(fence))
 
-    async def _do(self, function: Callable[..., Result], *args: object) -> Result:
+    async def _do(self, function: Callable[..., Result], *args: object, together: bool = True) -> Result:
         self._desk.check()
-        return await self._worker.call(function, *args)
+        return await self._worker.call(self._among_ours, function, *args, together=together)
 
     # What follows is called in the thread.
+
+    def _among_ours(self, function: Callable[..., Result], *args: object) -> Result:
+        """Do something, where the others have our key."""
+        if time.monotonic() >= self._agree_at:
+            self._file.change(NAME, self._agree)
+            self._agree_at = time.monotonic() + RENEWED
+        return function(*args)
+
+    def _agree(self, slot: Slot, now: float) -> tuple[Slot | None, None]:
+        entry = slot.entry(now)
+        marks = agreed(None if entry is None else entry.value, self._sealer)
+        return slot.filled(now, slot.fence + 1, marks, KEPT), None
 
     def _look(self, name: str) -> Entry | None:
         names = [self._sealer.name(name), *self._sealer.older_names(name)]
@@ -124,11 +139,16 @@ class SQLiteTokenStore(TokenStore):
 
 
 def _checked(path: object) -> Path:
-    if isinstance(path, str | os.PathLike) and isinstance(os.fspath(path), str) and os.fspath(path):
-        return Path(path).absolute()
-    raise explained(
-        "store-path", TypeError(f"give the path of a file as path, such as '/var/lib/app/tokens.db', not {path!r}")
-    )
+    given = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(given, str) or not given:
+        raise explained(
+            "store-path", TypeError(f"give the path of a file as path, such as '/var/lib/app/tokens.db', not {path!r}")
+        )
+    if "\0" in given:
+        raise explained(
+            "store-path", ValueError(f"the path {given!r} has a NUL in it, which no file has: leave it out")
+        )
+    return Path(given).absolute()
 
 
 public(SQLiteTokenStore, module="fleet")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
@@ -23,6 +23,7 @@ from ._store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 _BUSY = 0.5  # seconds that SQLite waits for another process's transaction
@@ -53,6 +54,7 @@ class SQLiteFile:
         self._opened: tuple[int, int] = (0, 0)
         self._purge_at = 0.0
         self.at_work: Lock = Lock()
+        self._inside: sqlite3.Connection | None = None  # the transaction of `together()`
         _files.add(self)
 
     def read(self, names: Sequence[str]) -> dict[str, Slot]:
@@ -80,7 +82,7 @@ class SQLiteFile:
         Raises:
             StoreError: when the file cannot be used.
         """
-        with self._open() as connection, _transaction(connection):
+        with self._open() as connection, self._transaction(connection):
             slot, now = _slot(connection, name), time.time()
             changed, answer = decide(slot, now)
             if changed is not None and changed is not slot:
@@ -91,6 +93,23 @@ class SQLiteFile:
                     self._purge_at = now + _PURGE_EVERY
                     connection.execute(_PURGE, (now - _PURGE_AFTER, now))
             return answer
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """A block whose changes are one transaction: most of the time of each goes into waiting for the disk.
+
+        Raises:
+            StoreError: when the file cannot be used. Nothing in the block has been done then, nor when that raises.
+        """
+        with self._open() as connection, _transaction(connection):
+            self._inside = connection
+            try:
+                yield
+            finally:
+                self._inside = None
+
+    def _transaction(self, connection: sqlite3.Connection) -> AbstractContextManager[None]:
+        return nullcontext() if self._inside is not None else _transaction(connection)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -105,6 +124,9 @@ class SQLiteFile:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
+        if self._inside is not None:
+            yield self._inside
+            return
         with self.at_work:
             try:
                 yield self._connected()

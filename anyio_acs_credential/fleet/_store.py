@@ -149,6 +149,11 @@ class TokenStore(Protocol):
         ...
 
 
+def is_store(given: object) -> bool:
+    """Whether it is a store, and not a class of stores, which to the protocol has all that a store has."""
+    return isinstance(given, TokenStore) and not isinstance(given, type)
+
+
 def next_fence(last: int, now: float) -> int:
     """The fence of a new lease.
 

@@ -31,13 +31,14 @@ from .._redaction import Secret
 from ._guard import Guard, OutOfOrderError, Patience
 from ._lease import Lease
 from ._merging import merge, read, write
-from ._store import Entry, TokenStore
+from ._store import is_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from .._tokens.clock import Clock
     from ._merging import Contents
+    from ._store import Entry, TokenStore
 
 T = TypeVar("T")
 
@@ -193,7 +194,7 @@ def shared_token_cache(store: TokenStore, *, key: str) -> msal.TokenCache:
         TypeError: when an argument is of a wrong type.
         ValueError: when the key is empty.
     """
-    if not isinstance(store, TokenStore):
+    if not is_store(store):
         raise wrong_type("token-cache", "store is a token store, such as a RedisTokenStore", store)
     if not isinstance(key, str):
         raise wrong_type("token-cache", "key is a text that names the person", key)

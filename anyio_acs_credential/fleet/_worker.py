@@ -17,10 +17,12 @@ from anyio import Event, move_on_after
 from .._errors import cut_repeats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from .._loops.home import Home
 
+_MOST = 100  # calls in one block: a fork waits for it
 _LAST_WAIT = 1.0  # seconds that leaving waits for what the thread still does
 
 Result = TypeVar("Result")
@@ -32,14 +34,15 @@ class Worker:
     Args:
         home: The event loop that calls.
         name: The thread's name.
+        together: Makes a block in which several calls have their effect together, or none has where it raises.
     """
 
-    def __init__(self, home: Home, name: str) -> None:
+    def __init__(self, home: Home, name: str, together: Callable[[], AbstractContextManager[None]]) -> None:
         self._home = home
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._thread = Thread(target=_run, args=(self._jobs,), name=name, daemon=True)
+        self._thread = Thread(target=_run, args=(self._jobs, together), name=name, daemon=True)
 
-    async def call(self, function: Callable[..., Result], *args: Any) -> Result:
+    async def call(self, function: Callable[..., Result], *args: Any, together: bool = False) -> Result:
         """Have the thread call a function.
 
         It waits for the call, and for those before it. Cancelled, it leaves the call to the thread, which drops what it
@@ -48,6 +51,7 @@ class Worker:
         Args:
             function: What to call.
             args: What to call it with. A secret is given as a `Secret`.
+            together: Whether it may be called in one block with others that wait, and again where that fails.
 
         Returns:
             What the function returned.
@@ -57,7 +61,7 @@ class Worker:
         """
         if self._thread.ident is None:
             self._thread.start()
-        job = self._put(partial(function, *args))
+        job = self._put(partial(function, *args), together)
         try:
             await job.ended.wait()
         finally:
@@ -73,8 +77,8 @@ class Worker:
         with move_on_after(_LAST_WAIT, shield=True):
             await job.ended.wait()
 
-    def _put(self, function: Callable[[], Any]) -> _Job:
-        job = _Job(function, self._home)
+    def _put(self, function: Callable[[], Any], together: bool = False) -> _Job:
+        job = _Job(function, self._home, together)
         self._jobs.put(job)
         return job
 
@@ -85,12 +89,14 @@ class _Job:
     Attributes:
         ended: Set when it is over.
         is_wanted: Whether anybody waits for it.
+        together: Whether it may be made in one block with others.
         outcome: Gives what it returned, or raises what it raised.
     """
 
-    def __init__(self, function: Callable[[], Any], home: Home) -> None:
+    def __init__(self, function: Callable[[], Any], home: Home, together: bool) -> None:
         self._function = function
         self._home = home
+        self.together = together
         self.ended = Event()
         self.is_wanted = True
         self.outcome: Callable[[], Any]
@@ -99,9 +105,15 @@ class _Job:
         if not self.is_wanted:
             return
         try:
-            self.outcome = partial(_returned, self._function())
+            self.make()
         except BaseException as error:  # noqa: ASYNC103, BLE001 - it belongs to whoever called
             self.outcome = partial(_raised, error)
+        self.tell()
+
+    def make(self) -> None:
+        self.outcome = partial(_returned, self._function())
+
+    def tell(self) -> None:
         with suppress(RuntimeError):  # the event loop has ended
             self._home.post(self.ended.set)
 
@@ -115,7 +127,41 @@ def _raised(error: BaseException) -> Any:
     raise error
 
 
-def _run(jobs: SimpleQueue[_Job | None]) -> None:
-    while (job := jobs.get()) is not None:
+def _run(jobs: SimpleQueue[_Job | None], together: Callable[[], AbstractContextManager[None]]) -> None:
+    for batch in _batches(jobs):
+        _make(batch, together)
+        batch.clear()  # what they returned is not kept until the next ones come
+
+
+def _batches(jobs: SimpleQueue[_Job | None]) -> Iterator[list[_Job]]:
+    """What waits, in its order: several that may be made together, or one."""
+    job = jobs.get()
+    while job is not None:
+        batch = [job]
+        while batch[0].together and len(batch) < _MOST and not jobs.empty():
+            job = jobs.get()
+            if job is None or not job.together:
+                yield batch
+                break
+            batch.append(job)
+        else:
+            del job
+            yield batch
+            job = jobs.get()
+
+
+def _make(batch: list[_Job], together: Callable[[], AbstractContextManager[None]]) -> None:
+    wanted = [job for job in batch if job.is_wanted]
+    if len(wanted) > 1:
+        try:
+            with together():
+                for job in wanted:
+                    job.make()
+        except BaseException:  # noqa: ASYNC103, BLE001, S110 - whose fault it is shows below
+            pass
+        else:
+            for job in wanted:
+                job.tell()
+            return
+    for job in batch:
         job.run()
-        del job  # what it returned is not kept until the next one comes

@@ -93,18 +93,8 @@ ONCE = {
         # documents, and pure functions
         *("design", "docs", "error_page", "fuzz", "house", "pictures", "readme", "reports", "site"),
         # whole programs, in processes of their own
-        *(
-            "another_task",
-            "cli",
-            "cli_workers",
-            "cli_emulator",
-            "cli_output",
-            "cli_watch",
-            "entra_chromium",
-            "example_threads",
-        ),
-        *("example_usage", "example_web", "examples", "fleet_example", "fleet_processes", "hang_up", "interrupt"),
-        "official",
+        *("cli_output", "cli_workers", "entra_chromium", "example_threads", "example_usage"),
+        *("example_web", "examples", "fleet_example", "fleet_processes", "hang_up", "interrupt", "official"),
     )
 }
 """The modules whose tests show the same on every Python."""

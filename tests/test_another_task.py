@@ -369,6 +369,7 @@ asyncio.run(dropped())
 
 
 @pytest.mark.parametrize("end", ENDS)
+@pytest.mark.once
 def test_one_that_is_never_left_says_little_at_the_end(end: str) -> None:
     """At most that the task was cancelled, in a line for each: no traceback, and no task that is pending."""
     found = subprocess.run(  # noqa: S603 - our own program
@@ -485,6 +486,7 @@ asyncio.run(again())
 
 
 @pytest.mark.promise("R46")
+@pytest.mark.once
 def test_entered_again_after_a_run_of_trio_that_crashed() -> None:
     """It ended with the block open, which trio takes amiss; the next run knows nothing of it."""
     pytest.importorskip("trio")
@@ -616,6 +618,7 @@ credential = await CommunicationTokenCredential(token_refresher=quick).__aenter_
 ]
 
 
+@pytest.mark.once
 def test_in_two_cells_of_a_notebook() -> None:
     """Each cell is a task of its own."""
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
@@ -646,6 +649,7 @@ async def test_a_week():
 """
 
 
+@pytest.mark.once
 def test_virtual_time_beside_pytest_asyncio(tmp_path: Path) -> None:
     """In its strict mode anyio's plugin runs them; in its auto mode it takes them, and they fail at once."""
     if not find_spec("pytest_asyncio"):
@@ -667,6 +671,7 @@ def test_virtual_time_beside_pytest_asyncio(tmp_path: Path) -> None:
     ],
     ids=["strict", "auto", "aiohttp", "a test that fails"],
 )
+@pytest.mark.once
 def test_with_pytest_asyncio(tmp_path: Path, text: str, options: list[str], outcome: str) -> None:
     """Its fixtures are left in another task than they were entered in, at the end of a test or of the session."""
     if not find_spec("pytest_asyncio") or not find_spec("pytest_aiohttp"):

@@ -194,6 +194,7 @@ def test_a_line_says_what_to_do() -> None:
 @ON_POSIX
 @pytest.mark.promise("R98")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.once
 def test_a_signal_ends_it_at_once(number: signal.Signals, emulator: Emulator) -> None:
     """While it waits for an answer; what was found is on the screen."""
     emulator.hang("issueAccessToken")

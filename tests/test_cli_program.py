@@ -58,6 +58,7 @@ while True:
 
 
 @BACKENDS
+@pytest.mark.once
 def test_it_finds_the_emulator_and_is_ended_with(backend: str, tmp_path: Path) -> None:
     """With the connection string, trust and all its own streams and arguments; its status is the command's."""
     pytest.importorskip(backend)
@@ -90,6 +91,7 @@ def test_a_signal_that_ends_it_is_in_the_status(backend: str) -> None:
 
 @ON_POSIX
 @BACKENDS
+@pytest.mark.once
 def test_signals_pass_to_it(backend: str, tmp_path: Path) -> None:
     """It decides what they mean: only when it ends does the command, and leaves nothing behind."""
     pytest.importorskip(backend)
@@ -110,6 +112,7 @@ def test_signals_pass_to_it(backend: str, tmp_path: Path) -> None:
 
 @ON_POSIX
 @BACKENDS
+@pytest.mark.once
 def test_ctrl_c_in_a_terminal_reaches_it_once(backend: str) -> None:
     """The terminal sends it to both; passed on, it would be there twice."""
     pytest.importorskip(backend)

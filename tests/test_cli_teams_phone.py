@@ -95,6 +95,7 @@ def test_applications_are_listed_for_people(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.splitlines()[-1] == f"applications  {APP}, {PERSON}"
 
 
+@pytest.mark.once
 def test_as_a_process() -> None:
     """With the connection string in the environment, or as an option, which wins."""
     assert finish(start("teams-phone", "allow", "--json", *IDS))[::2] == (0, "")

@@ -166,6 +166,7 @@ def test_a_resource_that_cannot_be_trusted(capsys: pytest.CaptureFixture[str], m
 
 
 @BACKENDS
+@pytest.mark.once
 def test_in_a_shell(backend: str) -> None:
     """`acs-credential token | acs-credential inspect`: the token goes from one to the other, and is seen nowhere."""
     pytest.importorskip(backend)
@@ -183,6 +184,7 @@ def test_in_a_shell(backend: str) -> None:
 
 
 @ON_POSIX
+@pytest.mark.once
 def test_ctrl_c_while_the_resource_is_silent() -> None:
     """It ends at once, without a word."""
     command = f"{SILENCE}\nsys.exit(main(['token']))"

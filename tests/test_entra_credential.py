@@ -540,7 +540,6 @@ async def test_somebody_who_is_removed_from_the_cache_has_to_sign_in(clock: Cloc
 
 
 @pytest.mark.promise("R60")
-@pytest.mark.once
 async def test_two_peoples_tokens_never_cross(clock: Clock) -> None:
     """Renewed in any order, through one token cache, in one process."""
     cache = msal.TokenCache()

@@ -1191,6 +1191,21 @@ async def test_a_sleep_while_the_source_was_at_work(
 
 
 @pytest.mark.promise("R24")
+async def test_a_sleep_that_outlasts_the_token_that_was_asked_for(clock: VirtualClock) -> None:
+    """The token has ended when it arrives, and the source is asked once more."""
+
+    async def sleep_through() -> AccessToken:
+        token = a_token(clock, HOUR)
+        clock.jump(8 * HOUR)
+        return token
+
+    source = ScriptedSource(sleep_through, HOUR, clock=clock)
+    async with credential_of(source, clock) as credential:
+        assert (await credential.get_token()).expires_on > clock.time()
+    assert source.calls == 2
+
+
+@pytest.mark.promise("R24")
 async def test_a_source_that_is_asked_once_more_has_the_rest_of_the_round(clock: VirtualClock) -> None:
     async def sleep_through() -> str:
         await anyio.sleep(20)

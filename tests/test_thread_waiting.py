@@ -329,7 +329,6 @@ def test_without_trio(monkeypatch: pytest.MonkeyPatch, uvloop: bool) -> None:
 
 @pytest.mark.promise("R14")
 @pytest.mark.parametrize("held", [True, False], ids=["stale", "expired"])
-@pytest.mark.once
 async def test_threads_that_wait_may_be_all_that_a_round_needs(held: bool) -> None:
     """While rounds fail, one thread at most waits for the next, so that a source that needs a thread gets one."""
     limiter = CapacityLimiter(2)  # like an executor on a small machine

@@ -101,11 +101,12 @@ ONCE = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave uvloop to the modules that are about event loops, where it does more than take the time of asyncio again.
+    """Leave what is the same elsewhere to the modules that are about event loops; mark what one Python is enough for.
 
-    Mark what one Python is enough for.
+    uvloop takes the time of asyncio again, and so do eager tasks on Pythons before 3.13.
     """
-    items[:] = [item for item in items if "+uvloop" not in item.name or item.path.stem in ABOUT_LOOPS]
+    again = ("+uvloop", "+eager") if sys.version_info < (3, 13) else ("+uvloop",)
+    items[:] = [item for item in items if item.path.stem in ABOUT_LOOPS or not any(map(item.name.__contains__, again))]
     for item in items:
         if item.path.stem in ONCE:
             item.add_marker("once")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TRUST = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _NO_TRUST = {"ssl_cert_reqs", "ssl_check_hostname"}
+_LONGEST_ANSWER = 5  # seconds after which a connection is given up; nobody waits for it longer than one
 _IDLE = 60  # seconds after which a connection is closed: routers forget it after four minutes, and tell nobody
 _PAUSE = 1.0  # seconds before a client that failed by itself is made anew
 
@@ -55,8 +56,8 @@ class Address:
         options: dict[str, Any] = {
             "decode_components": True,
             "verify_version": False,
-            "connect_timeout": 5,
-            "stream_timeout": 5,
+            "connect_timeout": _LONGEST_ANSWER,
+            "stream_timeout": _LONGEST_ANSWER,
             "max_idle_time": _IDLE,
             "retry_policy": ConstantRetryPolicy((Lost,), retries=1, delay=0),
         }

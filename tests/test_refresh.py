@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import itertools
 import math
@@ -1104,6 +1105,24 @@ async def test_claims_mean_a_rejection(clock: VirtualClock) -> None:
         assert source.calls == 2
     async with credential_of(source, clock, proactive_refresh=False) as credential:
         assert (await credential.get_token(claims="{}", tenant_id="t", enable_cae=True)).token
+
+
+@pytest.mark.promise("R54")
+async def test_an_observer_of_the_expiry_may_ask_for_a_round(clock: VirtualClock, anyio_backend_name: str) -> None:
+    """It is heard at once, also where an eager task asks while the observer is still being called."""
+    source = Timed(ScriptedSource(HOUR, clock=clock), clock)
+    asking: list[asyncio.Task[object]] = []
+
+    def observe(event: object) -> None:
+        if isinstance(event, TokenExpired) and anyio_backend_name == "asyncio":
+            asking.append(asyncio.ensure_future(credential.refresh()))
+        elif isinstance(event, TokenExpired):
+            group.start_soon(credential.refresh)
+
+    credential = credential_of(source, clock, token=a_token(clock, 60), proactive_refresh=False, observer=observe)
+    async with anyio.create_task_group() as group, credential:
+        await anyio.sleep(80)
+    assert source.times == [pytest.approx(60, abs=0.1)]
 
 
 # Clocks

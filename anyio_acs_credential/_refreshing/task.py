@@ -95,12 +95,12 @@ class RefreshTask:
 
     async def _pause(self) -> None:
         while True:
-            delay = self._delay()
+            # A request sets the event that stands here. The event is replaced before the observer is told of an expiry,
+            # since an observer may ask for a round, and before nothing else: what waits would let a request go unheard.
+            delay, self._wake = self._delay(), Event()
             self._tell_expiry()  # after that look: a token that ends in between is told now, and not a slice later
             if delay < NO_REMAINDER:
                 return
-            # Nothing may wait between these lines: a request that came in between would set the old event, unheard.
-            self._wake = Event()
             with move_on_after(min(delay, SLICE)):
                 await self._wake.wait()
 

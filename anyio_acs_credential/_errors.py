@@ -165,7 +165,7 @@ class SignInRequiredError(TokenSourceError):
     Args:
         message: Why, and what to do next.
         permanent: Whether refreshing in the background stops, as `TokenSourceError` says.
-        retry_after: Seconds to wait before the next attempt, as there.
+        retry_after: Seconds to wait before the next attempt, as for `TokenSourceError`.
     """
 
     def __init__(self, message: str = "", *, permanent: bool = True, retry_after: float | None = None) -> None:

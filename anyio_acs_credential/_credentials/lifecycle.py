@@ -98,8 +98,8 @@ class Lifecycle(OneBlock):
         """End refreshing, as leaving the block does. It may be called again.
 
         The credential is closed at once: a round in flight is cancelled, and tasks that wait for a token get
-        `CredentialClosedError`. After that this lets other tasks run once, and never waits; cancelling it does not undo
-        the closing.
+        `CredentialClosedError`. Then this lets other tasks run once; it never waits. Cancelling it does not undo the
+        closing.
 
         Raises:
             CredentialUsageError: when called in another event loop than it was entered in.
@@ -118,8 +118,8 @@ class Lifecycle(OneBlock):
     async def _stay_open(self, opened: Callable[[], None]) -> None:
         """Enter the credential, run its refresh task in the running task, and leave the credential.
 
-        So a credential in a pool costs one task and no task group. This returns when the credential is closed; it can
-        be cancelled only while the credential opens.
+        So a credential in a pool costs one task and no task group. Closing the credential ends this, and so does a
+        cancellation while it opens. A static one has no refresh task, and is ended by a cancellation at any time.
 
         Args:
             opened: Called as soon as the credential is open.

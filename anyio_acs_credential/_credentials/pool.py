@@ -75,7 +75,7 @@ class CredentialPool(OneBlock, Generic[Key]):
             key: Whose credential; hashable.
 
         Returns:
-            An async context manager for one block, which gives the credential. The pool enters and closes that.
+            An async context manager for one block, which gives the credential. Do not enter or close it: the pool does.
 
         Raises:
             Exception: what `make` raised, or entering the credential it made.

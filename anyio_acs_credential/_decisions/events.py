@@ -45,8 +45,8 @@ class RefreshFailed:
         error: What it raised.
         consecutive_failures: Failures in a row, this one included.
         permanent: Whether the source said that trying again cannot help.
-        next_attempt_at: When the source will be asked again, in Unix seconds; on demand, that is the first request
-            after this time.
+        next_attempt_at: When the source will be asked again, in Unix seconds; on demand, with the first request after
+            this time.
     """
 
     error: BaseException = field(repr=False)  # its text is somebody else's, and may quote a token

@@ -60,7 +60,7 @@ class Answer:
         return read_retry_after(self.headers, self.proof.date if self.proof is not None and wrong else time.time())
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, whose name is in lower case, or None."""
+        """The first value of a header, or None. Its name is given in lower case."""
         return next((value for key, value in self.headers if key == name), None)
 
 

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 _CLOSE_TIMEOUT = 1.0
 # Exceptions are told apart by the names of their classes, which httpx and httpx2 share.
 _NOTHING_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
-# OpenSSL's reasons that say that the other side speaks no TLS, as a portal does not, or that the server itself has
-# failed. An alert that refuses our version of TLS or our ciphers is not among them: it stays until somebody acts.
+# The reasons that OpenSSL gives where the other side speaks no TLS, such as the page of a portal, or where the server
+# itself has failed. An alert that refuses our version of TLS or our ciphers is not among them: it stays until somebody
+# acts.
 _PLAIN_OR_FAILING = frozenset(
     {
         "HTTP_REQUEST",

@@ -52,7 +52,7 @@ def build(client: HttpClient, call: Call) -> Any:
 
 
 def library_of(thing: object) -> ModuleType | None:
-    """The HTTP library that the class of a thing comes from; None for a thing that only has the shape of one of its.
+    """The HTTP library that the class of a thing comes from; None for a thing that has its shape alone.
 
     The bases are searched as well, since a program's own subclass is in a module of the program.
     """

@@ -32,7 +32,7 @@ class Limits:
     Attributes:
         timeout: Seconds for the whole call, its tries and the waits between them.
         tries: How often it is sent at most.
-        backoff: Seconds before the second try, half of them more or less; twice as many before the third.
+        backoff: Seconds before the second try, up to half of them more or less; twice as many before the third.
     """
 
     timeout: float = 30.0

@@ -46,7 +46,7 @@ class Home:
         process: The process.
         thread: The thread's identity.
         runner: Its `_thread_id` is the thread's identity while the loop runs there, and cheap enough for each read of a
-            fresh token. On trio it is so at any time: trio's own functions refuse callers that it does not run.
+            fresh token. On trio it names the thread at any time: trio's functions refuse callers that it does not run.
     """
 
     __slots__ = ("_in_another_loop", "_name", "loop", "process", "runner", "thread")

@@ -1,8 +1,8 @@
 """The warning about a wrong clock: the same words in the log and in errors, and only once in the log.
 
 A process has one clock, and may have thousands of credentials that find it wrong. So the process remembers what it has
-logged, for each service that found a difference: a service whose own clock is wrong would otherwise have the log
-alternate with each answer of the services that agree with our clock.
+logged, for each service that found a difference. Otherwise one service whose own clock is wrong, and others that agree
+with ours, would have the log call our clock wrong and right in turns.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from contextlib import suppress
 
 TOLERANCE = 60.0
-"""Seconds of difference up to which there is no warning: services allow minutes."""
+"""Seconds of difference up to which there is no warning. The services do not document how many they allow."""
 
 _DAY = 24 * 60  # minutes
 

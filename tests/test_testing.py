@@ -494,9 +494,12 @@ def test_an_empty_script_is_refused() -> None:
         ScriptedSource()
 
 
-@pytest.mark.parametrize("entry", [True, None, b"bytes", object(), dict])
-def test_an_entry_of_another_kind_is_refused(entry: Any) -> None:
-    with pytest.raises(TypeError, match=f"not {type(entry).__name__}\n"):
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [(True, "bool"), (None, "NoneType"), (b"bytes", "bytes"), (object(), "object"), (dict, "the class dict")],
+)
+def test_an_entry_of_another_kind_is_refused(entry: Any, kind: str) -> None:
+    with pytest.raises(TypeError, match=f"not {kind}\n"):
         ScriptedSource(60, entry)
 
 

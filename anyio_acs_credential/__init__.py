@@ -1,6 +1,6 @@
 """Access tokens for Azure Communication Services that renew themselves, on asyncio and trio."""
 
-TYPE_CHECKING = False  # typing's own takes milliseconds, in which Ctrl-C would show a traceback: see __main__
+TYPE_CHECKING = False  # importing typing takes milliseconds, in which Ctrl-C would show a traceback: see __main__
 
 if TYPE_CHECKING:
     from ._clients.httpx_auth import BearerAuth
@@ -99,7 +99,7 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
     "parse_connection_string",
 )
 
-# Resolved when they are first asked for, so that a program imports what it uses, and the command line begins at once.
+# Each name is resolved on its first use, so that a program imports what it uses and the command line begins at once.
 _HOMES = {
     "._clients.httpx_auth": ("BearerAuth",),
     "._credentials.credential": ("CommunicationTokenCredential",),

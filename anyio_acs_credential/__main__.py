@@ -18,7 +18,7 @@ def main() -> int:
         from .cli import main as run
 
         return run()
-    except KeyboardInterrupt:  # before or after what that takes care of
+    except KeyboardInterrupt:  # before or after the part that handles it
         return 130
 
 

@@ -1,4 +1,4 @@
-"""What can be told of a value by looking: whether it is a number, and of a function how it is called."""
+"""Checks of arguments: what is a number, what has the methods that are needed, and how a function can be called."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import TypeGuard
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether it is an int or a float; True and False are none."""
+    """Whether a value is an int or a float; True and False do not count."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_async(function: object) -> bool:
-    """Whether calling it gives a coroutine: an async function, or an object whose `__call__` is one."""
-    method = getattr(function, "__call__", None)  # noqa: B004 - not whether it can be called, but how it answers
+    """Whether calling a function gives a coroutine: an async function does, and an object whose `__call__` is one."""
+    method = getattr(function, "__call__", None)  # noqa: B004 - callable() does not say what it returns
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
 
 
 def is_one(thing: object, *methods: str) -> bool:
-    """Whether something has these methods, and is not the class that has them."""
+    """Whether an object has these methods; a class that defines them does not count."""
     return not isinstance(thing, type) and all(hasattr(thing, method) for method in methods)
 
 
 def misfit(function: object, *arguments: object) -> TypeError | None:
-    """Why a callable cannot be called with these arguments; None where it can, or does not say."""
+    """Why a callable cannot be called with these arguments; None where it can be, or where it has no signature."""
     try:
-        signature = inspect.signature(function)  # type: ignore[arg-type]  # the caller has seen that it is callable
+        signature = inspect.signature(function)  # type: ignore[arg-type]  # the caller has checked that it is callable
     except (TypeError, ValueError):
-        return None  # some callables written in C have no signature to look at
+        return None  # some callables written in C have no signature
     try:
         signature.bind(*arguments)
     except TypeError as error:

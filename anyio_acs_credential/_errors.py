@@ -16,25 +16,25 @@ _Error = TypeVar("_Error", bound=BaseException)
 
 
 def explained(anchor: str, error: _Error) -> _Error:
-    """The error, with the address of its entry in docs/errors.md as a note: a traceback shows it, `str(error)` not."""
+    """The error with a note, the address of its entry in docs/errors.md; `str(error)` does not show notes."""
     error.add_note(f"See {page_of(anchor)}")
     return error
 
 
 def wrong_type(anchor: str, wanted: str, value: object, fix: str = "") -> TypeError:
-    """What an argument gets that is of a wrong type.
+    """The error for an argument of a wrong type.
 
     Args:
-        anchor: That of its entry in docs/errors.md.
-        wanted: What the argument is, with its name: "timeout is a number of seconds".
-        value: What was given. Its type alone is told.
-        fix: What to do, where that says it not yet.
+        anchor: The anchor of its entry in docs/errors.md.
+        wanted: What the argument has to be, with its name: "timeout is a number of seconds".
+        value: What was given. The message names its type and does not show the value.
+        fix: What to do, if `wanted` does not say it.
     """
     return explained(anchor, TypeError(f"{wanted}, not {name_of(value)}{fix}"))
 
 
 def name_of(thing: object) -> str:
-    """What something is, for a message that may not show it."""
+    """The name of a value's type, for a message that must not show the value."""
     return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
 
 
@@ -44,10 +44,10 @@ def page_of(anchor: str) -> str:
 
 
 def cut_repeats(error: BaseException) -> None:
-    """Leave in an exception's traceback only how it was raised this time. Called where it is caught.
+    """Cut an exception's traceback down to the latest raise. The function that catches the exception calls this.
 
-    One object that is raised again and again, such as a failure that a circuit breaker has kept, grows its traceback
-    each time, and keeps every frame in it alive.
+    An object that is raised again and again, such as the stored failure of a circuit breaker, grows its traceback each
+    time, and keeps every frame in it alive.
     """
     entry = error.__traceback__
     catcher = entry.tb_frame.f_code if entry is not None else None
@@ -63,15 +63,15 @@ class CredentialError(Exception):
 
 
 class InvalidIdentifierError(CredentialError, ValueError):
-    """A value that was given as a communication identifier, or as a part of one, is not one."""
+    """A value is not a communication identifier, or not a part of one, although it was given as such."""
 
 
 class InvalidTokenError(CredentialError, ValueError):
-    """A value that was given as an access token is not one that can be used."""
+    """A value that was given as an access token cannot be used as one."""
 
 
 class TokenUnavailableError(CredentialError):
-    """No valid token is held, and nothing that was called can fetch one."""
+    """No valid token is held, and the method that was called cannot fetch one."""
 
 
 class CredentialUsageError(CredentialError, RuntimeError):
@@ -91,9 +91,10 @@ class TokenRefreshError(CredentialError):
 
     The source's own exception is the `__cause__`.
 
-    Attributes:
+    Args:
+        message: What failed and what to do next.
         permanent: Whether the source said that trying again cannot help.
-        retry_after: Seconds that the source asked to wait, if it did: a positive number, 300 at most.
+        retry_after: Seconds for which the source asked to wait, above 0 and 300 at most; None if it did not ask.
     """
 
     permanent: bool = False
@@ -110,18 +111,18 @@ class TokenSourceError(CredentialError):
 
     Args:
         message: What failed and what to do next. It may reach log files: no secrets.
-        permanent: Whether trying again cannot help until something is changed. It stops refreshing in the
-            background, but for a probe every 5 minutes. Only True itself does: any other value, such as the text
-            "no", is taken for False.
-        retry_after: Seconds to wait before the next attempt, honoured up to 5 minutes. What is no number that is
-            finite and positive is ignored, a text ("30") and True included.
+        permanent: Whether trying again cannot help until something is changed. True stops refreshing in the
+            background, except for a probe every 5 minutes. Any value but True itself, such as the text "no", counts
+            as False.
+        retry_after: Seconds to wait before the next attempt, honoured up to 300. A value that is not a finite and
+            positive number is ignored; so are a text ("30") and True.
     """
 
     # For subclasses with an __init__ of their own that does not call this one.
     message: str = ""
     permanent: bool = False
     retry_after: float | None = None
-    _fleet_wait: float | None = None  # what is left of the wait that a fleet counts together
+    _fleet_wait: float | None = None  # seconds that are left of a wait which a fleet shares
 
     def __init__(self, message: str = "", *, permanent: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -138,7 +139,7 @@ class ServiceError(TokenSourceError):
         code: The service's error code, such as "TooManyRequests", if it gave one.
         message: What failed and what to do next.
         request_id: The service's id of the request, to quote to its support, if it gave one.
-        retry_after: Seconds that the service asked to wait, if it did.
+        retry_after: Seconds for which the service asked to wait, above 0 and 300 at most; None if it did not ask.
         permanent: Whether trying again cannot help until something is changed.
     """
 
@@ -159,7 +160,13 @@ class ServiceError(TokenSourceError):
 
 
 class SignInRequiredError(TokenSourceError):
-    """Only a person who signs in can help: call the Entra credential's `sign_in()`, then `refresh()`."""
+    """Only a person who signs in can help: call the Entra credential's `sign_in()`, then `refresh()`.
+
+    Args:
+        message: Why, and what to do next.
+        permanent: Whether refreshing in the background stops, as `TokenSourceError` says.
+        retry_after: Seconds to wait before the next attempt, as for `TokenSourceError`.
+    """
 
     def __init__(self, message: str = "", *, permanent: bool = True, retry_after: float | None = None) -> None:
         super().__init__(message, permanent=permanent, retry_after=retry_after)

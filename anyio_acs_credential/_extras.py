@@ -1,14 +1,14 @@
-"""What is said where a package is missing that an extra brings."""
+"""The message for a missing package that one of the extras installs."""
 
 from __future__ import annotations
 
 
 def missing_extra(what: str, extra: str) -> str:
-    """A sentence with the command that brings it, for an installation and for a clone.
+    """A sentence with the commands that install what is missing: as a published package, and in a clone.
 
     Args:
-        what: What is not installed, or what needs it.
-        extra: One extra or several, with commas between them.
+        what: The subject of the sentence, which says that it "is not installed".
+        extra: One extra, or several with commas between them.
     """
     published, clone = f'pip install "anyio-acs-credential[{extra}]"', f'pip install ".[{extra}]"'
     return f"{what} is not installed: {published}, or in a clone {clone}"

@@ -1,34 +1,37 @@
-"""Where public names say that they live, whoever looks at them first, and how they are loaded."""
+"""The module that each public name says it is from, and the loading of public names on first use."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing's own takes milliseconds, and this is the first that any program loads
+TYPE_CHECKING = False  # importing typing takes milliseconds, and every program loads this module first
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
 
 def public(*named: object, module: str = "") -> None:
-    """Have them say that they are imported from the package itself, or from one of its modules.
+    """Set the `__module__` of public names to the module that programs import them from.
 
     Args:
-        *named: Classes and functions. Called where they are defined.
-        module: The module's name in the package, as "typing".
+        *named: Classes and functions. The module that defines them makes this call.
+        module: That module's name in the package, such as "typing"; the package itself by default.
     """
     for value in named:
         value.__module__ = f"anyio_acs_credential.{module}".rstrip(".")
 
 
 def resolve(name: str, homes: Mapping[str, tuple[str, ...]], package: dict[str, Any]) -> object:
-    """A public name of a package that loads what is asked for, and keeps it.
+    """Load a public name of a package on its first use, and keep it among the package's globals.
 
     Args:
         name: The name.
-        homes: The public names of each module, which is named as the package imports it.
+        homes: The public names of each module; the modules are named relative to the package.
         package: The package's `globals()`.
 
+    Returns:
+        What has the name.
+
     Raises:
-        AttributeError: when it has no such name.
+        AttributeError: when the package has no such name.
     """
     for home, names in homes.items():
         if name in names:

@@ -10,8 +10,8 @@ from urllib.parse import quote, quote_plus
 from ._errors import explained
 
 _HIDDEN = "[redacted]"
-# A JWT's header is a JSON object, and the base64url text of one begins with "eyJ". What else has three long segments
-# is a token too. The look-behind keeps the search linear: a long run of letters is scanned once, not at each of them.
+# A JWT's header is a JSON object, and the base64url text of one begins with "eyJ". Other text of three long segments
+# counts as a token, too. The look-behind keeps the search linear: it scans a long run of letters once, not from each.
 _JWT_LIKE = (
     r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*|"
     r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{16,}(?:\.[A-Za-z0-9_-]{16,}){2,}"
@@ -19,7 +19,7 @@ _JWT_LIKE = (
 
 
 class Unpicklable:
-    """What holds a secret and is not pickled. A copy of it is itself."""
+    """Base of objects that hold a secret: they refuse to be pickled, and a copy of one is the object itself."""
 
     __slots__ = ()
 
@@ -36,7 +36,7 @@ class Unpicklable:
 
 
 class Secret:
-    """A secret that is kept, and not shown: error collectors record the locals of each frame."""
+    """A box that keeps a secret and does not show it: error collectors record the locals of each frame."""
 
     __slots__ = ("value",)
 
@@ -56,7 +56,7 @@ def redact(text: str, *secrets: str, limit: int = 1024) -> str:
     Args:
         text: What somebody else wrote: a service, or the author of an exception.
         secrets: Texts that must not be shown. Empty ones are ignored.
-        limit: The most that is kept, in bytes of UTF-8.
+        limit: The length of the longest result, in bytes of UTF-8.
 
     Returns:
         The text without them, without control characters, and with an ellipsis where it was cut.
@@ -64,8 +64,8 @@ def redact(text: str, *secrets: str, limit: int = 1024) -> str:
     spellings = {spelling for secret in filter(None, secrets) for spelling in _spellings(secret)}
     for spelling in sorted(spellings, key=len, reverse=True):
         text = text.replace(spelling, _HIDDEN)
-    text = re.sub(_JWT_LIKE, _HIDDEN, text)  # compiled by the first, and not by an import
-    # A blank, not nothing, takes the place of what cannot be printed: else the pieces of a secret would join again.
+    text = re.sub(_JWT_LIKE, _HIDDEN, text)  # compiled at the first call, not at import
+    # A blank takes the place of a letter that cannot be printed: else the pieces of a secret would join again.
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     data = line.encode()
     if len(data) <= limit:
@@ -74,7 +74,7 @@ def redact(text: str, *secrets: str, limit: int = 1024) -> str:
 
 
 def _spellings(secret: str) -> tuple[str, ...]:
-    """A secret as it is, and as an address, a form or JSON has it."""
+    """A secret as it is, and as it is written in an address, a form or JSON."""
     return (
         secret,
         quote(secret, errors="replace"),

@@ -1,4 +1,4 @@
-"""What Azure's own clients want besides: a credential in azure-core's types, and a policy that reports their 401s."""
+"""What Azure's own clients need: a credential in azure-core's types, and a policy that reports their 401s."""
 
 from __future__ import annotations
 
@@ -45,43 +45,43 @@ _BEARER = "Bearer "
 
 
 def as_token_credential(credential: CommunicationTokenCredential) -> AsyncTokenCredential:
-    """The credential in azure-core's types, which go by name where the credential itself goes by shape.
+    """A credential in azure-core's types, for type checkers: at run time the credential itself fits by its shape.
 
-    What it gives are azure-core's own `AccessToken` and `AccessTokenInfo`, which hide the token from their `repr` here
-    and refuse to be pickled. It waits and raises as the credential's methods do, and azure-core's clients ask it at
-    each request.
+    Its tokens are azure-core's own `AccessToken` and `AccessTokenInfo`; here they hide the token from their `repr` and
+    refuse to be pickled. Its methods wait and raise as the credential's do, cancelling them never cancels a round, and
+    azure-core's clients ask it at each request.
 
     Args:
-        credential: An entered credential (a static one need not be). Closing what is returned, as some clients do with
-            what they are given, does not close it.
+        credential: An entered credential (a static one need not be). Some clients close what they are given; closing
+            the result does not close this credential.
 
     Returns:
         A token credential for every client that takes an `AsyncTokenCredential`; it has `get_token_info()` as well, as
         an `AsyncSupportsTokenInfo` does.
 
     Raises:
-        TypeError: when it is given anything else.
+        TypeError: when `credential` is anything else.
     """
-    hidden = Secret(credential)  # a token's text, by mistake: no frame that an error passes shows it
+    hidden = Secret(credential)  # perhaps a token's text, by mistake: no frame that an error passes shows it
     del credential
     return _TokenCredential(_check(hidden))
 
 
 def as_sync_token_credential(credential: CommunicationTokenCredential) -> TokenCredential:
-    """The credential for Azure's synchronous clients, which run in other threads than the event loop's.
+    """A credential for Azure's synchronous clients, which run in other threads than the event loop's.
 
-    Each call blocks its thread, as `get_token_from_thread()` does and no longer. A fresh token needs no event loop.
+    Each call blocks its thread for as long as `get_token_from_thread()` does. A fresh token needs no event loop.
 
     Args:
-        credential: An entered credential (a static one need not be). Closing what is returned, as some clients do with
-            what they are given, does not close it.
+        credential: An entered credential (a static one need not be). Some clients close what they are given; closing
+            the result does not close this credential.
 
     Returns:
         A token credential for every client that takes a `TokenCredential`; it has `get_token_info()` as well, as a
         `SupportsTokenInfo` does. In the event loop's own thread it raises `CredentialUsageError`.
 
     Raises:
-        TypeError: when it is given anything else.
+        TypeError: when `credential` is anything else.
     """
     hidden = Secret(credential)
     del credential
@@ -89,11 +89,11 @@ def as_sync_token_credential(credential: CommunicationTokenCredential) -> TokenC
 
 
 class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
-    """Reports the tokens that a service turns down, and sends each such request once more with the next token.
+    """Reports the tokens that a service rejects, and sends each such request once more with the next token.
 
-    Of a plain 401, azure-core tells a credential nothing. After one, this policy calls `refresh(rejected=...)` with the
-    token that was sent, and sends the request again with the one that is held then. Where that fails, the 401 is the
-    answer, and the second answer is so whatever it is. The 401 is left as it is, too, where it
+    azure-core tells a credential nothing of a plain 401. After one, this policy calls `refresh(rejected=...)` with the
+    token that was sent, and sends the request again with the token that is held then. The second answer counts,
+    whatever it is. Where the refresh fails, the 401 is the answer; and it stays the answer, without a refresh, where it
 
     - is a claims challenge, which azure-core's own policy meets;
     - is of another scheme, host or port than the call went to, after a redirect;
@@ -103,14 +103,14 @@ class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     request has the new token.
 
     A client has it from `per_retry_policies=[RejectedTokenPolicy(credential)]`; in a pipeline of your own it may stand
-    anywhere but last. Each client wants one of its own, since a policy knows the next one. It holds nothing while it
-    waits: a cancelled request is cancelled at once, and never cancels the refresh.
+    anywhere but last. Each client needs a policy of its own, since a policy knows the next one. It holds no lock while
+    it waits: a cancelled request ends at once, and never cancels the refresh.
 
     Args:
         credential: The entered credential whose tokens the client sends. It is not closed by this object.
 
     Raises:
-        TypeError: when it is given anything else.
+        TypeError: when `credential` is not a `CommunicationTokenCredential`.
     """
 
     def __init__(self, credential: CommunicationTokenCredential) -> None:
@@ -121,6 +121,9 @@ class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
 
     async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         """Send the request on, and once more with another token after a plain 401.
+
+        It waits for the answers, and between them for the refresh. Cancelling the request ends it at once, and never
+        cancels the refresh.
 
         Args:
             request: azure-core's request, with its context.
@@ -167,7 +170,7 @@ class _TokenCredential(AsyncTokenCredential):
         return _AccessTokenInfo(token.token, token.expires_on, refresh_on=token.refresh_on)
 
     async def close(self) -> None:
-        """Leave the credential open, which is its maker's."""
+        """Leave the credential open, since it belongs to its maker."""
 
     async def __aexit__(
         self,
@@ -209,7 +212,7 @@ class _SyncTokenCredential:
         return run_in_loop(partial(self._credential.get_token, claims=claims), token=loop)
 
     def close(self) -> None:
-        """Leave the credential open, which is its maker's."""
+        """Leave the credential open, since it belongs to its maker."""
 
     def __enter__(self) -> Self:
         return self
@@ -248,7 +251,7 @@ def _check(given: Secret) -> CommunicationTokenCredential:
 def _rejected_token(
     response: PipelineResponse[HttpRequest, AsyncHttpResponse], origin: tuple[Any, ...]
 ) -> Secret | None:
-    """The text of the token that a 401 turned down, where another one may help."""
+    """The text of the token that a 401 rejected, where another token may help."""
     request, answer = response.http_request, response.http_response
     sent = request.headers.get("Authorization", "")
     if answer.status_code != 401 or not sent.startswith(_BEARER):
@@ -272,4 +275,4 @@ def _can_be_sent_again(request: Any) -> bool:
 
 
 def _discard(answer: Any) -> None:
-    answer.internal_response.close()  # for both of azure-core's, and without waiting: its streamed body is unread yet
+    answer.internal_response.close()  # both of azure-core's answers have it; without waiting: the body is unread

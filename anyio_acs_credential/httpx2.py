@@ -1,4 +1,4 @@
-"""What the package offers for httpx, for its successor httpx2, which refuses another package's `Auth`."""
+"""`BearerAuth` for httpx2, the successor of httpx, which refuses another package's `Auth`."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ __all__ = ("BearerAuth",)
 
 
 class BearerAuth(BearerFlow[httpx2.Request, httpx2.Response], httpx2.Auth):
-    """`BearerAuth` for httpx2; see there."""
+    """`anyio_acs_credential.BearerAuth` for httpx2: the same arguments, behaviour and errors."""

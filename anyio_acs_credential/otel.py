@@ -57,7 +57,7 @@ def instrument(
 ) -> Credential:
     """Have a credential's rounds and exchanges traced, and its state measured.
 
-    To be called before the credential's block, such as in a pool's `make`:
+    Call it before the credential's block, such as in a pool's `make`:
     `CredentialPool(lambda user: instrument(make(user)))`. Each round is a trace of its own, "acs.credential.refresh",
     whose span is the current one while the source runs; each exchange of an Entra token is a client's span in it.
     Reading a fresh token runs the same code as before.
@@ -68,7 +68,7 @@ def instrument(
 
     Args:
         credential: The credential, of whatever kind. A static one has no rounds.
-        attributes: What its spans and metrics carry besides, such as {"acs.credential.name": "bot"}. Each set of
+        attributes: Further attributes of its spans and metrics, such as {"acs.credential.name": "bot"}. Each set of
             values is a time series: keep them few where there are many users.
         tracer_provider: Where spans go; None for the global one.
         meter_provider: Where metrics go; None for the global one.
@@ -77,8 +77,8 @@ def instrument(
         The credential itself.
 
     Raises:
-        TypeError: when it is given anything but a credential.
-        CredentialUsageError: when it has been entered, or instrumented, already.
+        TypeError: when `credential` is anything else.
+        CredentialUsageError: when the credential has been entered or instrumented already.
     """
     if not isinstance(credential, CommunicationTokenCredential):
         raise wrong_type(
@@ -111,7 +111,7 @@ class _Watcher:
             with trace.use_span(self._round, record_exception=False, set_status_on_exception=False):
                 return await call(source, claims)
 
-        return traced  # type: ignore[return-value]  # what it returns is checked by who asks
+        return traced  # type: ignore[return-value]  # the refresh task checks what it returns
 
     def observe(self, event: CredentialEvent) -> None:
         """Begin and end the span of a round, and count it. Nothing that goes wrong here reaches the refresh task."""
@@ -176,7 +176,7 @@ class _Watcher:
                 _end(span, what, "error.type" in what)
 
     def _start(self, name: str, kind: SpanKind, more: Attributes, parent: context.Context | None = None) -> Span:
-        # Without a parent: what was current when the credential was entered lasts for days, or is long over.
+        # Without a parent: the span that was current when the credential was entered lasts for days, or is long over.
         return self._tracer.start_span(name, parent or context.Context(), kind, self.attributes | more)
 
     def _end_round(self, more: Attributes, *, failed: bool = False) -> None:
@@ -202,7 +202,7 @@ class _Meters:
         )
 
     def watch(self, credential: CommunicationTokenCredential, attributes: Attributes) -> None:
-        """Look at this one as well, for as long as somebody else holds it."""
+        """Look at this credential as well, for as long as somebody else holds it."""
         with self._lock:
             self._watched[credential] = attributes
 
@@ -229,7 +229,7 @@ _meters_lock = Lock()
 
 
 def _meters_of(provider: MeterProvider) -> _Meters:
-    """One set for each provider, which would warn of a second one."""
+    """The instruments of a provider, which are made once: the provider would warn of a second set."""
     with _meters_lock:
         if provider not in _meters:
             _meters[provider] = _Meters(provider)
@@ -240,7 +240,7 @@ def _end(span: Span, attributes: Attributes, failed: bool) -> None:
     if span.is_recording():
         span.set_attributes(attributes)
         if failed:
-            span.set_status(Status(StatusCode.ERROR))  # without a text, which would be somebody else's
+            span.set_status(Status(StatusCode.ERROR))  # without a description: the error's text may quote anything
         span.end()
 
 

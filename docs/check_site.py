@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SITE = Path(sys.argv[1] if len(sys.argv) > 1 else "site")
 MODULES = (
@@ -36,6 +36,8 @@ line lineargradient link main mark meta nav noscript object ol p path polygon po
 small source span stop strong style sub summary sup svg table tbody td text textpath tfoot th thead title tr
 tt ul use
 """.split()  # noqa: SIM905 - a hundred quotation marks would hide the words
+UNITS = r"(?i)\bseconds?\b|\bpart of\b"
+MAKERS = {"explained", "wrong_type"}  # functions that give an error, which the next line may raise
 HARMLESS = {"canonical", "next", "prev"}  # links that a browser does not load
 
 
@@ -70,7 +72,7 @@ def faults_of_pages() -> Iterator[str]:
 
 
 def public() -> Iterator[tuple[str, object]]:
-    """Each public class and function, and the public methods of each class."""
+    """Each public class and function, and the public methods and properties of each class, inherited ones included."""
     for suffix in MODULES:
         module = import_module(f"anyio_acs_credential{suffix}")
         for name in module.__all__:
@@ -78,35 +80,114 @@ def public() -> Iterator[tuple[str, object]]:
             if inspect.isclass(value) or inspect.isfunction(value):
                 yield f"{module.__name__}.{name}", value
             if inspect.isclass(value):
-                for method, found in vars(value).items():
-                    if inspect.isfunction(found) and not method.startswith("_"):
-                        yield f"{module.__name__}.{name}.{method}", found
+                yield from ((f"{module.__name__}.{name}.{member}", found) for member, found in _members(value))
+
+
+def _ours(owner: type) -> list[type]:
+    """A class and its bases, less those of other packages."""
+    return [base for base in owner.__mro__ if base.__module__.startswith("anyio_acs_credential")]
+
+
+def _members(owner: type) -> Iterator[tuple[str, object]]:
+    found: dict[str, object] = {}
+    for base in reversed(_ours(owner)):
+        found |= vars(base)
+    for name, value in found.items():
+        plain = getattr(value, "__func__", value)  # of a class method, too
+        if (not name.startswith("_") or name == "__call__") and (
+            inspect.isfunction(plain) or isinstance(plain, property)
+        ):
+            yield name, plain
 
 
 def faults_of_docstrings() -> Iterator[str]:
-    """Public names that say too little: no text, arguments without a word, errors that are raised and not named."""
+    """What public names do not say."""
     for name, value in public():
-        text = inspect.getdoc(value) or ""
-        if not text:
-            yield f"{name} has no docstring"
-        if not inspect.isfunction(value):
-            continue
-        arguments = [each for each in inspect.signature(value).parameters if each not in {"self", "cls"}]
-        if missing := [each for each in arguments if not re.search(rf"^ +\**{each}:", text, re.MULTILINE)]:
-            yield f"{name} does not say what {', '.join(missing)} is"
-        if raised := [each for each in _raises(value) if f"{each}:" not in text]:
-            yield f"{name} raises {', '.join(raised)} and does not say when"
+        yield from (f"{name} {fault}" for fault in faults_of(value))
+
+
+def faults_of(value: object) -> Iterator[str]:
+    """What one docstring does not say of arguments, errors, units and waiting."""
+    text = inspect.getdoc(value) or ""
+    if not text:
+        yield "has no docstring"
+    if missing := _without_unit(value, _whole_text(value)):
+        yield f"does not say in which unit {', '.join(missing)} is: seconds, Unix seconds, or a part of what"
+    if not inspect.isfunction(value):
+        return
+    if missing := [each for each in _arguments(value) if _words_on(each, text) is None]:
+        yield f"does not say what {', '.join(missing)} is"
+    if raised := sorted(each for each in _raises(value) if f"{each}:" not in text):
+        yield f"raises {', '.join(raised)} and does not say when"
+    if inspect.iscoroutinefunction(value) and not _says_how_it_waits(text):
+        yield "does not say that it waits and what cancelling does, or that it never waits"
+
+
+def _whole_text(value: object) -> str:
+    """A docstring; a class's with those of its bases below it."""
+    return "\n".join(inspect.getdoc(each) or "" for each in (_ours(value) if inspect.isclass(value) else [value]))
+
+
+def _arguments(function: Callable[..., object]) -> list[str]:
+    return [each for each in inspect.signature(function).parameters if each not in {"self", "cls"}]
+
+
+def _words_on(name: str, text: str) -> str | None:
+    """What a docstring says of one argument or attribute: its entry, with the lines below that are further in."""
+    entry = re.search(rf"^( *)\**{name}:(.*(?:\n\1 +\S.*)*)", text, re.MULTILINE)
+    return None if entry is None else entry[2]
+
+
+def _without_unit(value: object, text: str) -> list[str]:
+    """The arguments and attributes that are floats, and the result that is one, of which no unit is told."""
+    if isinstance(value, property):
+        return ["it"] if _is_float(value.fget.__annotations__.get("return")) and not re.search(UNITS, text) else []
+    if inspect.isfunction(value):
+        annotations = dict(value.__annotations__)
+        returned = annotations.pop("return", None)
+        lacking = ["the result"] if _is_float(returned) and not re.search(UNITS, text) else []
+    else:
+        annotations, lacking = _annotations_of(value), []
+    floats = [name for name, annotation in annotations.items() if _is_float(annotation)]
+    return lacking + [name for name in floats if not re.search(UNITS, _words_on(name, text) or "")]
+
+
+def _annotations_of(owner: Any) -> dict[str, object]:
+    """Those of a class's public attributes, and of the arguments that it is made with."""
+    found = {name: each for base in reversed(_ours(owner)) for name, each in inspect.get_annotations(base).items()}
+    maker = getattr(owner.__init__, "__annotations__", {})
+    return {name: each for name, each in {**found, **maker}.items() if not name.startswith("_") and name != "return"}
+
+
+def _is_float(annotation: object) -> bool:
+    """Whether an annotation, which is text, admits a float by itself; in a mapping or a callable it is another's."""
+    return "float" in [each.strip() for each in re.sub(r"\[.*\]", "", str(annotation)).split("|")]
+
+
+def _says_how_it_waits(text: str) -> bool:
+    waits, ends = re.search(r"\bwait", text, re.IGNORECASE), re.search(r"cancel", text, re.IGNORECASE)
+    return bool((waits and ends) or re.search(r"never waits", text))
 
 
 def _raises(function: object) -> set[str]:
-    """The names of the errors that a function's own body raises."""
+    """The names of the errors that a function's own body makes and raises."""
     tree = ast.parse(dedent(inspect.getsource(function)))  # type: ignore[arg-type]  # a function, as inspect says
-    return {
-        node.exc.func.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name)
-        if node.exc.func.id[0].isupper()
-    }
+    raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc is not None]
+    kept = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _called(node) in MAKERS]
+    return set(map(_error_of, [*raised, *kept])) - {""}
+
+
+def _called(node: ast.expr) -> str:
+    """The plain name of what is called, if it has one."""
+    return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+
+
+def _error_of(call: ast.expr) -> str:
+    """The error that `SomeError(...)`, `explained("anchor", SomeError(...))` or `wrong_type(...)` gives."""
+    name = _called(call)
+    if name == "explained":
+        return _error_of(call.args[1])  # type: ignore[attr-defined]  # it is a call, having a name
+    return "TypeError" if name == "wrong_type" else name if name[:1].isupper() else ""
 
 
 def main() -> int:

@@ -48,12 +48,13 @@ ResponseT = TypeVar("ResponseT", bound=_Response)
 class BearerFlow(Generic[RequestT, ResponseT]):
     """The access token of a credential in the `Authorization` header of each request.
 
-    After a 401 the token is reported as rejected, and the request is sent once more with the one that replaces it.
-    Where that fails, or the body was a stream that cannot be sent again, the 401 is the answer; the next request has
-    the new token all the same. Each request waits for the credential as `get_token()` does, and raises what it raises.
-    Nothing is held between the two requests: a slow or cancelled one never keeps another from its token.
+    After a 401 the token is reported as rejected, and the request is sent once more with the token that replaces it.
+    Where the refresh fails, or the body was a stream that cannot be sent again, the 401 is the answer; the next request
+    has the new token all the same. Each request waits for its token as `get_token()` does, and raises what that raises;
+    cancelling a request never cancels a refresh. No lock is held while a request is sent: a slow request never keeps
+    another from its token.
 
-    A token is sent over https only, or to loopback.
+    A token is sent over https only (RFC 6750, section 5.3), or to loopback.
 
     Args:
         credential: An entered credential (a static one need not be). It is not closed by this object.
@@ -61,7 +62,7 @@ class BearerFlow(Generic[RequestT, ResponseT]):
             "*.communication.azure.com" for every name below; requests to others go without it. None for all.
 
     Raises:
-        TypeError: when `hosts` is not an iterable of names.
+        TypeError: when `credential` is not a credential, or `hosts` is not an iterable of names.
         CredentialUsageError: when sending a token over plain http to another machine, or with a synchronous client.
     """
 
@@ -71,7 +72,7 @@ class BearerFlow(Generic[RequestT, ResponseT]):
     def __init__(self, credential: CommunicationTokenCredential, *, hosts: Iterable[str] | None = None) -> None:
         if not is_one(credential, "get_token", "refresh"):
             error = wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
-            del credential  # a token's text, by mistake: no frame that an error passes shows it
+            del credential  # perhaps a token's text, by mistake: no frame that an error passes shows it
             raise error
         if isinstance(hosts, str):
             raise explained("hosts", TypeError("hosts is a collection of host names: put the one name into a list"))
@@ -79,7 +80,16 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         self._hosts = None if hosts is None else tuple(_check_host(host) for host in hosts)
 
     async def async_auth_flow(self, request: RequestT) -> AsyncGenerator[RequestT, ResponseT]:
-        """Send the request with the token, and once more with another after a 401."""
+        """Send a request with the token, and once more with another token after a 401. httpx calls this.
+
+        It waits for the token, and after a 401 for the refresh. Cancelling the request never cancels the refresh.
+
+        Args:
+            request: The request of httpx.
+
+        Yields:
+            The request, each time with the token to send.
+        """
         if not self._may_have_token(request.url):
             yield request
             return
@@ -100,6 +110,9 @@ class BearerFlow(Generic[RequestT, ResponseT]):
 
     def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:  # noqa: ARG002 - httpx gives it
         """Refuse a synchronous client, which cannot wait for a token.
+
+        Args:
+            request: The request of httpx.
 
         Raises:
             CredentialUsageError: always.

@@ -37,20 +37,20 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
     """An access token for Azure Communication Services that never ends while somebody needs it.
 
     There are three ways in: a token that you already have; a callback that fetches tokens, with an initial token or
-    without; an Entra user's token credential, whose tokens are exchanged at the resource. With the latter two,
-    `async with credential:` starts one task that renews the token in time, and ends it.
-    Open it once, where the program starts (a web framework's lifespan), and inject it; on trio, leave it in the task
-    that entered it, which trio cannot do without. A closed credential may be entered again.
+    without; an Entra user's token credential, whose tokens are exchanged at the resource. With the last two,
+    `async with credential:` starts one task that refreshes the token in time, and ends it.
+    Open the credential once, where the program starts (a web framework's lifespan), and inject it; on trio, the task
+    that entered it has to leave it. A closed credential may be entered again.
 
-    A callback runs in the refresh task, in the context of the task that entered. What it raises fails its round only:
-    the held token stays, and it is asked again after a back-off, for as long as the block lasts.
+    A callback runs in a task of its own, in the context of the task that entered. What it raises fails its round only:
+    the held token stays, and the callback is asked again after a back-off, for as long as the block lasts.
 
     Args:
         token: The text of a JWT, or an `AccessToken`, to begin with.
         token_refresher: A callable without required arguments whose result is awaited: an async function, a bound
             method, a `functools.partial`, an `EntraTokenExchange`, or what `fleet.shared()` returns. It gives a JWT, an
-            `AccessToken`, or any object with `.token` and `.expires_on`, or `.expires_in`, which needs no clock that is
-            right.
+            `AccessToken`, or any object with `.token` and `.expires_on`, or `.expires_in`, which is right even where
+            this machine's clock is wrong.
         resource_endpoint: The resource's address, `https://<resource>.communication.azure.com`.
         token_credential: Anything with `get_token(*scopes)`, such as a credential of azure-identity. A plain one is
             called in a worker thread. It is never closed here.
@@ -58,18 +58,18 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             clients.
         http_client: An `httpx.AsyncClient` or `httpx2.AsyncClient` for the exchange, which is not closed here. By
             default the block has one of its own, which honours the environment's proxies and certificates.
-        proactive_refresh: Whether tokens are renewed in the background before they end, and the first fetched on
-            entering; otherwise that is done when a caller needs a token.
+        proactive_refresh: Whether tokens are refreshed in the background before they end, and the first is fetched on
+            entering; otherwise the source is asked when a caller needs a token.
         policy: The windows, waits and limits.
         observer: A plain function that is called with each `CredentialEvent`, in order. It must not block.
         clock: Where the time comes from: any object with `time()` and `monotonic()`, in seconds. In virtual time (see
-            `anyio_acs_credential.testing`), a credential that renews its token cannot be entered with the module
-            `time`: that a test forgot it is a `CredentialUsageError`.
+            `anyio_acs_credential.testing`), entering a credential that refreshes its token raises
+            `CredentialUsageError` if its clock is the module `time`, by which a test would never see a token end.
 
     Raises:
-        InvalidTokenError: when the token is not one.
-        TypeError: when an argument is of a wrong type, contradicts another, or there is no way to get a token.
-        ValueError: when the endpoint or a scope is not one that tokens are exchanged at or for.
+        InvalidTokenError: when `token` is not an access token.
+        TypeError: when an argument is of a wrong type or contradicts another, or there is no way to get a token.
+        ValueError: when the endpoint is not the address of a resource, or the scopes are not those of an exchange.
     """
 
     _refusal = "a credential holds secrets and a task, and is not pickled: make one in each process"
@@ -142,16 +142,16 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
     ) -> AccessToken:
         """A valid access token.
 
-        A fresh one is returned without waiting. One that is about to end is returned after
-        `RefreshPolicy.on_demand_wait` seconds at most, the newer one if it comes in time. Without a valid one, this
-        waits for the next round. Cancelling a caller never cancels a round. Every call is a point of cancellation,
+        A fresh token is returned without waiting. A token that is about to end is returned after
+        `RefreshPolicy.on_demand_wait` seconds at most, or the newer one if that comes in time. Without a valid token,
+        this waits for the next round. Cancelling a caller never cancels a round. Every call is a point of cancellation,
         and lets other tasks run whenever it waits and at every 64th fresh read.
 
         Args:
             *scopes: Ignored; azure-core's clients pass them.
-            claims: A claims challenge. An Entra credential is asked for a token that meets it, once for all who bring
-                the same, and not within a back-off. A refresher cannot pass it on, so it means
-                `refresh(rejected=<held token>)`; a static credential ignores it.
+            claims: The claims of a challenge (continuous access evaluation), as JSON. An Entra credential is asked for
+                a token that meets them, once for all callers who bring the same, and not within a back-off. A refresher
+                cannot pass them on, so they mean `refresh(rejected=<held token>)`; a static credential ignores them.
             **options: Ignored; azure-core's clients pass them.
 
         Returns:
@@ -177,7 +177,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             reads = self._reads = (self._reads + 1) & 63
             try:
                 await (self._check_cancelled() if reads else self._yield())
-            except RuntimeError:  # trio's, which does not run this task
+            except RuntimeError:  # trio's, in a task that trio does not run
                 self._entered().home.check()
                 raise  # pragma: no cover - trio's own trouble
             return held.token
@@ -197,7 +197,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             The token, valid now.
 
         Raises:
-            TokenUnavailableError: when none is held or it has expired; `await get_token()` gets one.
+            TokenUnavailableError: when no token is held or it has expired; `await get_token()` gets one.
             CredentialNotEnteredError: when a refreshing credential was not entered.
             CredentialClosedError: when it is closed.
         """
@@ -211,19 +211,21 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         raise self._unavailable()
 
     def get_token_from_thread(self, timeout: float | None = None) -> AccessToken:
-        """`get_token()` for any thread but the event loop's, blocking.
+        """The token that `get_token()` gives, for any thread but the event loop's. It blocks that thread.
+
+        A fresh token is returned at once, and needs no event loop. In a worker thread of anyio or trio whose caller is
+        cancelled, the wait ends with that cancellation, and the round goes on.
 
         Args:
-            timeout: Seconds that this may wait, whatever the event loop does; None for as long as `get_token()` does
-                by itself. A fresh token needs no event loop.
+            timeout: Seconds that this may wait, whatever the event loop does; None to wait as long as `get_token()`.
 
         Returns:
             The token, valid now.
 
         Raises:
             TimeoutError: when the time is up.
-            TypeError: when the timeout is no number.
-            ValueError: when it is NaN, which no time is longer than.
+            TypeError: when the timeout is not a number.
+            ValueError: when the timeout is NaN.
             CredentialUsageError: when called in the event loop's own thread, which it would block, or in a process that
                 was forked after the credential was entered.
             CredentialError: as `get_token()` does. While rounds fail, one thread at most waits for the next, for half
@@ -241,7 +243,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
                 "loop-thread",
                 CredentialUsageError("the event loop's own thread would wait for itself here: await get_token()"),
             )
-        held = self._held  # read once: the next may be another, or none
+        held = self._held  # read once: the refresh task may replace it in between
         if (
             held is not None
             and self._clock.time() < held.fresh_until
@@ -253,11 +255,13 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         return wait_in_thread(task, timeout)
 
     async def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
-        """`get_token()` in the form that newer azure-core clients ask for.
+        """The token that `get_token()` gives, in the form that newer azure-core clients ask for.
+
+        It waits as `get_token()` does, and cancelling it never cancels a round.
 
         Args:
-            *scopes: Ignored, as there.
-            options: azure-core's options; of these, `claims` counts, as there.
+            *scopes: Ignored, as by `get_token()`.
+            options: azure-core's options, of which `claims` counts, as for `get_token()`.
 
         Returns:
             The token, with a `refresh_on` that makes an azure-core client ask again at each request.
@@ -271,15 +275,15 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
     async def refresh(self, *, rejected: str | AccessToken | None = None) -> AccessToken:
         """A new token now, whatever the schedule or a back-off says.
 
-        Any number of concurrent calls make one round, and one in flight is joined; cancelling a call never cancels
-        it. What the round brings replaces the held token if it is unexpired, also when it ends earlier. If it fails,
-        `get_token()` goes on handing out the held token while that lasts.
+        This waits for a round. Any number of concurrent calls make one round, and join one in flight; cancelling a
+        call never cancels the round. Its token replaces the held one if it is unexpired, also when it ends earlier. If
+        the round fails, `get_token()` goes on handing out the held token while that lasts.
 
         Args:
-            rejected: The token (or its text) that a service turned down with a 401. If it is no longer the held one,
-                the held one is returned and nothing is fetched. If it is, a round is made, but not within a back-off:
-                a source that is down is not asked once a request. Tokens that are turned down within a minute of
-                their receipt, one after the other, are replaced at the pace of the back-off after the first.
+            rejected: The token (or its text) that a service rejected with a 401. If another token is held by now, that
+                is returned and nothing is fetched. If not, a round is made, but not within a back-off: a source that is
+                down is not asked once a request. Tokens that are rejected within a minute of their receipt, one after
+                the other, are replaced at the pace of the back-off after the first.
 
         Returns:
             The token that is held now.
@@ -287,7 +291,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         Raises:
             TokenRefreshError: when the round failed, or a rejected token may not be replaced yet.
             TokenUnavailableError: when the credential is static.
-            CredentialNotEnteredError: when it was not entered.
+            CredentialNotEnteredError: when the credential was not entered.
             CredentialClosedError: when it is closed, or closes while this waits.
             CredentialUsageError: when called in another event loop, or by its own refresher.
             TypeError: when `rejected` is neither a token nor a text.
@@ -311,7 +315,10 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
     def updates(self) -> TokenUpdates:
         """An async iterator of the held token, if there is a valid one, and then of each that replaces it.
 
-        It subscribes now, gives a slow reader the newest, and ends when the credential closes.
+        It subscribes now, gives a slow reader the newest token, and ends when the credential closes.
+
+        Returns:
+            An iterator whose reads wait for the next token, and may be cancelled without losing one.
 
         Raises:
             CredentialNotEnteredError: when a refreshing credential was not entered.
@@ -335,12 +342,12 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
     def health(self, margin: float = 0.0) -> CredentialHealth:
         """Whether the credential can give a token now, for readiness probes.
 
-        It never waits, says in what it returns what is wrong with the credential, and may be called in any thread. An
-        expired token is never ready, however busily it is renewed; nor is a credential that was not entered, or whose
-        refresh task has ended.
+        It never waits, may be called in any thread, and names in its result what is wrong with the credential. A
+        credential without a valid token is not ready, unless it is on demand and its source has not failed; nor is one
+        that was not entered, or whose refresh task has ended.
 
         Args:
-            margin: Seconds of life that a token must have left to count as valid, from 0.
+            margin: Seconds of life that a token must have left to count as valid, 0 or more.
 
         Returns:
             A frozen snapshot.
@@ -365,11 +372,11 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
 
     @property
     def raw_id(self) -> str | None:
-        """The raw id of the user whose token is held, as the exchange or its `skypeid` claim names it, or None."""
+        """The raw id of the user whose token is held, from the exchange or the token's `skypeid` claim; or None."""
         return None if self._state.held is None else raw_id_of(self._state.held.token)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_closed"):  # in the traceback of its own making
+        if not hasattr(self, "_closed"):  # `__init__` has raised, and a traceback shows this
             return f"<{type(self).__name__} not made>"
         statistics = self.statistics()
         if self._closed or (self._refresher is not None and self._task is None):

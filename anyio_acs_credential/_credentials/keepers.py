@@ -2,13 +2,14 @@
 
 The rules of this file:
 
-1. A credential is entered and left by its keeper, which belongs to the pool and is nobody's caller: it runs in the
-   context of the task that entered the pool. Users only count themselves in and out.
+1. A credential is entered and left by its keeper, a task of the pool, which runs in the context of the task that
+   entered the pool. Users only count themselves in and out.
 2. There is one place for each key. Whoever asks joins it, until its credential is to be closed; from then on it is
    leaving, and its successor begins when it has gone. So no two credentials of one key are ever open.
 3. Room is given in the order of asking. A place that waits for room has no task yet: it costs nothing to give up.
-4. A credential is closed if it is idle, discarded, or the pool is left, and never while anybody uses it otherwise.
-5. What is decided is decided without waiting, so that nobody's cancellation comes between.
+4. A credential in use is closed only when it is discarded or the pool is left. An idle one is closed when its time is
+   over, or when others need its room.
+5. Each decision is made without waiting, so that no cancellation comes between its parts.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ class PoolStatistics:
 
     Attributes:
         open: Credentials that are open: those in use and those that are idle.
-        in_use: Those that somebody uses.
-        idle: Those that nobody uses, and that wait for their next use or their end.
+        in_use: Open credentials that somebody uses.
+        idle: Open credentials that nobody uses, and that wait for their next use or their end.
         waiting: Tasks that wait for a credential to be opened, for room included.
         made: Credentials that were opened since the pool was entered.
-        closed: Those of them that were closed since.
+        closed: Credentials that were closed since then.
         max_size: How many may be open at once; None for any number.
     """
 
@@ -70,9 +71,9 @@ class Place:
 
     Attributes:
         key: Whose it is.
-        users: How many use it, or wait for it to open.
+        users: How many use its credential, or wait for that to open.
         keeper: Its task, once there is room for it.
-        credential: What they use, once it is open.
+        credential: The credential, once it is open.
         is_open: Whether it has been opened.
         failure: Why it could not be opened, and the traceback of that.
     """
@@ -90,12 +91,12 @@ class Place:
         self._decided: Event | None = Event()
 
     async def decision(self) -> None:
-        """Wait until it is open, or will not be."""
+        """Wait until the credential is open, or is known not to open."""
         if self._decided is not None:
             await self._decided.wait()
 
     def decide(self) -> None:
-        """Wake those who wait."""
+        """Wake those who wait for the decision."""
         decided, self._decided = self._decided, None
         if decided is not None:
             wake(decided)
@@ -108,7 +109,7 @@ class Place:
 
     @property
     def was_closed(self) -> bool:
-        """Whether its credential has closed, which was then not the pool's doing."""
+        """Whether its credential has closed by itself, and not by the pool."""
         return self.is_open and self.credential._closed
 
 
@@ -136,9 +137,9 @@ class Keepers:
         self._max_size = max_size
         self._context = copy_context()
         self._group: TaskGroup | None = None
-        self._places: dict[Hashable, Place] = {}  # what is joined
+        self._places: dict[Hashable, Place] = {}  # the places that users join
         self._queue: dict[Hashable, Place] = {}  # those of them that wait for room, in order
-        self._idle: dict[Hashable, float] = {}  # those of them that nobody uses, in order, and until when they may stay
+        self._idle: dict[Hashable, float] = {}  # those that nobody uses, in order, and until when they stay
         self._leaving: dict[Hashable, Place] = {}
         self._kept = 0  # keepers at work
         self._made = self._closed = 0
@@ -240,7 +241,7 @@ class Keepers:
         wake(self._wake)
 
     def _rest(self, place: Place) -> None:
-        """Count the time of a credential that nobody uses, and give up its room if somebody waits for it."""
+        """Begin the idle time of a credential that nobody uses, and give up its room if somebody waits for that."""
         if place.users or not place.is_open or not self._is_joined(place):
             return
         self._idle[place.key] = end = current_time() + self._idle_timeout
@@ -266,7 +267,7 @@ class Keepers:
     def _close(self, place: Place) -> None:
         self._idle.pop(place.key, None)
         self._leaving[place.key] = self._places.pop(place.key)
-        place.decide()  # those who wait for it are to wait for its successor
+        place.decide()  # those who wait for it wait for its successor then
         place.keeper.cancel()
         if place.is_open:
             place.credential._shut()
@@ -279,7 +280,7 @@ class Keepers:
                 await credential._stay_open(partial(self._open, place, credential))
         except BaseException as error:  # noqa: ASYNC103 - who cancels a keeper closes its credential, and no more
             if ends_program(error):
-                self.crash = self.crash or error  # what comes after it may be trio's copy, made as it cancels the rest
+                self.crash = self.crash or error  # a later one may be a copy, which trio makes as it cancels the rest
                 self.close()
                 raise
             self._explain(place, error)  # noqa: ASYNC104 - likewise
@@ -315,7 +316,7 @@ class Keepers:
         self._admit()
 
     def statistics(self) -> PoolStatistics:
-        """A snapshot."""
+        """A consistent snapshot."""
         places = tuple(self._places.values())
         is_open = sum(place.is_open for place in places)
         idle = len(self._idle)
@@ -339,7 +340,7 @@ class Keepers:
 
 
 def closed_pool_error() -> CredentialClosedError:
-    """What users of a closed pool get."""
+    """The error for users of a closed pool."""
     return explained(
         "closed", CredentialClosedError("the pool is closed; use it inside its `async with` block, or enter it again")
     )

@@ -1,4 +1,4 @@
-"""Entering and leaving a credential, and what it has in between alone: its task, its home, and what it hands out."""
+"""Entering and leaving a credential, and what it has only in between: its task, its home, and what it hands out."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 
 
 class OneBlock:
-    """What has one block at a time, is left where that can be, and may be entered again.
+    """Base of what has one `async with` block at a time, and may be entered again.
 
-    A subclass says what it begins and ends. Both steps wait for nothing.
+    A subclass makes what lasts for a block in `_begin()` and drops it in `_end()`. Neither step waits.
     """
 
-    _what: ClassVar[str]  # what is entered, as messages have it
+    _what: ClassVar[str]  # what is entered, as messages name it
     _block: AbstractAsyncContextManager[None] | None = None
 
     @abstractmethod
     def _begin(self) -> AbstractAsyncContextManager[None]:
-        """Make all anew that lasts for a block, and the block, which is entered without a yield."""
+        """Make whatever lasts for one block, and the block itself, whose entering must not yield."""
         ...
 
     @abstractmethod
     def _end(self) -> None:
-        """Let go of that. The block has been left, or its event loop has ended."""
+        """Drop what `_begin()` has made. The block has been left, or its event loop has ended."""
         ...
 
     async def __aenter__(self) -> Self:
         check_entering(self._block, self._what)
         block = self._begin()
-        # Entering the block never yields, so that no second task comes between; and nothing from here to the next line
-        # may raise, or the task that has begun would belong to nobody.
+        # Entering the block never yields, so that no second task enters in between. Nothing may raise from the entering
+        # to the next line, or the task that has begun would have no owner.
         await block.__aenter__()
         self._block = block
         return self
@@ -70,32 +70,36 @@ class OneBlock:
 
 
 class Lifecycle(OneBlock):
-    """What a credential is entered and left as.
+    """How a credential is entered and left.
 
-    The pool, `otel` and `azure` use of what is private here `_stay_open()`, `_shut()`, `_closed`, `_watch()`,
-    `_remaining()` and `_loop`, and nothing else.
+    Of the private names here, the pool, `otel` and `azure` use `_stay_open()`, `_shut()`, `_closed`, `_watch()`,
+    `_remaining()` and `_loop`, and no others.
 
     Args:
-        state: What it holds, also while it is closed.
+        state: The held token and the counts, which the credential keeps while it is closed.
     """
 
     _what = "the credential"
-    _refresher: TokenSource | None  # what is asked for tokens; None where it is static
-    _own: OwnSource | None  # the same, where it is one of this package
+    _refresher: TokenSource | None  # the token source; None for a static credential
+    _own: OwnSource | None  # the same, if it is one of this package
     _observer: Callable[[CredentialEvent], object] | None
-    _is_hosted = False  # whether the task that enters has nothing else to do
+    _is_hosted = False  # whether the task that enters runs the refresh task itself
     _is_watched = False
 
     def __init__(self, state: RefreshState) -> None:
         self._state = state
         self._held: Held | None = state.held if self._refresher is None else None
         self._home: Home | type[Nowhere] = Nowhere
-        self._check_cancelled: Callable[[], Awaitable[None]]  # for fresh reads, which only an entered one has
+        self._check_cancelled: Callable[[], Awaitable[None]]  # for fresh reads, which need an entered credential
         self._task: RefreshTask | None = None
         self._closed = False
 
     async def close(self) -> None:
-        """End refreshing, as leaving the block does; whoever waits gets `CredentialClosedError`. May be called again.
+        """End refreshing, as leaving the block does. It may be called again.
+
+        The credential is closed at once: a round in flight is cancelled, and tasks that wait for a token get
+        `CredentialClosedError`. Then this lets other tasks run once; it never waits. Cancelling it does not undo the
+        closing.
 
         Raises:
             CredentialUsageError: when called in another event loop than it was entered in.
@@ -106,19 +110,19 @@ class Lifecycle(OneBlock):
         await checkpoint()
 
     def _shut(self) -> None:
-        """Close it at once: `_stay_open()` ends too, whose refresh task is shielded from other cancellation."""
+        """Close it at once. This also ends `_stay_open()`, whose refresh task is shielded from other cancellation."""
         if self._task is not None:
             self._task.close()
         self._publish(None)
 
     async def _stay_open(self, opened: Callable[[], None]) -> None:
-        """Be entered and left here, by a task that has nothing else to do: it is the refresh task as well.
+        """Enter the credential, run its refresh task in the running task, and leave the credential.
 
-        So a credential in a pool costs one task and no task group. This ends when the credential is closed, or when it
-        is cancelled while the credential opens.
+        So a credential in a pool costs one task and no task group. Closing the credential ends this, and so does a
+        cancellation while it opens. A static one has no refresh task, and is ended by a cancellation at any time.
 
         Args:
-            opened: Called as soon as it is open.
+            opened: Called as soon as the credential is open.
         """
         self._is_hosted = True
         try:
@@ -141,7 +145,7 @@ class Lifecycle(OneBlock):
         refuse_real_time("the credential", self._state.clock, beside="its source")
         self._state.begin()
         task = RefreshTask(self._refresher, self._state, Reporter(self._observer, self._secrets), self._publish)
-        # checkpoint_if_cancelled() finds its backend anew at each call, as long as all else in a fresh read takes.
+        # anyio's own checkpoint_if_cancelled() looks up its backend, which takes as long as all else in a fresh read.
         self._home, self._task = task.home, task
         self._check_cancelled = task.home.loop.backend_class.checkpoint_if_cancelled
         return hosted(task) if self._is_hosted else running(task, "access token refresh")
@@ -151,7 +155,7 @@ class Lifecycle(OneBlock):
         self._task = None
 
     def _publish(self, held: Held | None) -> None:
-        # Apart from entering, this alone sets what readers see: called by the refresh task, and at the end.
+        # Only `_begin()` and this method set `_held`, which readers see. The refresh task calls it, and each end does.
         self._held = held
         self._closed = held is None
 
@@ -161,12 +165,12 @@ class Lifecycle(OneBlock):
         around: Callable[[TokenSource], TokenSource],
         exchange: Watch,
     ) -> None:
-        """Have all that it does from its next block on watched.
+        """Have its rounds and exchanges watched, from its next block on.
 
         Args:
             observe: Called with each event, before the program's observer.
-            around: What is asked in place of the source.
-            exchange: What watches exchanges of Entra tokens.
+            around: Takes the source, and gives what is asked in its place.
+            exchange: Gives a block around each exchange of an Entra token.
 
         Raises:
             CredentialUsageError: when it is open, or watched already.
@@ -198,11 +202,11 @@ class Lifecycle(OneBlock):
 
     @property
     def _loop(self) -> EventLoopToken | None:
-        """The event loop that it was entered in last; None for a static one, which needs none."""
+        """The event loop that the credential was entered in last; None for a static one, which needs no event loop."""
         return None if isinstance(self._home, type) else self._home.loop
 
     def _remaining(self) -> float | None:
-        """Seconds until its token ends, 0 where it has; None where it has none to give, whatever its source says."""
+        """Seconds until the held token ends, 0 once it has ended; None while the credential is not in use."""
         return self._state.remaining() if self._misuse() is None else None
 
     def _entered(self) -> RefreshTask:
@@ -212,14 +216,14 @@ class Lifecycle(OneBlock):
         return self._task
 
     def _misuse(self) -> CredentialError | None:
-        """Why it has no token to give, whatever its source says; None where it is in use, or needs no block."""
+        """Why it can give no token, whatever its source says; None where it is in use, or needs no block."""
         if self._refresher is None and not self._closed:
             return None
         try:
             task = self._entered()
         except CredentialError as misuse:
             return misuse
-        return waiting.closed_error() if task.home.is_lost else None  # nothing has told it so where its loop was closed
+        return waiting.closed_error() if task.home.is_lost else None  # nobody has told it so where the loop was closed
 
     def _unavailable(self) -> CredentialError:
         held = self._state.held

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from .._tokens.own_source import OwnSource
 
 DEFAULT_POLICY = RefreshPolicy()
-"""What a credential has that is given none."""
+"""The policy of a credential that is given none."""
 
 
 def initial_token(token: object) -> AccessToken:
     """The token that a credential begins with.
 
     Raises:
-        InvalidTokenError: when it is not one.
+        InvalidTokenError: when `token` is not an access token.
     """
     hidden, token = Secret(token), None  # no frame that an error passes shows it
     if isinstance(hidden.value, str | AccessToken):
@@ -40,7 +40,7 @@ def initial_token(token: object) -> AccessToken:
 def check_options(
     refresher: object, proactive_refresh: object, policy: object, observer: object, clock: object
 ) -> None:
-    """Refuse what cannot work, and import what rounds will need: imported in one, it would stall the event loop.
+    """Refuse what cannot work, and import what rounds will need: an import in a round would stall the event loop.
 
     Raises:
         TypeError: with the fix.
@@ -91,11 +91,11 @@ def entra_source(
         token_credential: What gives Entra tokens.
         scopes: Their scopes.
         http_client: The client for the exchange, or None for one of its own.
-        others: The other ways to a token, of which there must be one, or an endpoint.
+        others: The other ways to a token. Without any of them there has to be an endpoint.
 
     Raises:
         TypeError: when arguments are missing, contradict each other or are of a wrong type.
-        ValueError: when the endpoint or the scopes are not ones that tokens are exchanged at or for.
+        ValueError: when the endpoint is not the address of a resource, or the scopes are not those of an exchange.
     """
     given = [name for name, value in others.items() if value is not None]
     if endpoint is None and token_credential is None:
@@ -129,7 +129,7 @@ def entra_source(
 
 
 def own_source(source: object, clock: Clock) -> OwnSource | None:
-    """The token source, if it is one of this package, with the credential's clock."""
+    """The token source, which is given the credential's clock, if it is one of this package; else None."""
     from .._tokens.own_source import OwnSource
 
     if not isinstance(source, OwnSource):

@@ -68,14 +68,14 @@ class CredentialPool(OneBlock, Generic[Key]):
     def use(self, key: Key) -> AbstractAsyncContextManager[CommunicationTokenCredential]:
         """The open credential of a user, for as long as the block lasts.
 
-        Entering waits where it has to be opened and `max_size` others are in use. Cancelling that gives up the place in
-        the queue, and harms nobody.
+        Entering waits until the credential is open, and for room where `max_size` others are in use. Cancelling it
+        gives up the place in the queue, and changes nothing for others.
 
         Args:
             key: Whose credential; hashable.
 
         Returns:
-            An async context manager for one block, which gives the credential. Do not enter or close that.
+            An async context manager for one block, which gives the credential. Do not enter or close it: the pool does.
 
         Raises:
             Exception: what `make` raised, or entering the credential it made.
@@ -86,10 +86,10 @@ class CredentialPool(OneBlock, Generic[Key]):
         return _Use(self._entered, key)
 
     async def discard(self, key: Key) -> None:
-        """Close the credential of a user now, as after a sign-out; without one, nothing happens.
+        """Close the credential of a user now, as after a sign-out. If the user has none, nothing happens.
 
-        Whoever is using it gets `CredentialClosedError` from it, and the next use makes a new one. This waits until it
-        is closed; cancelling the wait does not keep it open.
+        Whoever is using it gets `CredentialClosedError` from it, and the next use makes a new one. This waits until the
+        credential is closed; cancelling the wait does not keep it open.
 
         Args:
             key: Whose credential.
@@ -118,7 +118,7 @@ class CredentialPool(OneBlock, Generic[Key]):
 
     def _end(self) -> None:
         if self._keepers is not None:  # pragma: no branch - what ends has begun
-            self._keepers.closed = True  # which only an event loop that has ended leaves open
+            self._keepers.closed = True  # it is still open only where its event loop has ended
 
     def _entered(self) -> Keepers:
         if self._keepers is None:
@@ -135,7 +135,7 @@ class CredentialPool(OneBlock, Generic[Key]):
 
 
 class _Use(AbstractAsyncContextManager[CommunicationTokenCredential]):
-    """One block of one user; no async generator, which Ctrl-C could leave behind between two lines."""
+    """One block of one user. It is not an async generator, since Ctrl-C could leave that behind between two lines."""
 
     __slots__ = ("_entered", "_keepers", "_key", "_place")
 
@@ -170,7 +170,7 @@ _PROTECTED = (
 
 
 def _made(make: Callable[[Any], object], key: object) -> CommunicationTokenCredential:
-    """Nothing but the program's own function: where Ctrl-C may strike, on trio (see `_refreshing.block`)."""
+    """Call the program's own function, and nothing else: on trio, Ctrl-C may strike here (see `_refreshing.block`)."""
     made = make(key)
     if isinstance(made, CommunicationTokenCredential):
         return made

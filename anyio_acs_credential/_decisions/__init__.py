@@ -1,1 +1,1 @@
-"""When to renew, how long to wait, what is held: tables and arithmetic. Nothing here waits."""
+"""When to refresh, how long to back off, which token is held: tables and arithmetic. Nothing here waits."""

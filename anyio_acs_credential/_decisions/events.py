@@ -28,7 +28,7 @@ class RefreshSucceeded:
 
     Attributes:
         expires_on: When the token that is now held ends, in Unix seconds.
-        next_refresh_at: When it will be renewed, in Unix seconds; None where renewing waits for a caller.
+        next_refresh_at: When the next refresh is due, in Unix seconds; None where refreshing waits for a caller.
         shared: Whether another process of a fleet has fetched it; see `fleet.shared()`.
     """
 
@@ -45,8 +45,8 @@ class RefreshFailed:
         error: What it raised.
         consecutive_failures: Failures in a row, this one included.
         permanent: Whether the source said that trying again cannot help.
-        next_attempt_at: When it will be tried again, in Unix seconds; an on-demand credential tries when it is asked
-            after that.
+        next_attempt_at: When the source will be asked again, in Unix seconds; on demand, with the first request after
+            this time.
     """
 
     error: BaseException = field(repr=False)  # its text is somebody else's, and may quote a token
@@ -80,18 +80,18 @@ class CredentialStatistics:
     """A consistent snapshot of a credential.
 
     Attributes:
-        state: Whether the held token is FRESH, STALE or EXPIRED (EXPIRED also where there is none to hand
-            out: a closed credential has none).
-        expires_on: When the held token ends, in Unix seconds; None without one. A closed credential keeps
-            it for when it is entered again.
+        state: Whether the held token is FRESH, STALE or EXPIRED. It is EXPIRED also without a token, and while the
+            credential is closed.
+        expires_on: When the held token ends, in Unix seconds; None without one. A closed credential keeps its token
+            for the next time that it is entered.
         next_refresh_at: When the source will be asked next in the background, in Unix seconds; None where it will not.
         refreshes: Rounds that brought a valid token since the credential was made.
         failures: Rounds that failed since the credential was made.
         consecutive_failures: Rounds that failed since the last that succeeded.
-        last_error: What the source raised in the last of those; None when the last round succeeded.
+        last_error: What the source raised in the last round; None when that succeeded.
         waiting: Tasks and threads that wait for a round at this moment.
         clock_offset: Seconds that this machine's clock was ahead of the service's when the last token came, negative
-            where it was behind; None where no difference is known. The token's life is counted without it.
+            where it was behind; None where no difference is known. It does not change how long the token lives.
         shared: How many of the refreshes were another process's fetch; see `fleet.shared()`.
     """
 

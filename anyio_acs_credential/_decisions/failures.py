@@ -1,4 +1,4 @@
-"""What a failed round means: whether trying again can help, and when; of claims challenges, each by itself."""
+"""What a failed round means: whether trying again can help, and when. Each claims challenge is counted by itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .._tokens.clock import Clock
     from .schedule import RefreshPolicy
 
-_CHALLENGES = 16  # that were not met and are kept; each caller may bring another
+_CHALLENGES = 16  # unmet challenges that are kept at most: each caller may bring another one
 _SPEAKING = (TokenSourceError, TokenRefreshError)  # errors that say what kind of failure they are
 
 
@@ -23,8 +23,8 @@ class Failure(NamedTuple):
 
     Attributes:
         cause: Why.
-        streak: How many have in a row, this one included; of those with the same claims, where it had some.
-        until: When the wait after it is over, on the monotonic clock.
+        streak: Failed rounds in a row, this one included. A round for a challenge counts those with the same claims.
+        until: When the back-off after it is over, in seconds of the monotonic clock.
     """
 
     cause: BaseException
@@ -33,11 +33,11 @@ class Failure(NamedTuple):
 
 
 class UnmetChallenges:
-    """The claims challenges that a source was asked to meet and did not, the newest of them.
+    """The newest claims challenges that a source was asked to meet and did not.
 
     Args:
-        clock: Where the times come from.
-        policy: The waits.
+        clock: The credential's clock.
+        policy: The credential's policy.
         fraction: A source of random numbers in [0, 1).
     """
 
@@ -48,12 +48,12 @@ class UnmetChallenges:
         self._failures: dict[str, Failure] = {}  # by their claims, the oldest first
 
     def why(self, claims: str) -> BaseException | None:
-        """Why the last round with these claims failed, where the wait after it is not over."""
+        """Why the last round with these claims failed, while the back-off after it lasts; None otherwise."""
         failure = self._failures.get(claims)
         return failure.cause if failure is not None and failure.until > self._clock.monotonic() else None
 
     def add(self, claims: str, cause: BaseException) -> Failure:
-        """Take note of a round with these claims that failed."""
+        """Count a failed round with these claims."""
         last = self._failures.pop(claims, None)
         streak = 1 if last is None else last.streak + 1
         permanent, wish = verdict(cause)
@@ -67,7 +67,7 @@ class UnmetChallenges:
         return failure
 
     def clear(self) -> None:
-        """Forget them: what was wanting may be there now."""
+        """Forget all challenges: what the source lacked for them may be there now."""
         self._failures.clear()
 
     def __len__(self) -> int:
@@ -75,10 +75,7 @@ class UnmetChallenges:
 
 
 def counted(cause: BaseException, streak: int) -> int:
-    """How many failures a back-off counts.
-
-    It is 1 where another process of a fleet met it: the fleet has counted, and asks for the wait that came out.
-    """
+    """The failures that a back-off counts: 1 for one that a fleet shares, whose `retry_after` counts the others."""
     return streak if _fleet_wait(cause) is None else 1
 
 
@@ -95,8 +92,9 @@ def _fleet_wait(cause: BaseException) -> float | None:
 def verdict(cause: BaseException) -> tuple[bool, float | None]:
     """Whether a source's exception says that trying again cannot help, and how long it asks to wait.
 
-    Only an error made to say so can; one that fails at being asked says neither. What is not True itself, such as the
-    text "no" of somebody's settings, is not permanent: a mistake is tried again, and does not stop refreshing.
+    Only a `TokenSourceError` or `TokenRefreshError` can say so, and one whose attributes raise says neither. A
+    `permanent` other than True itself, such as the text "no" from a settings file, counts as False: such a mistake must
+    not stop refreshing.
     """
     if isinstance(cause, _SPEAKING):
         with suppress(Exception):

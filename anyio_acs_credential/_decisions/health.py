@@ -18,9 +18,10 @@ class HealthStatus(StrEnum):
     """How a credential stands.
 
     Attributes:
-        READY: Its token is valid, and nothing is wrong with the source; or it is on demand, and will ask it.
-        DEGRADED: Its token is valid, and renewing it fails at present.
-        UNAVAILABLE: It has no valid token to give.
+        READY: The token is valid and the last refresh did not fail; or the credential is on demand, and will ask its
+            source for a token when a caller needs one.
+        DEGRADED: The token is valid, and refreshing it fails at present.
+        UNAVAILABLE: The credential has no valid token to give.
     """
 
     READY = "ready"
@@ -34,8 +35,8 @@ class CredentialHealth:
 
     Attributes:
         status: How the credential stands.
-        reason: Why, and what to do about it, for a person. It names the type of an error, and not its text, which may
-            be anybody's: `statistics().last_error` has that.
+        reason: Why, and what to do about it, for a person. It names the type of an error and leaves out its text, which
+            may quote anything: `statistics().last_error` has that.
         seconds_to_expiry: Remaining life of the held token in seconds; 0 without a valid one.
     """
 
@@ -50,7 +51,7 @@ class CredentialHealth:
 
 
 def check_margin(margin: object) -> None:
-    """Whether it is a margin.
+    """Refuse a value that is not a margin.
 
     Raises:
         TypeError: when it is not a number.
@@ -68,10 +69,10 @@ def health_of(
     """The health of a credential that is in use.
 
     Args:
-        statistics: How it stands.
+        statistics: The credential's statistics.
         left: Remaining life of the held token, in seconds.
         margin: Seconds of life that a token must have left to count as valid.
-        proactive: Whether its token is renewed without being asked for.
+        proactive: Whether its token is refreshed in the background.
         static: Whether it has no source to ask.
     """
     failures = _failures(statistics)

@@ -2,11 +2,11 @@
 
 The rules of this file:
 
-* R is the remaining life of the held token and L the life it had when it was received, both in seconds. A remainder
-  below a millisecond is none, of a life as of a wait: Unix time in a float resolves 0.2 µs, and adding less than that
-  to a clock does not move it, so that a task which waits for it spins.
-* No window is wider than a part of L. A source that only ever gives short tokens is not asked once a call.
-* A wait never ends beyond the expiry of a token that is held, and is never so short that waiting becomes spinning.
+* R is the remaining life of the held token and L the life that it had when it was received, both in seconds. A life or
+  a wait of less than a millisecond counts as over: Unix time in a float resolves 0.2 µs, and a task that waits for less
+  than that spins, since its clock does not move.
+* No window is wider than a part of L: else a source that only gives short tokens would be asked at each call.
+* A wait never ends after the expiry of the held token, and is never so short that waiting becomes spinning.
 * Randomness is an argument, `fraction`, in [0, 1).
 """
 
@@ -30,9 +30,9 @@ LATCH_PROBE = 300.0
 """Seconds between attempts after a permanent failure."""
 
 RETRY_AFTER_CAP = 300.0
-"""Seconds for which a source's `retry_after` is honoured at most."""
+"""The longest `retry_after` of a source that is honoured, in seconds."""
 
-_WIDEST = 86_400.0  # the longest that an access token of the service lives
+_WIDEST = 86_400.0  # the longest life of an access token (Identity API, `expiresInMinutes`: 1440 at most)
 
 
 class TokenState(StrEnum):
@@ -41,25 +41,26 @@ class TokenState(StrEnum):
     FRESH = "fresh"
     """Handed out at once."""
     STALE = "stale"
-    """Handed out, after a short wait for a newer one at most."""
+    """Handed out after a short wait for a newer one at most."""
     EXPIRED = "expired"
     """Missing or ended: `get_token()` waits for the next round."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshPolicy:
-    """When a token is renewed and how failures are retried. All durations are seconds.
+    """When a token is refreshed, and at what pace after failures.
 
     Args:
-        proactive_window: Remaining life at which the background renewal begins; at most half of the token's life,
-            and at least 1/24 of it (a token of a day is renewed an hour ahead).
-        on_demand_window: Remaining life at which `get_token()` asks for a newer token; at most a quarter of the
-            token's life.
-        on_demand_wait: How long after a round began `get_token()` waits for it while the held token is still valid.
-        refresh_timeout: How long one call of the token source may take.
-        retry_initial: The first wait after a failure, and the shortest between two background rounds.
-        retry_max: The longest wait between two attempts.
-        jitter: The part of the proactive window, 0 to 1, by which a renewal is brought forward at most, drawn once
+        proactive_window: Seconds of remaining life at which the background refresh begins; at most half of the token's
+            life, and at least 1/24 of it (a token of a day is refreshed an hour ahead).
+        on_demand_window: Seconds of remaining life at which `get_token()` asks for a newer token; at most a quarter of
+            the token's life.
+        on_demand_wait: Seconds after the beginning of a round for which `get_token()` waits for it while the held token
+            is still valid.
+        refresh_timeout: Seconds that one call of the token source may take.
+        retry_initial: Seconds of the first back-off after a failure, and the least between two background rounds.
+        retry_max: Seconds of the longest back-off.
+        jitter: The part of the proactive window, from 0 to 1, by which a refresh is brought forward at most, drawn once
             for each token, so that many processes do not ask at the same moment.
 
     Raises:
@@ -105,29 +106,29 @@ def _window(life: float, policy: RefreshPolicy) -> float:
 
 
 def due_at(life: float, fraction: float, policy: RefreshPolicy) -> float:
-    """The remaining life at which a token is renewed in the background."""
+    """The remaining life, in seconds, at which a token is refreshed in the background."""
     return _window(life, policy) * (1 + policy.jitter * fraction)
 
 
 def stale_at(life: float, policy: RefreshPolicy) -> float:
-    """The remaining life at which a token is STALE."""
+    """The remaining life, in seconds, from which a token is STALE."""
     return min(policy.on_demand_window, life / 4)
 
 
 def no_progress_delay(remaining: float) -> float:
-    """The wait after a source gave nothing newer."""
+    """Seconds to wait after a source gave nothing newer."""
     return max(1.0, remaining / 2)
 
 
 def usable_retry_after(value: object) -> float | None:
-    """The wait that a source asked for, where it is one: finite, positive, and 5 minutes at most."""
+    """Seconds that a source asked to wait, `RETRY_AFTER_CAP` at most; None unless they are finite and positive."""
     if not is_number(value) or not 0 < value < math.inf:
         return None
     return float(min(value, RETRY_AFTER_CAP))
 
 
 def backoff(failures: int, longest: float, fraction: float, policy: RefreshPolicy) -> float:
-    """Exponential back-off with jitter: the wait after so many failures in a row.
+    """Exponential back-off with jitter: seconds to wait after so many failures in a row.
 
     Each wait is drawn from the range between one power of two and the next, so that waits never shrink within a
     streak. Once they reach the longest they stay there: by then the draws before have spread many clients over it.
@@ -143,9 +144,9 @@ def retry_delay(
 
     Args:
         failures: Failed rounds in a row, this one included.
-        remaining: R, or 0 without a valid token.
-        life: L, or 0 without a token.
-        retry_after: The source's own wish, as `usable_retry_after` gives it.
+        remaining: R in seconds, or 0 without a valid token.
+        life: L in seconds, or 0 without a token.
+        retry_after: Seconds that the source asked to wait, as `usable_retry_after` gives them.
         fraction: A random number in [0, 1).
         policy: The credential's policy.
 
@@ -154,8 +155,8 @@ def retry_delay(
         window is the longest back-off, so that a source that comes back just before the expiry is still asked in time.
     """
     longest = policy.retry_max if remaining <= 0 else min(policy.retry_max, max(1.0, _window(life, policy) / 10))
-    # The wish may lengthen the back-off and not shorten it: else a source that says "half a second" each time is asked
-    # at that pace for as long as it is down.
+    # `retry_after` may lengthen the back-off and not shorten it: else a source that says "half a second" each time is
+    # asked at that pace for as long as it is down.
     wait = max(backoff(failures, longest, fraction, policy), retry_after or 0.0)
     if 0 < remaining < wait + policy.retry_initial:
         # One last try while the token still answers callers, and then one as it ends.

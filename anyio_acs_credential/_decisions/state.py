@@ -2,14 +2,15 @@
 
 The rules of this file:
 
-* The token, its two deadlines and the moment of its renewal are one immutable value, `Held`, replaced as a whole.
+* The token, its two deadlines and its refresh window are one immutable value, `Held`, which is replaced as a whole.
 * The remaining life is the lesser of what the wall clock and the monotonic clock say, the latter from the moment of
   receipt. A wall clock that is set back cannot keep a token alive, and one that is set ahead ends it.
-* An expiry is the service's time, and our clocks need not agree with its. So the life at receipt is what the token says
-  of it, where it says something; both of our clocks only measure what has passed since.
-* A claims challenge that was not met is its challengers' alone: `unmet` keeps it, and plain tokens go on as before.
-* A wait is kept as a point on the monotonic clock. One that was cut to end with the held token is over when the token
-  is, whatever the monotonic clock says: it may have stood still while the machine slept.
+* An expiry is the service's time, and our clocks need not agree with the service's. So a token that says how long it
+  lives is believed, and both of our clocks only measure what has passed since its receipt.
+* A claims challenge that was not met concerns nobody but the callers who bring it: `unmet` keeps it, and the back-off
+  and the last error of all other rounds stay as they are.
+* A wait is kept as a point on the monotonic clock. A wait that was cut to end with the held token is over when the
+  token is, whatever the monotonic clock says: it may have stood still while the machine slept.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
     from .._tokens.clock import Clock
     from .events import CredentialStatistics
 
-_KNOWN = 4  # tokens that are cut out of the log: the held one, and what a service may just have turned down
+_KNOWN = 4  # newest tokens that are cut out of log lines: an error may quote one that was just rejected
 _CALLER_PACE = 1.0  # seconds between rounds that callers start while there is nothing valid to hand out
-_NOISE = 2.0  # seconds of difference that whole seconds make
-_REJECTED_YOUNG = 60.0  # a token turned down so soon after its receipt says that the next may be, too
+_NOISE = 2.0  # seconds of difference that come from times in whole seconds alone
+_REJECTED_YOUNG = 60.0  # seconds: a token that is rejected so soon after its receipt says that the next may be, too
 
 
 class Held:
@@ -50,19 +51,21 @@ class Held:
 
     Args:
         token: The token.
-        received: When it was, on the monotonic clock.
-        life: Seconds that it lived then.
-        ends: When it ends, on our wall clock.
-        window: The remaining life at which it is renewed.
-        stale: The remaining life at which callers wait for the next.
+        received: When it was received, in seconds of the monotonic clock.
+        life: Seconds that it had to live then.
+        ends: When it ends, in Unix seconds of our wall clock.
+        window: Seconds of remaining life at which it is refreshed.
+        stale: Seconds of remaining life at which callers wait for the next token.
 
     Attributes:
-        fresh_until: Until when callers get it at once, on the wall clock; what ends in `_monotonic` is on the other.
-        valid_until: Until when anybody gets it.
+        fresh_until: The time on the wall clock until which callers get it at once.
+        fresh_until_monotonic: The same on the monotonic clock.
+        valid_until: The time on the wall clock until which any caller gets it.
+        valid_until_monotonic: The same on the monotonic clock.
     """
 
-    # No data class: to make one takes an import as long as all else in this module, and a named tuple's fields take a
-    # read twice as long.
+    # Not a data class, whose import takes as long as all else in this module; and not a named tuple, whose fields take
+    # twice as long to read.
     __slots__ = (
         "ends", "fresh_until", "fresh_until_monotonic", "life", "received", "token", "valid_until",
         "valid_until_monotonic", "window",
@@ -86,9 +89,9 @@ class RefreshState:
     """The held token and the outcome of past rounds.
 
     Args:
-        clock: Where both times come from.
-        policy: The windows and waits.
-        proactive: Whether tokens are renewed without being asked for.
+        clock: The credential's clock.
+        policy: The credential's policy.
+        proactive: Whether tokens are refreshed in the background.
         fraction: A source of random numbers in [0, 1).
     """
 
@@ -100,17 +103,17 @@ class RefreshState:
         self.proactive = proactive
         self.held: Held | None = None
         self.known: tuple[AccessToken, ...] = ()
-        """The newest tokens that were held, which no log line may show."""
+        """The newest tokens that have been held, which no log line may show."""
         self.refreshes: int = 0
         self.failures: int = 0
         self.clock_offset: float | None = None
-        """Seconds that our clock was ahead at the last receipt, where the token told."""
+        """Seconds that our clock was ahead when the last token was received; None where no difference is known."""
         self.shared: int = 0
         self._fraction = fraction
         self.begin()
 
     def begin(self) -> None:
-        """Forget every wait, as when the credential is entered."""
+        """Forget every wait and failure in a row, as when the credential is entered."""
         self.streak: int = 0
         self.cause: BaseException | None = None
         self._retry_at = self._callers_at = self._reject_at = -math.inf
@@ -119,16 +122,16 @@ class RefreshState:
         self.unmet: UnmetChallenges = UnmetChallenges(self.clock, self.policy, self._fraction)
 
     def hold(self, token: AccessToken, most: float = math.inf) -> Held:
-        """Replace what is held.
+        """Replace the held token.
 
         Args:
-            token: What takes its place.
+            token: The token that takes its place.
             most: Seconds that it lives at most, whatever it says.
         """
         self.known = (token, *self.known)[:_KNOWN]
         left = min(self._life(token), most)
         now, life = self.clock.monotonic(), max(left, 0.0)
-        # Not our time and the difference to it again, where the token says no more than its expiry: that rounds.
+        # Where only the expiry is known, it is taken as it is: our time plus the difference to it would be rounded.
         plain = self.clock_offset is None and token.expires_in is None and left < most
         ends = token.expires_on if plain else self.clock.time() + left
         window, stale = due_at(life, self._fraction(), self.policy), stale_at(life, self.policy)
@@ -136,14 +139,14 @@ class RefreshState:
         return self.held
 
     def _life(self, token: AccessToken) -> float:
-        """Seconds that a token lives from now on. Notes what it tells of our clock."""
+        """Seconds that a token lives from now on. It also sets `clock_offset`."""
         life = life_of(token, self.clock)
         offset = life - (token.expires_on - self.clock.time())
         self.clock_offset = offset if abs(offset) > _NOISE else None
         return life
 
     def _most(self, token: AccessToken) -> float:
-        """Seconds that a token lives at most: the same again is no younger, whatever it says and our wall clock is."""
+        """Seconds that a token lives at most: the held token, given once more, has what it had left and no more."""
         held = self.held
         return math.inf if held is None or token != held.token else held.received + held.life - self.clock.monotonic()
 
@@ -168,18 +171,18 @@ class RefreshState:
         return TokenState.STALE if remaining <= stale_at(self.held.life, self.policy) else TokenState.FRESH
 
     def until_scheduled(self) -> float:
-        """Seconds until the source is to be asked in the background; infinite where that waits for a caller."""
+        """Seconds until the source is to be asked in the background; `math.inf` where that waits for a caller."""
         if not self.proactive:
             return math.inf
         due = self.remaining() - self.held.window if self.held is not None else 0.0
         return max(due, self.until_retry())
 
     def until_retry(self) -> float:
-        """Seconds until the wait after the last round is over."""
+        """Seconds until the wait after the last round is over, its back-off or its latch."""
         return self._left(self._retry_at)
 
     def until_callers(self) -> float:
-        """Seconds until a caller with nothing valid may start a round."""
+        """Seconds until a caller may start a round while no valid token is held."""
         return self._left(self._callers_at)
 
     def _left(self, moment: float) -> float:
@@ -188,10 +191,16 @@ class RefreshState:
         return max(moment - self.clock.monotonic(), 0.0)
 
     def take(self, token: AccessToken, *, forced: bool, rejected: Collection[Secret]) -> AccessToken | TokenSourceError:
-        """Let the result of a round replace what is held, if it may.
+        """Replace the held token by the result of a round, if it may be replaced.
+
+        Args:
+            token: The result.
+            forced: Whether `refresh()` asked for it: then it replaces the held token also where it ends earlier.
+            rejected: The texts of tokens that services have rejected.
 
         Returns:
-            What is held now; or why the result was none: it has expired, or is a rejected one. What is held stays.
+            The token that is held now; or the error of the round, whose result has expired or is a rejected token. The
+            held token stays then.
         """
         most = self._most(token)
         life = min(self._life(token), most)
@@ -216,17 +225,17 @@ class RefreshState:
         self.shared += token._is_shared
         self.streak, self.cause = 0, None
         if forced:
-            self.unmet.clear()  # the person may have signed in, with what was wanting
+            self.unmet.clear()  # a program refreshes after a new sign-in, which may meet them
         wait = self.policy.retry_initial if newer else no_progress_delay(remaining)
         self._wait(wait, _CALLER_PACE, ends_with_token=not newer)
         return held
 
     def fail(self, cause: BaseException, claims: str | None = None) -> Failure:
-        """Take note of a failed round.
+        """Count a failed round, and begin the wait after it.
 
         Args:
             cause: Why it failed.
-            claims: Those of the challenge that it was to meet.
+            claims: The claims of the challenge that the round was for; None for a plain one.
         """
         self.failures += 1
         if claims is not None:
@@ -248,10 +257,11 @@ class RefreshState:
         self._retry_at, self._callers_at, self._ends_with_token = now + retry, now + callers, ends_with_token
 
     def may_replace_rejected(self) -> bool:
-        """Whether the held token, which was just turned down, may be replaced now; counts it if so.
+        """Whether the held token, which a service has just rejected, may be replaced now. Counts the rejection if so.
 
-        The first time, always. Where tokens are turned down within a minute of their receipt one after the other, at
-        the pace of the back-off: a service that refuses every token is not fed one a request.
+        The first rejected token may always be replaced. Tokens that are rejected within a minute of their receipt, one
+        after the other, are replaced at the pace of the back-off: a service that refuses every token must not cause a
+        fetch at each request.
         """
         now = self.clock.monotonic()
         if self.held is None or now - self.held.received > _REJECTED_YOUNG:
@@ -263,7 +273,7 @@ class RefreshState:
         return True
 
     def statistics(self, *, closed: bool, refreshing: bool, waiting: int) -> CredentialStatistics:
-        """A snapshot, with what only the credential knows: whether it is closed, its task runs, and how many wait."""
+        """A snapshot. The credential itself knows whether it is closed, whether its task runs, and how many wait."""
         from .events import CredentialStatistics
 
         return CredentialStatistics(
@@ -280,5 +290,5 @@ class RefreshState:
         )
 
     def at(self, wait: float) -> float | None:
-        """The wall-clock time that lies `wait` seconds ahead; None where that is never."""
+        """The time that lies `wait` seconds ahead, in Unix seconds; None where the wait is infinite."""
         return self.clock.time() + wait if math.isfinite(wait) else None

@@ -1,1 +1,1 @@
-"""One bounded request: its deadline, its size, its retries, and what an answer means."""
+"""One bounded request: its deadline, its size cap, its retries, and what an answer means."""

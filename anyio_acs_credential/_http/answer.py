@@ -35,9 +35,9 @@ class Answer:
         headers: Names in lower case, and values, in the order in which they came.
         body: The content. Empty where it was not read, for the reason in `problem`.
         problem: Why the body was not read, or "".
-        secrets: What the request carried and no message may repeat.
+        secrets: Texts that the request carried and no message may repeat.
         repeated: Whether the service may have received the request before, and done what it asked.
-        proof: What it proves of the service's clock, if anything.
+        proof: What the answer proves of the service's clock, if anything.
     """
 
     status: int
@@ -55,12 +55,12 @@ class Answer:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the service asks to wait before the next try, above 0 and 300 at most, if it does."""
+        """Seconds that the service asks to wait before the next try, above 0 and 300 at most; None if it does not."""
         wrong = self.proof is not None and self.proof.offset is not None
         return read_retry_after(self.headers, self.proof.date if self.proof is not None and wrong else time.time())
 
     def header(self, name: str) -> str | None:
-        """The first value of a header, such as the challenge in "www-authenticate", or None."""
+        """The first value of a header, or None. Its name is given in lower case."""
         return next((value for key, value in self.headers if key == name), None)
 
 
@@ -73,7 +73,8 @@ def read_object(answer: Answer) -> dict[str, Any]:
     """The JSON object in an answer, in UTF-8 (RFC 8259, section 8.1).
 
     Raises:
-        ServiceError: when there is none. It is transient: something between here and the service wrote it.
+        ServiceError: when there is none. The error is not permanent: something between here and the service, such as a
+            proxy, has written the answer.
     """
     if answer.problem:
         malformed(answer, answer.problem)
@@ -102,10 +103,10 @@ def error_from(answer: Answer) -> ServiceError:
 
 
 def refusal(answer: Answer, advice: str) -> ServiceError:
-    """The same, with other words about what to do, for an entry of their own in the documentation.
+    """The error that an answer without success stands for, with other advice. The caller explains it.
 
     Args:
-        answer: Without success.
+        answer: The answer, which is not a success.
         advice: What to do, without a full stop.
     """
     code, text = _read_error(answer)
@@ -141,7 +142,7 @@ def _name(status: int) -> str:
 
 
 def _read_error(answer: Answer) -> tuple[str | None, str]:
-    """Code and message of the services' common error body, `{"error": {"code": ..., "message": ...}}`."""
+    """Code and message of the error body that Azure's services share, `{"error": {"code": ..., "message": ...}}`."""
     content = _parse(answer.body)
     error = content.get("error") if isinstance(content, dict) else None
     code, text = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, None)
@@ -162,7 +163,7 @@ def _parse(body: bytes) -> object:
         # Decoded here: given bytes, the json module would guess UTF-16 and UTF-32 too.
         return json.loads(body.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError):
-        # The error is raised by the caller, outside this block: the one caught here holds the body.
+        # The caller raises, outside this block: the error caught here holds the body, and would be the context.
         return None
 
 

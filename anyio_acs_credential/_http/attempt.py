@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 _CLOSE_TIMEOUT = 1.0
 # Exceptions are told apart by the names of their classes, which httpx and httpx2 share.
 _NOTHING_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
-# OpenSSL's words, by which alone these can be told: what answers speaks no TLS, as a portal's page does not, or the
-# server itself has failed. An alert that refuses how TLS is spoken is none of them: it stays until somebody acts.
+# The reasons that OpenSSL gives where the other side speaks no TLS, such as the page of a portal, or where the server
+# itself has failed. An alert that refuses our version of TLS or our ciphers is not among them: it stays until somebody
+# acts.
 _PLAIN_OR_FAILING = frozenset(
     {
         "HTTP_REQUEST",
@@ -44,11 +45,11 @@ _HANDSHAKE_GOES_ON = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFErr
 
 
 class HttpClient(Protocol):
-    """What is used of an `httpx.AsyncClient`, or of an `httpx2.AsyncClient`."""
+    """The part of an `httpx.AsyncClient` or `httpx2.AsyncClient` that this package uses."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has been closed."""
+        """Whether the client has been closed."""
         ...
 
     def build_request(
@@ -61,19 +62,27 @@ class HttpClient(Protocol):
             url: The whole address.
             headers: The headers to send.
             content: The body, or None for a request without one.
+
+        Returns:
+            The request, to be passed to `send()`.
         """
         ...
 
     async def send(
         self, request: Any, *, stream: bool = False, auth: None = None, follow_redirects: bool = False
     ) -> Any:
-        """Send it, and return when the headers of the answer are there.
+        """Send a request, and return when the headers of the answer are there.
+
+        It waits for the network. Cancelling it has to free the connection.
 
         Args:
             request: What `build_request()` gave.
             stream: Whether the body is left to be read.
             auth: None: the request is authorized already.
             follow_redirects: False: a secret is not sent on to another host.
+
+        Returns:
+            The answer, as httpx has it.
         """
         ...
 
@@ -88,9 +97,9 @@ class Call:
         body: JSON, or None for a request without a body.
         repeatable: Whether doing it twice is as good as doing it once. If not, it is repeated only after a 429 or
             where nothing was sent.
-        secrets: What the body carries and no message may repeat.
-        clock: Ours, which the service's is compared with.
-        learn: Told what each answer proves of the service's, the answers of tries that are repeated included.
+        secrets: Texts that the body carries and no message may repeat.
+        clock: Our clock, with which the service's is compared.
+        learn: Called with what each answer proves of the service's clock, also where the try is repeated.
     """
 
     method: str
@@ -137,7 +146,7 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
             connecting.end()
         await reading.finish(response)
     except Exception as error:  # noqa: BLE001 - httpx lets some of ssl's and anyio's through, other transports theirs
-        # What a hook raises for an answer that has been read, such as for its status, takes nothing from the answer.
+        # A hook may raise for an answer that has been read, such as for its status: the answer counts all the same.
         # Nothing is raised from here: the errors of HTTP libraries quote header values, and would be the context.
         await reading.find(error)
         if not reading.is_done:
@@ -159,7 +168,7 @@ class Connecting:
         self._shield: anyio.CancelScope | None = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        """What has begun, is complete or has failed."""
+        """Called by httpcore with the name of each step, which has begun, is complete or has failed."""
         self.end()
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             self._connection = info["return_value"]
@@ -170,7 +179,7 @@ class Connecting:
                 await self._connection.aclose()
 
     def end(self) -> None:
-        """Let a cancellation come through again."""
+        """Let cancellations through again."""
         shield, self._shield = self._shield, None
         if shield is not None:
             shield.__exit__(None, None, None)
@@ -186,7 +195,7 @@ def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Fail
     connecting = not names.isdisjoint(_NOTHING_SENT)
     tls = tls_failure(error) if connecting else None
     permanent, advice = False, f"the request failed: try again later ({type(error).__name__}: {error})"
-    if "LocalProtocolError" in names:  # its text quotes the header that cannot be sent
+    if "LocalProtocolError" in names:  # the error's text quotes the header that cannot be sent
         permanent, advice = True, "the request cannot be sent: the credential holds what no HTTP header can carry"
     elif tls is not None:
         # A certificate that is not trusted may be that of a portal, to which a person has yet to log in.
@@ -200,7 +209,7 @@ def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Fail
 
 
 def tls_failure(error: BaseException | None) -> ssl.SSLError | None:
-    """Why TLS itself failed. A connection that was lost in the middle of a handshake is no such thing."""
+    """Why TLS itself failed; None where it did not, as for a connection that was lost in the middle of a handshake."""
     while error is not None:
         if isinstance(error, ssl.SSLError) and not isinstance(error, _HANDSHAKE_GOES_ON):
             return error

@@ -1,4 +1,7 @@
-"""Claims challenges: what an answer of 401 wants a new Entra token to say (continuous access evaluation)."""
+"""Claims challenges: what an answer of 401 wants a new Entra token to say (continuous access evaluation).
+
+Their form is that of https://learn.microsoft.com/entra/identity-platform/claims-challenge.
+"""
 
 from __future__ import annotations
 

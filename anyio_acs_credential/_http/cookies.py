@@ -1,8 +1,8 @@
-"""The cookies of a client that is somebody else's: what the service sets in answers to us stays out of them.
+"""The cookies of a client that belongs to the program: cookies in the answers to our requests stay out of its jar.
 
 A client takes the cookies from an answer before anybody else sees it, and no setting keeps it from that. A copy of the
-client would have a jar of its own, and also the finalizer of the program's class, which may close what both use. So
-what an answer has changed is put back, before another task can run.
+client would have a jar of its own, but also the finalizer of the program's class, which may close what both use. So the
+cookies that an answer has changed are put back, before another task can run.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class KeptCookies:
         self._kept: list[Cookie] = []
 
     def keep(self) -> None:
-        """Note them. Called as late as possible: what the program itself sets from here on is put back as well."""
+        """Note the cookies. It is called as late as possible, since what the program sets later is undone as well."""
         self._kept = self._find()
 
     def put_back(self, response: Any) -> None:
-        """Undo what the answer has set, replaced or ended."""
+        """Undo what an answer has set, replaced or ended."""
         names = {value.partition("=")[0].strip() for value in response.headers.get_list("set-cookie")}
         if (jar := self._jar()) is None or not names:
             return

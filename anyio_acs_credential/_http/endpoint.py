@@ -13,18 +13,19 @@ from .._redaction import Secret
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
+# Labels of 63 letters at most (RFC 1035, section 2.3.4), with "_" besides, which some hosts have.
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 _EXAMPLE = "https://<resource>.communication.azure.com"
 
 
 def one_form(host: str) -> str:
-    """The one form in which hosts are compared: small letters, no dot at the end, names as DNS has them (RFC 5891).
+    """The one form in which hosts are compared: lower case, no dot at the end, names as DNS has them (RFC 5891).
 
     Args:
         host: A name in any script, or an address, with brackets or without.
 
     Returns:
-        The same host; a name that is none stays as it is.
+        The same host; a name that IDNA refuses stays as it is.
     """
     name = host.strip("[]").lower().removesuffix(".")
     if (address := _read_address(name)) is not None:
@@ -61,10 +62,10 @@ def check_endpoint(text: str) -> str:
 
     Raises:
         TypeError: when it is not text.
-        ValueError: when secrets should not be sent there, or it is no endpoint. A user name or password in it is
-            not repeated.
+        ValueError: when secrets should not be sent there, or the text is not an endpoint. The message repeats no user
+            name or password.
     """
-    hidden, text = Secret(text), ""  # a password, or the key in its place: no frame that an error passes shows it
+    hidden, text = Secret(text), ""  # it may hold a password or a key: no frame that an error passes shows it
     if not isinstance(hidden.value, str):
         raise wrong_type("endpoint", f'an endpoint is text such as "{_EXAMPLE}"', hidden.value)
     parts = Secret(_split(hidden.value))
@@ -106,7 +107,7 @@ def _is_host(host: str) -> bool:
 
 
 def _is_readable(host: str) -> bool:
-    """Whether httpx can read a name in ASCII, which it turns into the script that it stands for."""
+    """Whether httpx can read an ASCII name, whose "xn--" labels it turns into the script that they stand for."""
     if "xn--" not in host:
         return True
     import idna

@@ -1,4 +1,4 @@
-"""What the environment says of proxies: which one to use, and which hosts are reached without."""
+"""What the environment says of proxies: which one to use, and for which hosts to use none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def find_proxy(proxies: Mapping[str, str], scheme: str) -> tuple[str, str] | Non
         scheme: The scheme, in lower case.
 
     Returns:
-        Who names it, for a message, and its address as it is named; None where there is none.
+        What names the proxy, for a message, and its address as it is named there; None where there is no proxy.
     """
     key = scheme if proxies.get(scheme) else "all"
     if not (address := proxies.get(key)):
@@ -38,9 +38,9 @@ def find_proxy(proxies: Mapping[str, str], scheme: str) -> tuple[str, str] | Non
 class Exemptions:
     """The hosts that `NO_PROXY` names, in each way in which curl, requests and httpx let them be named.
 
-    A domain, which stands for its subdomains as well, an address, or a network ("10.0.0.0/8", "fe80::/10"), IPv6 with
-    or without brackets; each may have a port after it and a scheme before it. "*" is everything. What is none of these
-    names nobody, and harms nothing.
+    An entry is a domain, which stands for its subdomains as well, an address, or a network ("10.0.0.0/8", "fe80::/10"),
+    IPv6 with or without brackets; each may have a port after it and a scheme before it. "*" stands for all hosts. Any
+    other entry stands for no host, and does no harm.
 
     Args:
         text: The entries, between commas or white space.
@@ -55,9 +55,9 @@ class Exemptions:
         """Whether a host is reached without a proxy.
 
         Args:
-            scheme: Of the request, in lower case.
+            scheme: The scheme of the request, in lower case.
             host: Its host in ASCII, without brackets.
-            port: Its port, also where it is the usual one.
+            port: Its port, also where that is the usual one.
         """
         return self.everything or any(
             schemes in {"", "all", scheme} and ports in {"", str(port)} and _is_in(host.lower().rstrip("."), place)
@@ -66,7 +66,7 @@ class Exemptions:
 
 
 def unreadable(text: str) -> list[str]:
-    """The entries of `NO_PROXY` that name nobody, whatever was meant.
+    """The entries of `NO_PROXY` that stand for no host, whatever they were meant for.
 
     Args:
         text: As for `Exemptions`.

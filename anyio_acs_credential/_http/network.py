@@ -1,7 +1,7 @@
-"""Connections that need no place in anybody else's pool of threads.
+"""Connections that need no thread of the program's own pools.
 
-asyncio resolves names in its default executor, and trio with its default limiter. Both are the program's, and where
-its threads wait for a token, the connection that would bring one must not wait for them.
+asyncio resolves names in its default executor, and trio with its default limiter. The program uses both, too; where all
+of its threads wait for a token, the connection that would bring one must not wait for those threads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from httpcore import AsyncNetworkStream
 
-_LOOKUPS = 8  # at the same time, those included that nobody waits for any more
+_LOOKUPS = 8  # lookups at the same time, abandoned ones included
 _POLL = 0.05  # seconds between looks at whether one of those has ended
 _HEAD_START = 0.25  # seconds that an address is given before the next one is tried as well (RFC 8305, section 5)
 _CLOSE_TIMEOUT = 1.0
@@ -43,18 +43,21 @@ class Network(httpcore.AnyIOBackend):
     ) -> AsyncNetworkStream:
         """A connection to the first of a host's addresses that takes one.
 
-        It waits for the resolver, whose thread is left alone where this is cancelled, and for the host.
+        It waits for the resolver and for the host. Cancelling it closes what is open, and abandons the lookup's thread.
 
         Args:
             host: A name in ASCII, or an address.
             port: The port.
             timeout: Seconds for all of it; None for as long as it takes.
-            local_address: As httpcore has it.
-            socket_options: Likewise.
+            local_address: The address to connect from; see httpcore.
+            socket_options: Options of the socket; see httpcore.
+
+        Returns:
+            The connection.
 
         Raises:
             httpcore.ConnectTimeout: when it takes longer.
-            httpcore.ConnectError: when there is no such host, or it takes no connection.
+            httpcore.ConnectError: when there is no such host, or the host takes no connection.
         """
         connect = partial(super().connect_tcp, port=port, local_address=local_address, socket_options=socket_options)
         with anyio.move_on_after(timeout):
@@ -63,15 +66,15 @@ class Network(httpcore.AnyIOBackend):
 
 
 class _Resolver:
-    """The system's, in threads of one event loop.
+    """The system's resolver, in threads of one event loop.
 
     Attributes:
-        limiter: How many of its threads are waited for.
+        limiter: Bounds the threads that are waited for.
     """
 
     def __init__(self) -> None:
         self.limiter = CapacityLimiter(_LOOKUPS)
-        self._running = BoundedSemaphore(_LOOKUPS)  # asyncio gives back the limiter's place of an abandoned thread
+        self._running = BoundedSemaphore(_LOOKUPS)  # an abandoned thread of asyncio's has left the limiter
 
     def ask(self, host: str) -> list[tuple[Any, ...]] | None:
         """What `getaddrinfo` says, or None where too many threads are asking."""
@@ -96,9 +99,9 @@ async def _resolve(host: str) -> list[str]:
         return [host]
     ask = partial(to_thread.run_sync, resolver.ask, host, abandon_on_cancel=True, limiter=resolver.limiter)
     try:
-        while (found := await ask()) is None:  # noqa: ASYNC110 - a thread that was abandoned cannot wake this loop
+        while (found := await ask()) is None:  # noqa: ASYNC110 - an abandoned thread tells nobody that it has ended
             await anyio.sleep(_POLL)
-    except (OSError, UnicodeError) as error:  # a name that no host can have is none in IDNA either
+    except (OSError, UnicodeError) as error:  # UnicodeError: IDNA refuses the name
         raise httpcore.ConnectError(str(error)) from error
     families: dict[int, list[str]] = {}
     for family, *_, address in found:
@@ -107,7 +110,7 @@ async def _resolve(host: str) -> list[str]:
 
 
 async def _race(addresses: list[str], connect: Callable[[str], Awaitable[AsyncNetworkStream]]) -> AsyncNetworkStream:
-    """The first connection. The addresses set off one after another; whoever is late is not waited for."""
+    """The first connection to one of the addresses, which are tried one after another, each with a head start."""
     first: AsyncNetworkStream | None = None
     errors: list[Exception] = []
 
@@ -115,7 +118,7 @@ async def _race(addresses: list[str], connect: Callable[[str], Awaitable[AsyncNe
         nonlocal first
         try:
             stream = await connect(address)
-        except Exception as error:  # noqa: BLE001 - whatever keeps one from connecting, another may
+        except Exception as error:  # noqa: BLE001 - whatever keeps one address from connecting, another may
             errors.append(error)
         else:
             if first is None:

@@ -1,4 +1,4 @@
-"""The HTTP client that a call is made with: the caller's, or one of our own, which is closed again."""
+"""The HTTP client that a call is made with: the program's, or one of our own, which is closed again."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _LIMITERS = PerLoop(lambda: CapacityLimiter(1))
 
 
 def client_factory(client: HttpClient | None) -> Callable[[], AbstractAsyncContextManager[HttpClient]]:
-    """Makes, at each call, a context manager that gives the HTTP client to use.
+    """A function that makes, at each call, a context manager that gives the HTTP client to use.
 
     Args:
-        client: The caller's own, which is never closed here. None for one of ours (`own_transport.make_client`), which
-            is made when its block is entered, in a thread, and closed with the block. Entering raises what that raises.
+        client: The program's own client, which is never closed here. None for one of ours: entering the block makes it
+            with `own_transport.make_client`, in a thread, and raises what that raises; leaving the block closes it.
 
     Raises:
-        TypeError: when it is no asynchronous client: a request that a synchronous one sends is answered to nobody.
+        TypeError: when `client` is not an asynchronous client.
     """
     if client is not None:
         if isinstance(client, type) or not is_async(getattr(client, "send", None)):
@@ -54,10 +54,10 @@ async def _open() -> AsyncGenerator[HttpClient]:
 
 
 async def close_quietly(client: AsyncClient) -> None:
-    """Close a client of our own, within a second, also where the task is cancelled.
+    """Close a client of our own within a second, also where the task is cancelled.
 
-    Failing at that is nobody's concern: what was asked for has been answered or has failed by then, and the
-    connections are as good as closed.
+    An error in closing is dropped: the call has been answered or has failed by then, and the connections are as good as
+    closed.
     """
     with move_on_after(_CLOSE_TIMEOUT, shield=True), suppress(Exception):
         await client.aclose()

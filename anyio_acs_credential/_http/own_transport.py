@@ -33,7 +33,7 @@ _POOL: dict[str, Any] = {
 def make_client(verify: bool | str | ssl.SSLContext = True) -> httpx.AsyncClient:
     """A client that honours the environment's proxies (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) and certificates.
 
-    It reads files, and so is not called on an event loop.
+    It reads files, and so must not be called on an event loop.
 
     Args:
         verify: True to trust the authorities that the environment trusts (`SSL_CERT_FILE`, `SSL_CERT_DIR`); else the
@@ -42,14 +42,14 @@ def make_client(verify: bool | str | ssl.SSLContext = True) -> httpx.AsyncClient
     Raises:
         ServiceError: when the environment names certificates or a proxy that cannot be used. It is permanent.
         OSError: when the bundle cannot be read.
-        ValueError: when its path is none.
+        ValueError: when its path cannot be a path.
     """
     context = trusted(verify) if isinstance(verify, str) else trusted() if isinstance(verify, bool) else verify
     exemptions = Exemptions(getproxies().get("no", ""))
     proxied = {}
     for scheme in () if exemptions.everything else _PORTS:
         found = _find_proxied(scheme, context)
-        if isinstance(found, str):  # what was wrong: no frame that an error passes holds the proxy's password
+        if isinstance(found, str):  # the fault: no frame that an error passes holds the proxy's password
             raise explained("environment", ServiceError(found, permanent=True))
         proxied[scheme] = found
     direct = _Pooled(httpcore.AsyncConnectionPool(ssl_context=context, **_POOL))
@@ -57,14 +57,14 @@ def make_client(verify: bool | str | ssl.SSLContext = True) -> httpx.AsyncClient
 
 
 class _Pooled(httpx.AsyncHTTPTransport):
-    """httpx's own, which is what instruments and mocks look for, over a pool that it cannot make itself."""
+    """httpx's own transport, which instruments and mocks look for, over a pool that httpx cannot make."""
 
     def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
         self._pool = pool
 
 
 class _Routes(httpx.AsyncBaseTransport):
-    """Sends each request through a proxy or directly. httpx's patterns for that know no networks."""
+    """Sends each request through a proxy or directly. httpx's own patterns for proxies know no networks."""
 
     def __init__(self, direct: _Pooled, proxied: Mapping[str, _Pooled | None], exemptions: Exemptions) -> None:
         self._direct = direct
@@ -72,7 +72,7 @@ class _Routes(httpx.AsyncBaseTransport):
         self._exemptions = exemptions
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send it."""
+        """Send a request, through a proxy if it needs one."""
         return await self._route(request.url).handle_async_request(request)
 
     def _route(self, url: httpx.URL) -> _Pooled:
@@ -88,7 +88,7 @@ class _Routes(httpx.AsyncBaseTransport):
 
 
 def _find_proxied(scheme: str, context: ssl.SSLContext) -> _Pooled | str | None:
-    """What sends through the proxy for a scheme, or why that cannot be; None where there is no proxy."""
+    """The transport through the proxy for a scheme, or why there cannot be one; None where there is no proxy."""
     if (found := find_proxy(getproxies(), scheme)) is None:
         return None
     name, address = found
@@ -103,15 +103,15 @@ def _find_proxied(scheme: str, context: ssl.SSLContext) -> _Pooled | str | None:
             return f"{name} names a SOCKS proxy: install httpx[socks], name an HTTP proxy, or unset it"
         return _Pooled(httpcore.AsyncSOCKSProxy(**options))
     if scheme == "http" and not is_secure("http", proxy.url.host):
-        return None  # what is sent in plain text stays on this machine
+        return None  # plain text is for loopback alone, and stays on this machine
     if proxy.url.scheme == "https":
-        options["proxy_ssl_context"] = trusted()  # httpcore would read another one, and not that of the environment
+        options["proxy_ssl_context"] = trusted()  # httpcore's own would ignore the environment
     return _Pooled(httpcore.AsyncHTTPProxy(**options))
 
 
 def _read_proxy(address: str) -> httpx.Proxy | None:
     with suppress(ValueError, httpx.InvalidURL):
         proxy = httpx.Proxy(address)
-        if proxy.url.host and (proxy.url.port is None or 0 < proxy.url.port < 65_536):  # a host may be no name in IDNA
+        if proxy.url.host and (proxy.url.port is None or 0 < proxy.url.port < 65_536):  # IDNA may refuse the host
             return proxy
     return None

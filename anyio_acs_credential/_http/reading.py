@@ -1,9 +1,9 @@
-"""Our own requests among the hooks of a client that is somebody else's.
+"""Our own requests among the hooks of a client that belongs to the program.
 
-A hook may read an answer, as HTTP libraries show it, or raise for its status, upon which the client closes it unread.
-So a hook of ours comes first: it reads the answers to our own requests, within the limits, and leaves them to the
-others as if unread. And a hook may put into a request what its program sends elsewhere. So another of ours comes last,
-and sends what was signed. Between the two, nothing of an answer gets into the client's cookies.
+A hook may read an answer without a limit, or raise for its status, upon which the client closes the answer unread. So a
+hook of ours comes first: it reads the answers to our own requests, within the limits, and leaves them to the other
+hooks as if unread. A hook may also put into a request what its program sends elsewhere. So another hook of ours comes
+last, and restores what was signed. Between the two, no cookie of an answer gets into the client's jar.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_BODY = 64 * 1024
 """Bytes of an answer that are read at most. Tokens take 2 to 4 KiB."""
 
 _HELD = 1024 * 1024
-"""More bytes than a connection still hands out, once its body is cut off, without waiting for the network."""
+"""More bytes than a connection hands out without waiting for the network, once its body has been cut off."""
 
 _TOO_LARGE = f"it is larger than {MAX_BODY} bytes"
 _UNREADABLE = "http_client has closed it, or has no way to read it here"
@@ -35,14 +35,14 @@ class Reading:
 
     Args:
         request: The request, as it is to be sent.
-        client: Who sends it.
+        client: The client that sends it.
 
     Attributes:
-        is_done: Whether the rest is there.
+        is_done: Whether the answer has come, and the other attributes are set.
         status: The HTTP status.
         headers: Names in lower case, and values.
         body: The content. Empty where it was not read.
-        problem: Why it was not, or "".
+        problem: Why the body was not read, or "".
     """
 
     def __init__(self, request: Any, client: Any) -> None:
@@ -56,25 +56,25 @@ class Reading:
         self.problem = ""
 
     def after_hooks(self, request: Any) -> None:
-        """Make it again what is to be sent."""
+        """Restore the request that is to be sent."""
         for name, value in self._sent.items():
             setattr(request, name, value)
         self._cookies.keep()
 
     async def before_hooks(self, response: Any) -> None:
-        """Read it, and let the hooks that come next read it as well."""
+        """Read the answer, and let the hooks that come next read it as well."""
         self._cookies.put_back(response)
         if _is_compressed(response):
-            pass  # it is theirs to read: what is unpacked may be a thousand times as large
+            pass  # the other hooks may read it; unpacked, it may be a thousand times as large
         elif (content := _content_of(response)) is not None:
-            self._keep(content)  # its stream has perhaps been read to its end
+            self._keep(content)  # its stream may have been read to its end
         else:
             await self._read(response.stream)
             response.stream = library_of(response).ByteStream(self.body)  # type: ignore[union-attr]  # it has one
         self._done(response)
 
     async def finish(self, response: Any) -> None:
-        """Read it where no hook of ours has, and close it."""
+        """Read the answer, unless a hook of ours has, and close it."""
         try:
             if not self.is_done:
                 if not _is_compressed(response):
@@ -96,7 +96,7 @@ class Reading:
             return
         try:
             await self._read(response.aiter_raw())
-        except RuntimeError:  # closed, taken, or of the other kind of stream; what the network does is none
+        except RuntimeError:  # closed, taken, or a stream of the other kind; network errors are others
             self.problem = _UNREADABLE
 
     async def _read(self, chunks: Any) -> None:
@@ -112,7 +112,7 @@ class Reading:
                     if len(body) > MAX_BODY:
                         scope.cancel()
                     if dropped > _HELD:
-                        break  # it waits for nothing, and no cancellation ends it
+                        break  # a stream that never waits is not ended by a cancellation
         finally:
             with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
                 await chunks.aclose()
@@ -130,7 +130,7 @@ class Reading:
 
 
 def surround_hooks(client: Any) -> None:
-    """Put our hooks around those of the client. They stay there, and do nothing for requests that are not ours."""
+    """Put our hooks around those of the client. They stay there, and ignore requests that are not ours."""
     hooks = getattr(client, "event_hooks", None)
     if not isinstance(hooks, dict):
         return
@@ -139,7 +139,7 @@ def surround_hooks(client: Any) -> None:
         # New lists: the old ones may be in use.
         before = [*(hook for hook in before if hook is not _send_ours), _send_ours]
         after = [_read_ours, *(hook for hook in after if hook is not _read_ours)]
-        with suppress(AttributeError):  # what is a client by its shape alone may show its hooks, and take none
+        with suppress(AttributeError):  # a client by its shape alone may show its hooks and take no others
             client.event_hooks = {**hooks, "request": before, "response": after}
 
 

@@ -1,8 +1,8 @@
-"""A request of ours, made by an HTTP client that may be somebody else's: with nothing of that client's in it.
+"""A request of ours, made by an HTTP client that may be the program's, with none of that client's own settings in it.
 
 What a client has of its own for the requests of its program (headers, parameters, cookies, a base address) must not
-reach a service that was not meant, and must not break what is signed. Its transport, proxies, certificates, limits and
-time limits are what it is given for.
+reach a service that they were not meant for, and must not break what is signed. Its transport, proxies, certificates,
+limits and time limits are used: for them the program gives us its client.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LIBRARIES = ("httpx", "httpx2")
 
 VERSION = "0.1.0"
-"""As pyproject.toml has it: to ask what is installed would read files, on an event loop."""
+"""The version in pyproject.toml. Asking which one is installed would read files on an event loop."""
 
 
 def build(client: HttpClient, call: Call) -> Any:
@@ -35,7 +35,7 @@ def build(client: HttpClient, call: Call) -> Any:
     headers = {
         "Host": request.url.netloc.decode("ascii"),
         "Accept": "application/json",
-        # Identity: a hundred kilobytes of gzip can hold a hundred megabytes.
+        # Not gzip, a hundred kilobytes of which can hold a hundred megabytes.
         "Accept-Encoding": "identity",
         "User-Agent": user_agent(library_of(request)),
     }
@@ -52,9 +52,9 @@ def build(client: HttpClient, call: Call) -> Any:
 
 
 def library_of(thing: object) -> ModuleType | None:
-    """The HTTP library that a class of something comes from; None where it is what it is by its shape alone.
+    """The HTTP library that the class of a thing comes from; None for a thing that has its shape alone.
 
-    Looked for among the bases: a program's own subclass is in a module of the program.
+    The bases are searched as well, since a program's own subclass is in a module of the program.
     """
     roots = {cls.__module__.partition(".")[0] for cls in type(thing).__mro__}
     return next((sys.modules.get(name) for name in _LIBRARIES if name in roots), None)

@@ -1,7 +1,7 @@
 """One bounded request. Everything that this package sends over HTTP goes through `send`.
 
 A call has one deadline for all its tries; its answer has a size cap; redirects are never followed; nothing is sent in
-plain text but to loopback; and what may have made something is not sent twice.
+plain text but to loopback; and a request that may have made something is not sent twice.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .attempt import Authorize, Call, HttpClient
 
+# As in azure-core's `RetryPolicy`.
 _REPEATABLE = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -31,7 +32,7 @@ class Limits:
     Attributes:
         timeout: Seconds for the whole call, its tries and the waits between them.
         tries: How often it is sent at most.
-        backoff: Seconds before the second try, half of them more or less; twice as many before the third.
+        backoff: Seconds before the second try, up to half of them more or less; twice as many before the third.
     """
 
     timeout: float = 30.0
@@ -55,9 +56,9 @@ async def send(client: HttpClient, call: Call, authorize: Authorize, limits: Lim
 
     Raises:
         CredentialUsageError: when the client is closed.
-        ServiceError: when there is no answer. It is permanent if the trouble is the address, or a server that refuses
-            how TLS is spoken. A certificate that is not trusted, or a page in plain HTTP, is not: it may be a portal's,
-            to which a person has yet to log in.
+        ServiceError: when there is no answer. It is permanent if the address is at fault, or the server refuses our
+            version of TLS or our ciphers. It is not permanent after a certificate that is not trusted or a page in
+            plain HTTP, which may be those of a portal to which a person has yet to log in.
     """
     if client.is_closed:
         raise explained(
@@ -79,7 +80,7 @@ async def _try_repeatedly(
         outcome = await try_once(client, call, authorize)
         if not _may_repeat(call, outcome):
             break
-        # What the service asks for may lengthen a pause, and not shorten it.
+        # The service may lengthen a pause, and not shorten it.
         wait = max(pause, (outcome.retry_after or 0.0) if isinstance(outcome, Answer) else 0.0)
         if anyio.current_time() + wait >= scope.deadline:
             break

@@ -14,7 +14,7 @@ MAX_RETRY_AFTER = 300.0
 """The longest wait that is honoured, in seconds: a service cannot put its clients to sleep for a day."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
-# Seconds in one unit of each header, the most exact header first. Azure services send the first two.
+# Seconds in one unit of each header, the most exact header first. The first two are Azure's (azure-core reads them).
 _UNITS = {"retry-after-ms": 0.001, "x-ms-retry-after-ms": 0.001, "retry-after": 1.0}
 
 
@@ -26,8 +26,9 @@ def read_retry_after(headers: Iterable[tuple[str, str]], now: float) -> float | 
         now: Unix seconds, for the forms that name a date.
 
     Returns:
-        Seconds above 0, `MAX_RETRY_AFTER` at most; None where no header names any: 0 and the past, which a clock that
-        is behind says, are no wish to wait. Of several with the same name the longest wait counts.
+        Seconds above 0, `MAX_RETRY_AFTER` at most; None where no header asks for a wait. A wait of 0 does not count,
+        nor does a date in the past, which may be due to a wrong clock. Of several headers with the same name, the
+        longest wait counts.
     """
     pairs = [(name.lower(), value.strip()) for name, value in headers]
     for wanted, unit in _UNITS.items():

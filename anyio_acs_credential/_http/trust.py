@@ -22,12 +22,12 @@ from .._redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # by such a name OpenSSL looks for a certificate in a folder
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL looks for certificates in a folder
 _reading = Lock()
 
 
 class _Authorities(NamedTuple):
-    """Where they are, who says so, and what changes when they do."""
+    """Where the authorities are, which variable names them, and what changes when their files do."""
 
     named_by: str
     file: str | None
@@ -39,15 +39,15 @@ class _Authorities(NamedTuple):
 def trusted(file: str | None = None) -> ssl.SSLContext:
     """A context that trusts the authorities of the environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`), or those in a file.
 
-    It reads files. Each call gives the same context until these change.
+    It reads files. Each call gives the same context until the files change.
 
     Args:
         file: The path of a bundle in PEM, in place of what the environment names.
 
     Raises:
         ServiceError: when the environment names what cannot be used. It is permanent.
-        OSError: when that file cannot be read.
-        ValueError: when it is no path.
+        OSError: when the bundle cannot be read.
+        ValueError: when its path cannot be a path.
     """
     named_by, folders = "", None
     if file is None and (file := os.environ.get("SSL_CERT_FILE") or None):
@@ -57,13 +57,13 @@ def trusted(file: str | None = None) -> ssl.SSLContext:
     elif file is None:
         file = certifi.where()
     stamps = tuple(_stamps(file, *(folders or "").split(os.pathsep)))
-    with _reading:  # or all who begin at once would read them, and keep what each has read
+    with _reading:  # else all who begin at once would read them, and each would keep its own
         return _read(_Authorities(named_by, file, folders, os.environ.get("SSLKEYLOGFILE") or None, stamps))
 
 
 def _stamps(*paths: str | None) -> Iterator[tuple[int, ...]]:
     for path in filter(None, paths):
-        with suppress(OSError):  # reading it says what is wrong
+        with suppress(OSError):  # reading the file says what is wrong
             found = Path(path).stat()
             yield found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 

@@ -1,12 +1,11 @@
-"""A task that runs beside a block, and ends with it: a task group that nobody sees, where there has to be one.
+"""A task that runs beside a block, and ends with it. Where that takes a task group, nobody sees the group.
 
 What the body raises leaves the block as the object that it is. A task group would wrap it into an exception group, or
 on trio put another cancellation in its place, with such a group as its cause; and which errors are in that group
-depends on the backend. So it is not the group that is looked at, but what is known without it: what the body raised,
-and what ended the task beside it.
+depends on the backend. So the block decides without the group, by what the body raised and what ended the task.
 
-On asyncio there is no group (see `_loops.on_asyncio`). On trio every task is in a nursery, and a nursery is left by the
-task that opened it: others are refused.
+On asyncio there is no task group (see `_loops.on_asyncio`). On trio every task is in a nursery, which only the task
+that opened it may leave: any other task is refused.
 """
 
 from __future__ import annotations
@@ -28,23 +27,23 @@ if TYPE_CHECKING:
         """What runs beside a block, in a task of its own.
 
         Attributes:
-            crash: What ended it, where it was not closing.
+            crash: The exception that ended it, unless closing did.
         """
 
         crash: BaseException | None
 
         async def run(self) -> None:
-            """Work until it is closed."""
+            """Work until the service is closed."""
 
         def close(self) -> None:
             """End `run()`. Doing it again does nothing."""
 
 
 def beside(service: Service, name: str) -> AbstractAsyncContextManager[None]:
-    """A block that has a service run in a task beside it.
+    """A block with a service that runs in a task beside it.
 
     Args:
-        service: What runs. It is closed when the block is left, and waited for, whatever cancels that.
+        service: The service. Leaving the block closes it and waits for its end, whatever cancels the leaving.
         name: The name of the task.
     """
     if get_cancelled_exc_class().__module__ == "trio":
@@ -55,7 +54,7 @@ def beside(service: Service, name: str) -> AbstractAsyncContextManager[None]:
 
 
 def check_entering(block: AbstractAsyncContextManager[None] | None, what: str) -> None:
-    """Refuse to enter what is open, unless its event loop has ended: nobody is left who could leave that block.
+    """Refuse to enter what is open, unless its event loop has ended, so that nobody could leave the block any more.
 
     Raises:
         CredentialUsageError: when it is open.
@@ -70,14 +69,14 @@ def check_entering(block: AbstractAsyncContextManager[None] | None, what: str) -
 def leaving(
     block: AbstractAsyncContextManager[None] | None,
 ) -> AbstractAsyncContextManager[None] | None:
-    """Refuse to leave a block where it cannot be left, before anything is touched: who entered it still can.
+    """Refuse to leave a block where it cannot be left. Nothing has changed then: the task that entered can leave it.
 
     Returns:
         The block; None where its event loop has ended, so that nothing of it can be awaited any more.
 
     Raises:
-        CredentialUsageError: when there is none, in another event loop, by what runs beside it, or on trio in another
-            task than it was entered in.
+        CredentialUsageError: when no block is open; in another event loop; in the service that runs beside the block;
+            and on trio, in another task than the one that entered.
     """
     if block is None:
         raise explained("open-already", CredentialUsageError("left, and never entered: `async with` does both"))
@@ -104,27 +103,27 @@ class Beside(AbstractAsyncContextManager[None]):
         return None
 
     def check(self) -> None:
-        """Refuse to be left where it cannot be.
+        """Refuse to be left where the block cannot be left.
 
         Raises:
-            CredentialUsageError: always there.
+            CredentialUsageError: when it cannot be left here.
         """
         self._home.check()
 
     def has_ended(self) -> bool:
-        """Whether its event loop will never run again, here."""
+        """Whether its event loop will never run again in this process."""
         return self._home.is_lost
 
 
 async def entered_here() -> Beside:
-    """An entered block with nothing beside it, which knows where what has a task group may be left. It never yields."""
+    """An entered block with nothing beside it, to tell where a block with a task group may be left. It never yields."""
     block = _OfATask() if get_cancelled_exc_class().__module__ == "trio" else Beside()
     await block.__aenter__()
     return block
 
 
 class _OfATask(Beside):
-    """On trio, only the task that entered may leave."""
+    """A block on trio, which only the task that entered may leave."""
 
     async def __aenter__(self) -> None:
         await super().__aenter__()
@@ -137,7 +136,7 @@ class _OfATask(Beside):
 
 
 class _OnTrio(_OfATask):
-    """The service is in a task group."""
+    """A block on trio whose service is in a task group."""
 
     def __init__(self, service: Service, name: str) -> None:
         self._group = _grouped(service, name)
@@ -172,7 +171,7 @@ async def _grouped(service: Service, name: str) -> AsyncIterator[None]:
 
 
 def refused() -> CredentialUsageError:
-    """What gets who cannot leave."""
+    """The error for leaving where that is not possible."""
     return explained(
         "another-task",
         CredentialUsageError(
@@ -183,7 +182,7 @@ def refused() -> CredentialUsageError:
 
 
 def what_went_wrong(raised: BaseException | None, crash: BaseException | None, group: BaseException) -> BaseException:
-    """What the body raised; but what ended the task, where that is why the body was cancelled, or ends the program."""
+    """What the body raised; or what ended the task, if that is why the body was cancelled, or is to end the program."""
     if raised is None or isinstance(raised, (get_cancelled_exc_class(), CredentialClosedError)):
         return crash or struck(group) or raised or group
     if crash is None:
@@ -195,7 +194,7 @@ def what_went_wrong(raised: BaseException | None, crash: BaseException | None, g
 
 
 def struck(error: BaseException) -> BaseException | None:
-    """Ctrl-C that struck where no code of ours saw it: as a group waited, or between lines of anyio's."""
+    """A Ctrl-C that struck where no code of ours saw it: as a task group waited, or between lines of anyio's."""
     if isinstance(error, BaseExceptionGroup):
         return next(filter(None, map(struck, error.exceptions)), None)
     return error if isinstance(error, KeyboardInterrupt) else None

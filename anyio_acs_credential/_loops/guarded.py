@@ -1,7 +1,7 @@
-"""A block that an async generator makes, left only where it can be.
+"""A block that an async generator makes, and that is left only where it can be left.
 
-A generator cannot be asked: it goes on, and finds in its last lines that another task runs them. On trio, its task
-group would then stay open in the task that entered. So the block is asked, as a credential is, before it goes on.
+A generator cannot refuse: it resumes, and finds in its last lines that another task runs them. On trio, its task group
+would then stay open in the task that entered. So the block refuses before the generator resumes, as a credential does.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ T_co = TypeVar("T_co", covariant=True)
 def guarded(
     what: str,
 ) -> Callable[[Callable[P, AbstractAsyncContextManager[T_co]]], Callable[P, AbstractAsyncContextManager[T_co]]]:
-    """Above `asynccontextmanager`, for what has a task group open while its block runs.
+    """A decorator, above `asynccontextmanager`, for what has a task group open while its block runs.
 
     Args:
-        what: What is entered, as messages have it.
+        what: What is entered, as messages name it.
     """
 
     def decorate(
@@ -44,7 +44,7 @@ def guarded(
 
 
 class _Guarded(AbstractAsyncContextManager[T_co]):
-    """Entered and left as a credential is, again as well."""
+    """A block that is entered and left as a credential is, and may be entered again."""
 
     def __init__(self, what: str, make: Callable[[], AbstractAsyncContextManager[T_co]]) -> None:
         self._what = what

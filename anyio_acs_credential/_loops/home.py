@@ -1,4 +1,4 @@
-"""Where something was entered: the process, the thread and the event loop. Whoever waits for it has to be there."""
+"""Where something was entered: the process, the thread and the event loop. Who waits for it has to wait there."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Process:
-    """A process, shared by all homes in it.
+    """A process, which all homes in it share.
 
     Attributes:
-        is_here: Whether it is the one that runs: false in a process that is forked from it.
+        is_here: Whether it is the process that runs: False in a process that is forked from it.
     """
 
     __slots__ = ("is_here",)
@@ -30,7 +30,7 @@ class Process:
         self.is_here: bool = True
 
 
-# Not a set of homes that a fork changes: each would leave it by a finalizer, where Python drops trio's Ctrl-C.
+# Not a set of homes that a fork would change: a home leaves a set in a finalizer, where Python drops trio's Ctrl-C.
 _this = Process()
 
 
@@ -38,16 +38,15 @@ class Home:
     """The event loop that runs, and the thread and the process that it runs in.
 
     Args:
-        name: What was entered, as messages have it: "credential".
-        in_another_loop: What is said in another event loop, with what to do there.
+        name: What was entered, as messages name it: "credential".
+        in_another_loop: The message for callers in another event loop, with what to do there.
 
     Attributes:
         loop: The event loop.
         process: The process.
         thread: The thread's identity.
-        runner: Its `_thread_id` is that of the thread while the loop runs in it: so little to ask that each read of a
-            fresh token can. A thread of trio's does not tell whether trio runs: its own functions refuse everybody
-            else.
+        runner: Its `_thread_id` is the thread's identity while the loop runs there, and cheap enough for each read of a
+            fresh token. On trio it names the thread at any time: trio's functions refuse callers that it does not run.
     """
 
     __slots__ = ("_in_another_loop", "_name", "loop", "process", "runner", "thread")
@@ -64,7 +63,7 @@ class Home:
         """Refuse to wait in another process or event loop.
 
         Raises:
-            CredentialUsageError: when called in another one.
+            CredentialUsageError: when called there.
         """
         self.check_process()
         if _running() != self.loop:
@@ -74,7 +73,7 @@ class Home:
         """Refuse to wait in a forked process.
 
         Raises:
-            CredentialUsageError: when the process was forked since.
+            CredentialUsageError: when the process was forked after the entering.
         """
         if not self.process.is_here:
             raise explained(
@@ -92,7 +91,7 @@ class Home:
         return not self.process.is_here or _is_closed(self.loop.native_token)
 
     def time(self) -> float:
-        """The event loop's time, in seconds, in its tasks and in what was posted to it."""
+        """The event loop's time, in seconds. Only its tasks may ask, and functions that were posted to it."""
         return self.loop.backend_class.current_time()
 
     def post(self, callback: Callable[[], object]) -> None:
@@ -136,7 +135,7 @@ def _runner_of(native: Any) -> Any:
 
 
 class _Thread:
-    """What runs in a thread whatever happens."""
+    """A runner that names its thread at any time."""
 
     __slots__ = ("_thread_id",)
 
@@ -145,9 +144,9 @@ class _Thread:
 
 
 class _Loop:
-    """An asyncio loop that does not say in which thread it runs, or may have a guest.
+    """The runner of an asyncio loop that does not say in which thread it runs, or that may have trio as a guest.
 
-    Trio as a guest runs in the callbacks of its host, where asyncio has no task that could be cancelled.
+    A guest runs in the callbacks of its host, where asyncio has no task that could be cancelled.
     """
 
     __slots__ = ("_in_trio", "_loop", "_thread")
@@ -167,7 +166,7 @@ class _Loop:
 
 
 class Nowhere:
-    """In place of a home, where nothing was entered."""
+    """Stands in for a home until something is entered."""
 
     process: ClassVar[Process] = Process()
     thread: ClassVar[None] = None

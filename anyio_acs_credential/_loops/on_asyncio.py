@@ -1,8 +1,8 @@
 """A task beside a block on asyncio, in no task group.
 
-The cancel scope of a group could be left by no other task than the one that entered it, which pytest-asyncio's fixtures
-and the cells of a notebook do. The block owns a plain task instead, which whoever leaves ends and waits for. Where the
-task fails, the task that entered is cancelled, as `asyncio.TaskGroup` does it.
+Only the task that entered a task group may leave it, but fixtures of pytest-asyncio and cells of a notebook leave their
+blocks in another task. So the block owns a plain task instead, and whoever leaves ends that task and waits for it. If
+the task fails, the task that entered is cancelled, as `asyncio.TaskGroup` does.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 _within: ContextVar[tuple[OnAsyncio, ...]] = ContextVar("anyio_acs_credential.within", default=())
-"""Whose services the running code is part of: by them, a block cannot be left, since it would wait for itself."""
+"""The blocks whose services run the current code. It cannot leave them, since it would wait for itself."""
 
 
 class OnAsyncio(Beside):
-    """The service has a task of asyncio's, in no group."""
+    """A block on asyncio whose service is in a plain task."""
 
     def __init__(self, service: Service, name: str) -> None:
         self._service = service
@@ -50,14 +50,14 @@ class OnAsyncio(Beside):
         try:
             await self._service.run()
         except BaseException:  # noqa: ASYNC103 - see below
-            # Thrown away with its closed loop, it is told GeneratorExit, and cannot even ask what cancellation is.
+            # A coroutine that is thrown away with its closed loop gets GeneratorExit, and has no loop to ask anything.
             if not self._loop.is_closed():  # pragma: no branch - what is thrown away may be so unmeasured
                 raise
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         failed = not task.cancelled() and task.exception() is not None
         if not self._leaving:
-            self._service.close()  # which a task that was cancelled before its first step did not do
+            self._service.close()  # a task that was cancelled before its first step has not closed it
             self._told = failed and self._host is not None and self._host.cancel()
 
     async def __aexit__(
@@ -76,7 +76,7 @@ class OnAsyncio(Beside):
             raise raised
 
     async def _end(self, *, shielded: bool) -> asyncio.CancelledError | None:
-        """Wait for the task, and tell what cancelled that; the second time it can only be `Task.cancel()`."""
+        """Wait for the task, and return what cancelled the waiting. Only `Task.cancel()` can do so twice."""
         struck = None
         with CancelScope(shield=shielded) as scope:
             while True:

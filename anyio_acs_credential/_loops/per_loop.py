@@ -1,4 +1,4 @@
-"""What belongs to one event loop, and is not made before it is used there."""
+"""Objects that belong to one event loop, and are made when they are first used there."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """A lock or limiter of the event loop that runs, for as long as that loop exists. Another loop has another one.
+    """A lock or limiter for each event loop, which lasts as long as the loop.
 
     Args:
-        make: Makes it.
+        make: Makes one.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -25,7 +25,7 @@ class PerLoop(Generic[T]):
         self._made: WeakKeyDictionary[object, T] = WeakKeyDictionary()
 
     def get(self) -> T:
-        """The running loop's own."""
+        """The one of the running event loop."""
         loop = current_token().native_token
         if (made := self._made.get(loop)) is None:
             made = self._made[loop] = self._make()

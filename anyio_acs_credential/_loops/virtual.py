@@ -1,4 +1,4 @@
-"""The real clock where the event loop's time is virtual: no sleep moves it, and a test with it would prove nothing."""
+"""Refusing the real clock in virtual time: no sleep moves that clock, and a test with it would prove nothing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def refuse_real_time(what: str, clock: object, *, beside: str = "the credential"
     """Refuse the `time` module in an event loop whose time is virtual.
 
     Args:
-        what: What has the clock.
-        clock: The clock. One of the user's own is taken as it is, also where it gives the real time on purpose.
-        beside: What has to have the same.
+        what: What has the clock, as the message names it.
+        clock: The clock. A clock of the user's own is accepted, also where it gives the real time on purpose.
+        beside: What has to have the same clock, as the message names it.
 
     Raises:
-        CredentialUsageError: when tokens would not end by it, however long the test sleeps.
+        CredentialUsageError: when tokens would not end by the clock, however long the test sleeps.
     """
     if clock is time and _is_virtual():
         raise explained(
@@ -33,7 +33,7 @@ def refuse_real_time(what: str, clock: object, *, beside: str = "the credential"
 
 
 def _is_virtual() -> bool:
-    """Whether it is the time of `testing.virtual_time`, or of any other `MockClock` of trio's."""
+    """Whether the running loop's time is that of `testing.virtual_time`, or of any `MockClock` of trio's."""
     try:
         loop: Any = current_token().native_token
     except RuntimeError:  # no loop runs in this thread

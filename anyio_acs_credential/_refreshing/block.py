@@ -28,7 +28,7 @@ def running(service: Service, name: str) -> AbstractAsyncContextManager[None]:
 
 @asynccontextmanager
 async def hosted(task: RefreshTask) -> AsyncIterator[None]:
-    """A block whose own task runs the refresh task: nothing is beside it."""
+    """A block whose own task runs the refresh task; no other task is beside it."""
     keep_interrupts_out_of_refreshing()
     try:
         yield
@@ -37,17 +37,21 @@ async def hosted(task: RefreshTask) -> AsyncIterator[None]:
 
 
 def keep_interrupts_out_of_refreshing() -> None:
-    """Do that for every refresh task."""
+    """Keep Ctrl-C out of every refresh task, and out of the waiting of its callers."""
     keep_interrupts_out(RefreshTask.run, RefreshTask.wait_for_change, answer, join, but_not=call)
 
 
 def keep_interrupts_out(*protected: Callable[..., Any], but_not: Callable[..., Any]) -> None:
     """Let Ctrl-C strike the program and the source, but not what keeps the refresh task and its callers together.
 
-    Trio raises `KeyboardInterrupt` between any two instructions, in its own primitives as well. Struck while it enters
-    a cancel scope, the refresh task would end with an error about that; struck while it begins to wait, a caller would
-    be woken once more later, where it does not expect it. Protected code goes on, and trio interrupts the main task
-    where that waits.
+    Trio raises `KeyboardInterrupt` between any two instructions, in its own primitives as well. A refresh task that it
+    strikes on entering a cancel scope would end with trio's error about that; a caller that it strikes on beginning to
+    wait would be woken a second time, at some later wait. Protected code goes on, and trio interrupts the main task
+    where that waits next.
+
+    Args:
+        *protected: The functions that Ctrl-C does not strike, nor what they call.
+        but_not: The function that Ctrl-C may strike all the same.
     """
     if get_cancelled_exc_class().__module__ == "trio":
         from trio.lowlevel import disable_ki_protection, enable_ki_protection

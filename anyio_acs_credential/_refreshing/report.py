@@ -28,19 +28,19 @@ _logger = logging.getLogger("anyio_acs_credential")
 class Reporter:
     """Tells an observer and the log, in order, what happens to a credential.
 
-    Each line has fields for programs besides, as attributes of its `logging.LogRecord`: `acs_event`, which is its kind,
+    Each log line also has fields for programs, as attributes of its `logging.LogRecord`: `acs_event`, the kind of line,
     and others that begin with `acs_`. Times are in Unix seconds.
 
     Args:
-        observer: Called with each event; what it raises is logged, and the refresh goes on.
-        secrets: Gives the tokens to cut out of the text of other people's exceptions.
+        observer: Called with each event. What it raises is logged, and the refresh goes on.
+        secrets: Gives the texts that are cut out of the messages of other people's exceptions.
     """
 
     def __init__(
         self, observer: Callable[[CredentialEvent], object] | None, secrets: Callable[[], Iterable[str]]
     ) -> None:
         self._observer = observer
-        self._context = copy_context()  # of the task that enters, whoever closes
+        self._context = copy_context()  # of the task that enters, also where another one closes
         self._secrets = secrets
         self._streak = 0
         self._clock_wrong = False
@@ -61,12 +61,12 @@ class Reporter:
 
     def _tell_clock(self, offset: float | None) -> None:
         wrong = offset is not None and abs(offset) > TOLERANCE
-        if wrong or self._clock_wrong:  # else what others have found out is not this one's to call right
+        if wrong or self._clock_wrong:  # a source that has not found the clock wrong does not call it right either
             tell("a token source", offset)
         self._clock_wrong = wrong
 
     def failed(self, state: RefreshState, failure: Failure, *, challenge: bool = False) -> None:
-        """A round has failed; `challenge` says that it was to meet one, and concerns nobody else."""
+        """A round has failed. `challenge`: it was for a claims challenge, and says nothing of plain rounds."""
         cause, streak, until = failure
         next_attempt_at = state.clock.time() + max(0.0, until - state.clock.monotonic())
         if not challenge:
@@ -90,7 +90,7 @@ class Reporter:
         self._emit(RefreshFailed(cause, streak, permanent, next_attempt_at))
 
     def expired(self, expires_on: int, unrenewed: bool) -> None:
-        """The held token has ended; `unrenewed` says that it should have been renewed before."""
+        """The held token has ended. `unrenewed`: it should have been replaced before."""
         if unrenewed:
             message = "the access token expired unrenewed at %s; callers wait for the next"
             extra = {"acs_event": "token_expired", "acs_expires_on": expires_on}

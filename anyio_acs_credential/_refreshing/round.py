@@ -1,8 +1,8 @@
 """A round: one question to the token source, and its answer for all who wait.
 
-Until it begins, anybody may ask more of it: that it is made whatever the schedule says, that it meets a challenge. Once
-it has begun, a waiter may set two things and no more, which count when its answer is taken: `forced`, by joining with
-`refresh()`, and one more `rejected` token. Its claims stay, since the source has been given them.
+Until it begins, waiters may ask more of it: that it is made whatever the schedule says, or that it meets a challenge.
+Once it has begun, a waiter may set two things and no more, which count when its answer is taken: `forced`, by joining
+with `refresh()`, and one more `rejected` token. Its claims stay as they are, since the source has been given them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ class Round:
     """One question to the source, asked once.
 
     Attributes:
-        requested: Whether a caller waits for it, rather than the schedule.
-        forced: Whether it is made now, and what it brings counts also where it ends earlier than what is held.
-        rejected: Tokens that were turned down, which it must not bring again.
-        claims: Those of a challenge that the source has to meet.
-        began: When the source was asked, by the event loop's clock.
-        cause: Why it brought no token.
+        requested: Whether a caller has asked for it, and not only the schedule.
+        forced: Whether it is made whatever the schedule says. Its token then replaces the held one, also where it ends
+            earlier.
+        rejected: The texts of tokens that services have rejected, which it must not bring again.
+        claims: The claims of a challenge that the source has to meet; None for a plain round.
+        began: When the source was asked, in seconds of the event loop's clock; None before.
+        cause: Why it brought no token; None while it has not failed.
     """
 
     __slots__ = ("_done", "_source_at_work", "_threads", "began", "cause", "claims", "forced", "rejected", "requested")
@@ -43,14 +44,14 @@ class Round:
         self.began: float | None = None
         self.cause: BaseException | None = None
         self._source_at_work = False
-        self._done: Event | None = None  # made for the first who waits: most rounds have nobody
+        self._done: Event | None = None  # made for the first waiter: most rounds have none
         self._threads: list[Callable[[], object]] = []
 
     def refuse_its_source(self) -> None:
-        """Refuse to have this round's own source wait for it, in whatever task or thread it does.
+        """Refuse to let this round's own source wait for it, in whatever task or thread the source asks.
 
         Raises:
-            CredentialUsageError: when it is the source that asks.
+            CredentialUsageError: when the source asks.
         """
         if self._source_at_work and _asking.get() is self:
             raise explained(
@@ -62,11 +63,11 @@ class Round:
             )
 
     def force(self, *, rejected: Secret | None = None, claims: str | None = None) -> None:
-        """Have it made whatever the schedule says.
+        """Have the round made whatever the schedule says.
 
         Args:
-            rejected: A token that it must not bring again.
-            claims: Those of a challenge that it has to meet. A round that has begun has them already.
+            rejected: The text of a token that it must not bring again.
+            claims: The claims of a challenge that it has to meet. A round that has begun has the same claims already.
         """
         self.forced = True
         if rejected is not None:
@@ -75,43 +76,43 @@ class Round:
             self.claims = claims
 
     def begin(self, now: float) -> None:
-        """The source is about to be asked."""
+        """Note when the source is asked."""
         self.began = now
 
     def as_its_source(self) -> None:
-        """Mark the running context, and all that is started in it, as being this round's source."""
+        """Mark the running context, and all tasks and threads that are started in it, as this round's source."""
         self._source_at_work = True
         _asking.set(self)
 
     def source_ended(self) -> None:
-        """What the source has left behind may ask."""
+        """Let the tasks and threads that the source has left behind ask for tokens."""
         self._source_at_work = False
 
     def fail(self, cause: BaseException) -> None:
-        """It brings no token."""
+        """Note why the round brings no token."""
         self.cause = cause
 
     def end(self) -> None:
         """Wake all who wait."""
         threads, self._threads = self._threads, []
         if self._done is None:
-            self._done = Event()  # for who comes late
+            self._done = Event()  # for those who come late
         wake(self._done)
         for tell in threads:
             tell()
 
     async def wait(self) -> None:
-        """Wait until it is over."""
+        """Wait until the round is over."""
         if self._done is None:
             self._done = Event()
         await self._done.wait()
 
     def tell(self, thread: Callable[[], object]) -> None:
-        """Have a function called when it is over, which tells a thread that waits."""
+        """Call a function when the round is over, which tells a waiting thread."""
         self._threads.append(thread)
 
     def leave(self, thread: Callable[[], object]) -> None:
-        """That thread waits no longer."""
+        """Call that function no more, since its thread waits no longer."""
         with suppress(ValueError):
             self._threads.remove(thread)
 
@@ -129,8 +130,8 @@ class Round:
 
 def wake(event: Event) -> None:
     """Set an event for which the program's main task may wait."""
-    # On asyncio Ctrl-C cancels the main task between any two lines of set(), which then raises InvalidStateError. Some
-    # waiters stay asleep then; the end of the main task cancels them.
+    # On asyncio, Ctrl-C may cancel the main task between any two lines of set(), which then raises InvalidStateError.
+    # Some waiters stay asleep then; the end of the main task cancels them.
     with suppress(Exception):
         event.set()
 

@@ -62,14 +62,14 @@ async def ask(
     """Ask for the next token, in a task of its own.
 
     A source may leave a cancel scope or a task group open, such as one in an async generator that it has not read to
-    the end. In the refresh task that would be in the way of everything that comes after.
+    the end. In the refresh task, such a scope would stay open around every later round.
 
     Args:
         refresher: The token source.
         timeout: Seconds that it may take.
         ours: The scope whose cancellation is meant for this task.
-        asked: The round. Only a source that takes claims is asked with some.
-        clock: The credential's.
+        asked: The round. Its claims, if it has any, are passed to the source.
+        clock: The credential's clock.
 
     Returns:
         The token, or what came instead: whatever the source raised, a cancellation that nobody asked for included.
@@ -119,7 +119,7 @@ async def answer(
     *,
     clock: Clock,
 ) -> None:
-    """The task of a source: it has one answer at most, and raises nothing but our own cancellation."""
+    """The task of a source: it adds one answer at most, and raises nothing but our own cancellation."""
     cancellations = native_cancellations()
     asked.as_its_source()
     try:
@@ -138,11 +138,11 @@ async def answer(
 
 
 async def call(refresher: TokenSource, claims: str | None) -> object:
-    """Nothing but the source: where Ctrl-C may strike, on trio (see `_refreshing.block`)."""
+    """Call the source, and nothing else: on trio, Ctrl-C may strike here (see `_refreshing.block`)."""
     answer: Any = refresher() if claims is None else refresher(claims)
     if not inspect.isawaitable(answer):
         kind = type(answer).__name__
-        del answer  # the token itself, perhaps: no frame that an error passes shows it
+        del answer  # it may be the token, which no frame that an error passes shows
         raise explained(
             "refresher-result",
             TypeError(

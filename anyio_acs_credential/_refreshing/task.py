@@ -1,18 +1,18 @@
-"""The one task that renews a token.
+"""The one task that refreshes a token.
 
 It knows no HTTP and no sign-in: a token source is a callable that is awaited. The rules of this file and of
 `waiting`:
 
-1. One task has the source asked, and it is nobody's caller: it runs in the context of the task that entered, under a
+1. One task has the source asked, for no caller in particular: it runs in the context of the task that entered, under a
    shielded cancel scope that only closing cancels. The source has a task of its own for the length of a round, so that
-   what it leaves behind ends there. Callers wait on an event; what happens to them stays with them.
+   what it leaves behind ends there. Callers wait on an event, and no cancellation or timeout of theirs reaches a round.
 2. The source is entered under the lock, after a second look at whether a round is still wanted. One task takes the lock
    today. It states the rule for whoever adds a second taker, and the second look is what keeps that taker from asking
    anew for what the first has just brought.
 3. A `Round` is used once. Its event is set last: the token, the next round, the log line and the observer's event are
    in place before anybody wakes. Events are replaced, never reset.
-4. Whatever the source does fails its round at most. What must leave the task (see `source.ask`) leaves it, and
-   whoever waits is told that the credential is closed.
+4. Whatever the source does fails its round at most. Only the exceptions that `source.ask` raises leave the task, and
+   those who wait get `CredentialClosedError` then.
 5. Each waiter gets an exception of its own: one object raised in many tasks would grow its traceback without end.
 """
 
@@ -46,9 +46,9 @@ class RefreshTask:
 
     Args:
         refresher: The token source.
-        state: What is held and what is due.
+        state: The held token, and when the next round is due.
         reporter: Where events go.
-        publish: Called with what is held whenever that changes, and with None at the end.
+        publish: Called with each token that is held from then on, and with None at the end.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RefreshTask:
         self.round: Round = Round()
         self._changed: Event | None = None
         self.closed: bool = False
-        self.crash: BaseException | None = None  # what ended the task, where it was not closing
+        self.crash: BaseException | None = None  # the exception that ended the task, unless closing did
         self._refresher = refresher
         self.state = state
         self._reporter = reporter
@@ -77,7 +77,7 @@ class RefreshTask:
         self._seen_expired: Held | None = None
 
     async def run(self) -> None:
-        """Renew the token until the task is closed."""
+        """Refresh the token until the task is closed."""
         try:
             with self.scope:
                 while True:
@@ -96,9 +96,10 @@ class RefreshTask:
     async def _pause(self) -> None:
         while True:
             # A request sets the event that stands here. The event is replaced before the observer is told of an expiry,
-            # since an observer may ask for a round, and before nothing else: what waits would let a request go unheard.
+            # since an observer may ask for a round. Nothing may be awaited from `_delay()` until `wait()`: a request
+            # that came in between would set an event on which nobody waits any more.
             delay, self._wake = self._delay(), Event()
-            self._tell_expiry()  # after that look: a token that ends in between is told now, and not a slice later
+            self._tell_expiry()  # after `_delay()`: a token that ends in between is reported now, not a slice later
             if delay < NO_REMAINDER:
                 return
             with move_on_after(min(delay, SLICE)):
@@ -115,7 +116,7 @@ class RefreshTask:
         elif self.round.requested:
             delay = min(delay, state.until_callers() if state.remaining() == 0 else state.until_retry())
         remaining = state.remaining()
-        return min(delay, remaining) if remaining > 0 else delay  # the expiry is something to tell
+        return min(delay, remaining) if remaining > 0 else delay  # the expiry is an event to report
 
     def _tell_expiry(self) -> None:
         state = self.state
@@ -133,8 +134,8 @@ class RefreshTask:
         ahead = clock.time() - clock.monotonic()
         outcome = await self._ask(asked, limit)
         if clock.time() - clock.monotonic() - ahead > TOLERANCE and self._is_in_vain(outcome):
-            # The clock was set ahead in between, or the machine slept: a token seems to have ended, or an answer was
-            # lost. Asked anew, the source has an answer that knows the time; those who wait are spared the error.
+            # The clock was set ahead in between, or the machine slept, so that a token seems to have ended or an answer
+            # was lost. The source is asked once more at once, which spares those who wait the error.
             outcome = await self._ask(asked, max(began + limit - current_time(), 0.0))
         if not self.closed:
             self._settle(asked, outcome)
@@ -193,6 +194,6 @@ class RefreshTask:
         self._reporter.closed()
 
     def request(self, asked: Round) -> None:
-        """Have the round made, now or when its turn comes."""
+        """Have the round made, now or once the wait after the last one allows it."""
         asked.requested = True
         self._wake.set()

@@ -1,11 +1,11 @@
 """Waiting for a token in a thread, without a task in the event loop and without any of the event loop's own threads.
 
-The thread says what it waits for by `Home.post`, and waits on a future of its own. So its time limit holds whatever the
-event loop does, and it notices that it was cancelled, or that the event loop has gone.
+The thread posts its request to the event loop with `Home.post`, and waits on a future of its own. So its time limit
+holds whatever the event loop does, and it notices that its caller was cancelled, or that the event loop has ended.
 
-Threads that wait may be all that an executor has, and a round may need one of them: to look up a host's name, if the
-HTTP client is somebody else's. So while rounds fail, one thread at most waits for the next, and for half of its time at
-most; the others are given the last answer at once, and go.
+Threads that wait may be all that an executor has, and a round may need one of them: the HTTP client of a program looks
+up host names there. So while rounds fail, one thread at most waits for the next round, and for half of its time limit
+at most; the other threads get the last answer at once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .round import Round
     from .task import RefreshTask
 
-_POLL = 0.05  # seconds between looks at what nobody tells a thread: that it was cancelled, or that the loop has gone
+_POLL = 0.05  # seconds between looks at what no event tells a thread: its cancellation, and the end of the event loop
 
 
 def wait_in_thread(task: RefreshTask, timeout: float | None) -> AccessToken:
@@ -63,11 +63,11 @@ def wait_in_thread(task: RefreshTask, timeout: float | None) -> AccessToken:
 
 
 class _Waiter:
-    """One thread that waits. But for `post()` and `leave()`, its methods run in the event loop.
+    """One thread that waits. Its methods run in the event loop, except for `post()` and `leave()`.
 
     Attributes:
-        answer: What the thread waits on.
-        patience_ends: When it is to have the last answer instead, by the `time` module.
+        answer: The future that the thread waits on.
+        patience_ends: When the thread gets the last answer instead, in seconds of `time.monotonic()`.
     """
 
     def __init__(self, task: RefreshTask) -> None:
@@ -75,13 +75,13 @@ class _Waiter:
         self.patience_ends = inf
         self._task = task
         self._asked: Round = task.round
-        self._context = copy_context()  # which says whether it is the source that asks
+        self._context = copy_context()  # it says whether the source asks
 
     def post(self, step: Callable[[], None]) -> None:
         """Have the event loop take a step.
 
         Raises:
-            CredentialClosedError: when it has ended.
+            CredentialClosedError: when the event loop has ended.
         """
         try:
             self._task.home.post(lambda: self._settle(step))
@@ -89,17 +89,17 @@ class _Waiter:
             raise closed_error() from None
 
     def leave(self) -> None:
-        """Wait no longer."""
+        """Give up waiting."""
         if self.answer.cancel():
             with suppress(RuntimeError):
                 self._task.home.post(self._forget)
 
     def ask(self) -> None:
-        """Have an answer, or join the round."""
+        """Answer at once, or join the round."""
         task, state, asked = self._task, self._task.state, self._task.round
         found: AccessToken | CredentialError | float | None = look(task)
         if isinstance(found, float | int) and state.cause is not None:
-            # The last failure is an answer; so half of a round is time enough, and one thread for it.
+            # The last failure is an answer, too: so one thread waits for a better one, for half of a round's time.
             waited = 0.0 if asked.began is None else task.home.time() - asked.began
             left = state.policy.refresh_timeout / 2 - waited
             found = min(found, left) if left > 0 and not asked.threads else self._last_answer()
@@ -113,7 +113,7 @@ class _Waiter:
             self._give(found)
 
     def give_up(self) -> None:
-        """Have the last answer: the round takes longer than this waits."""
+        """Give the last answer, since the round takes longer than this thread waits."""
         self._forget()
         self._give(self._last_answer())
 

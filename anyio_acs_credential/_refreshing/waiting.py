@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 async def wait_for_token(task: RefreshTask) -> AccessToken:
-    """The held token, after a wait for a newer one where its state asks for that.
+    """The held token, after a wait for a newer one where it is STALE or EXPIRED.
 
     Raises:
-        TokenRefreshError: when none is valid and the round failed, or one failed too short a time ago.
+        TokenRefreshError: when no token is valid and the round failed, or the last one failed too short a time ago.
         CredentialClosedError: when the credential closes meanwhile.
         CredentialUsageError: when called in another event loop, or by the source itself.
     """
@@ -64,7 +64,7 @@ def look(task: RefreshTask) -> AccessToken | CredentialError | float:
     if state.token_state() is TokenState.FRESH or (asked.began is None and state.until_retry() > 0):
         return token
     if asked.began is None:
-        return state.policy.on_demand_wait  # a wait of 0 starts the round as well
+        return state.policy.on_demand_wait  # a wait of 0 starts the round, too
     left = asked.began + state.policy.on_demand_wait - task.home.time()
     return left if left > 0 else token
 
@@ -75,7 +75,7 @@ def answer_of(task: RefreshTask, asked: Round) -> AccessToken | CredentialError 
         return closed_error()
     if (token := task.state.valid()) is not None:
         return token
-    # What failed a challenge is its challengers' alone.
+    # A failed challenge concerns only the callers who brought it.
     return refresh_error(asked.cause) if asked.cause is not None and asked.claims is None else None
 
 
@@ -109,11 +109,11 @@ async def wait_for_refresh(task: RefreshTask, rejected: Secret | None = None) ->
         await join(task, asked, inf)
         if asked.cause is None or asked.claims is None or task.closed:
             return await _answered(task, asked)
-        asked = task.round  # that one failed at somebody's challenge
+        asked = task.round  # the round failed at the challenge of another caller, and says nothing of a plain one
 
 
 async def wait_for_claims(task: RefreshTask, claims: str) -> AccessToken:
-    """The token of a round whose source is given the claims of a challenge; one in flight with the same is joined.
+    """The token of a round whose source is given the claims of a challenge. A round with the same claims is joined.
 
     Raises:
         TokenRefreshError: when the round failed, or may not be made yet, as for a rejected token.
@@ -125,7 +125,7 @@ async def wait_for_claims(task: RefreshTask, claims: str) -> AccessToken:
     waited = False
     while (asked := task.round).claims != claims and (asked.began is not None or asked.claims is not None):
         asked.refuse_its_source()
-        await join(task, asked, inf)  # it answers another question
+        await join(task, asked, inf)  # it is for other claims, or for none
         waited = True
         if task.closed:
             raise closed_error()
@@ -165,7 +165,7 @@ def _check_pace(state: RefreshState) -> None:
 
 
 async def join(task: RefreshTask, asked: Round, patience: float) -> None:
-    """Have a round made, and wait until it is over or the patience is."""
+    """Have a round made, and wait until it is over, or for `patience` seconds."""
     task.request(asked)
     if patience == inf:
         await asked.wait()
@@ -175,7 +175,7 @@ async def join(task: RefreshTask, asked: Round, patience: float) -> None:
 
 
 def refresh_error(cause: BaseException) -> TokenRefreshError:
-    """A new exception for one waiter."""
+    """The error of a failed round, a new one for each waiter."""
     permanent, retry_after = verdict(cause)
     advice = "mend that and call refresh()" if permanent else "it is tried again at the next request"
     error = explained(
@@ -191,7 +191,7 @@ def refresh_error(cause: BaseException) -> TokenRefreshError:
 
 
 def closed_error() -> CredentialClosedError:
-    """What callers of a closed credential get."""
+    """The error for callers of a closed credential."""
     return explained(
         "closed",
         CredentialClosedError("the credential is closed; use it inside its `async with` block, or enter it again"),
@@ -199,7 +199,7 @@ def closed_error() -> CredentialClosedError:
 
 
 def unavailable_error(*, closed: bool, refreshes: bool, entered: bool, hint: str) -> CredentialError:
-    """What callers get of a credential that has no valid token for them."""
+    """The error for callers of a credential that has no valid token for them."""
     if closed:
         return closed_error()
     if not refreshes:

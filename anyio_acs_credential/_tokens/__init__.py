@@ -1,1 +1,1 @@
-"""Access tokens: what one is, what is accepted as one, and the clocks that it lasts by. Nothing here waits."""
+"""Access tokens: what one is, what is accepted as one, and the clocks that measure its life. Nothing here waits."""

@@ -1,7 +1,7 @@
 """Access tokens: the immutable value, what is accepted as one, how long it lives and whose it is.
 
-Nothing here verifies a signature: the service does that, with a key that only it needs. What is read is the time at
-which a token ends, so everything that is not plainly a token with a usable expiry is refused, with one error type.
+Nothing here verifies a signature: the service does that, with a key that only it needs. All that matters here is the
+expiry, so everything that is not plainly a token with a usable expiry is refused, with one error type.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from .clock import Clock
 
 _MISSING = object()
-_SHORTEST_LIFE, _LONGEST_LIFE = 60, 86_400  # of an access token, in seconds, as the service issues them
-_AHEAD = 60  # seconds by which a token may have been issued later than now without more than a small difference
+# Seconds. A number between them is no Unix time, but may be a life: the service's longest is a day (Identity API,
+# `expiresInMinutes`: 60 to 1440), and other issuers give minutes.
+_SHORTEST_LIFE, _LONGEST_LIFE = 60, 86_400
+_AHEAD = 60  # seconds by which a token's `iat` may lie ahead of our clock before that clock counts as wrong
 PLAUSIBLE = 946_684_800  # 2000-01-01, before which no access token ended
 # 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
@@ -41,12 +43,12 @@ class AccessToken(Unpicklable):
         token: The text that goes behind "Bearer " in an `Authorization` header. It need not be a JWT: an encrypted
             or opaque token is welcome here, since its expiry is given.
         expires_on: When it ends by the clock of the service, in Unix seconds. A fraction is floored.
-        expires_in: Seconds that it lives from this moment on, where that is known better than from this machine's
-            clock; None to believe that clock. It says nothing of the token as such, and so is no part of its equality.
+        expires_in: Seconds that it lives from this moment on, where the issuer has said so; None to compare
+            `expires_on` with this machine's clock, which may be wrong. Equality ignores it.
 
     Raises:
-        InvalidTokenError: when the text cannot stand in a header, carries a "Bearer " prefix or white space, the
-            expiry is no time between the years 1 and 9999, or the life is no number of seconds.
+        InvalidTokenError: when the text cannot stand in a header, carries a "Bearer " prefix or white space, when the
+            expiry is not a time between the years 1 and 9999, or when the life is not a finite number of seconds.
     """
 
     _refusal = "an access token is a secret and is not pickled; send its text where you mean to"
@@ -56,7 +58,7 @@ class AccessToken(Unpicklable):
     token: str
     expires_on: int
     expires_in: float | None
-    _made: tuple[float, float] | None  # when, on both clocks, where its life counts from then on
+    _made: tuple[float, float] | None  # the moment from which `expires_in` counts, on both clocks; None without one
     _is_shared: ClassVar[bool] = False  # whether another process of a fleet has fetched it
 
     def __init__(self, token: str, expires_on: float, expires_in: float | None = None) -> None:
@@ -77,7 +79,8 @@ class AccessToken(Unpicklable):
             The token with its expiry.
 
         Raises:
-            InvalidTokenError: when it is no JWT, or its `exp` is not a number. The message never shows the token.
+            InvalidTokenError: when the text is not a JWT, or its `exp` is missing or not a number. The message never
+                shows the token.
         """
         hidden, token = Secret(token), ""  # no frame that an error passes shows it
         expires_on = read_claims(check_text(hidden.value)).get("exp", _MISSING)
@@ -111,7 +114,7 @@ class AccessToken(Unpicklable):
         return hash((self.token, self.expires_on))
 
     def __repr__(self) -> str:
-        expires_on = getattr(self, "expires_on", None)  # there is none in the traceback of its own making
+        expires_on = getattr(self, "expires_on", None)  # missing while `__init__` raises
         return f"{type(self).__name__}(<hidden>, expires_on={expires_on})"
 
     def __format__(self, spec: str) -> str:
@@ -121,9 +124,9 @@ class AccessToken(Unpicklable):
 class AccessTokenInfo(AccessToken):
     """An access token as `azure.core.credentials.AccessTokenInfo` describes one.
 
-    An azure-core client keeps a token of its own for as long as it may. A time to refresh that is long past makes it
-    ask at each request, so that a token renewed here is the one that it sends. It takes 0 for absent and adds up to a
-    minute of jitter; the second of 1970 that stands here is neither.
+    An azure-core client keeps a token until its `refresh_on`, and up to 60 seconds of jitter longer
+    (`azure.core.pipeline.policies`). A `refresh_on` that is long past makes it ask at each request, so that it sends
+    the token that is renewed here. It is 1, a second of 1970, since azure-core takes 0 for a missing one.
     """
 
     __slots__ = ()
@@ -137,20 +140,20 @@ def accept(result: object, clock: Clock = time) -> AccessToken:
 
     Args:
         result: The text of a JWT, an `AccessToken`, or any object with `.token` and `.expires_on` or `.expires_in`.
-        clock: What tells when a life began.
+        clock: The clock by which a life in `.expires_in` begins.
 
     Returns:
-        The token, itself where it was an `AccessToken` already.
+        The token; the same object if the result was an `AccessToken`.
 
     Raises:
-        InvalidTokenError: when it is none of these. The message never shows the token.
+        InvalidTokenError: when the result is something else. The message never shows the token.
     """
     if isinstance(result, AccessToken):
         return result
     hidden, result = Secret(result), None  # no frame that an error passes shows it: other packages' tokens show theirs
     if isinstance(hidden.value, str):
         return AccessToken.from_jwt(hidden.value)
-    from .results import read  # which no program needs that only reads a token it has
+    from .results import read  # a program that only reads a token it has does not need it
 
     return read(hidden, clock)
 
@@ -158,9 +161,10 @@ def accept(result: object, clock: Clock = time) -> AccessToken:
 def life_of(token: AccessToken, clock: Clock) -> float:
     """Seconds that a token lives from now on.
 
-    What it says of that itself is believed first, less the time since it was made: it may have been kept for a while. A
-    clock that is not this machine's knows nothing of that time. Where the token's expiry has to be compared with our
-    clock, that clock is not believed to be more than a minute behind the time at which a JWT was issued.
+    Its `expires_in` decides, less the time since it was made: it may have been kept for a while. Only this machine's
+    own clocks have measured that time, so with any other clock it is not subtracted. Without `expires_in`, its expiry
+    is compared with our clock. Where the `iat` of a JWT lies more than a minute ahead of that clock, the clock is
+    wrong, and the life is counted from `iat`.
     """
     if token.expires_in is not None and token._made is not None:
         if clock is not time:
@@ -175,7 +179,10 @@ def life_of(token: AccessToken, clock: Clock) -> float:
 
 
 def raw_id_of(token: AccessToken) -> str | None:
-    """The raw id of the user of a token: what the token's `raw_id` says, if it has one, or the `skypeid` claim."""
+    """The raw id of the user of a token: from the token's `raw_id`, if it has one, or from the `skypeid` claim.
+
+    `skypeid` is the raw id without its prefix "8:", as in the tokens that the Azure CLI's communication tests record.
+    """
     named: str | None = getattr(token, "raw_id", None)
     if named is not None:
         return named
@@ -186,10 +193,10 @@ def raw_id_of(token: AccessToken) -> str | None:
 
 
 def check_life(value: object) -> float:
-    """A life in seconds.
+    """A life in seconds, as it was given.
 
     Raises:
-        InvalidTokenError: when it is none.
+        InvalidTokenError: when the value is not a finite number.
     """
     if not is_number(value):
         raise explained("expiry", InvalidTokenError(f"expires_in is a number of seconds, not {type(value).__name__}"))
@@ -199,10 +206,10 @@ def check_life(value: object) -> float:
 
 
 def check_seconds(value: object) -> float:
-    """A point in time in Unix seconds.
+    """A point in time in Unix seconds, as it was given.
 
     Raises:
-        InvalidTokenError: when it is none between the years 1 and 9999.
+        InvalidTokenError: when the value is not a number, or not a time between the years 1 and 9999.
     """
     if not is_number(value):
         raise explained(
@@ -218,7 +225,7 @@ def check_seconds(value: object) -> float:
 
 
 def ended(expires_on: int) -> str:
-    """What to say of a token that has ended, where its expiry is as long as tokens live: when, and what was meant."""
+    """A hint for the message about an expired token, where a life seems to have been given as its expiry; or ""."""
     if not _SHORTEST_LIFE <= expires_on <= _LONGEST_LIFE:
         return ""
     when = (datetime.fromtimestamp(0, UTC) + timedelta(seconds=expires_on)).isoformat()

@@ -1,4 +1,4 @@
-"""Where the time comes from, and moments that lie ahead on both clocks."""
+"""Where the time comes from, and deadlines on both clocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WallClock(Protocol):
 
 
 class Clock(Protocol):
-    """Any object that tells both times; the standard library's `time` module is one."""
+    """Any object with a wall clock and a monotonic clock; the standard library's `time` module is one."""
 
     def time(self) -> float:
         """Unix time, in seconds."""
@@ -28,14 +28,14 @@ class Clock(Protocol):
 
 
 class Deadline(NamedTuple):
-    """A moment that lies ahead, on both clocks: it has come as soon as it has come on one of them."""
+    """A moment ahead, in seconds of both clocks: it has come as soon as one of the clocks has reached it."""
 
     wall: float
     monotonic: float
 
     @classmethod
     def after(cls, seconds: float, clock: Clock) -> Deadline:
-        """So many seconds from now."""
+        """The moment that lies so many seconds ahead."""
         return cls(clock.time() + seconds, clock.monotonic() + seconds)
 
     def left(self, clock: Clock) -> float:

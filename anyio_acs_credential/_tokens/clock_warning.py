@@ -1,7 +1,8 @@
-"""What is said of a clock that is wrong: in the same words in the log and in errors, and in the log once.
+"""The warning about a wrong clock: the same words in the log and in errors, and only once in the log.
 
-A process has one clock, and may have thousands of credentials that find out about it. So what has been told is kept for
-the process, by who found out: a service whose own clock is wrong does not take turns with those that agree with ours.
+A process has one clock, and may have thousands of credentials that find it wrong. So the process remembers what it has
+logged, for each service that found a difference. Otherwise one service whose own clock is wrong, and others that agree
+with ours, would have the log call our clock wrong and right in turns.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from contextlib import suppress
 
 TOLERANCE = 60.0
-"""Seconds of difference up to which nothing is said: services allow minutes."""
+"""Seconds of difference up to which there is no warning. The services do not document how many they allow."""
 
 _DAY = 24 * 60  # minutes
 
@@ -19,7 +20,7 @@ _told: dict[str, float] = {}
 
 
 def describe(offset: float) -> str:
-    """The sentence about a clock that is so many seconds ahead of the service's, or behind if they are negative."""
+    """The sentence about a clock that is `offset` seconds ahead of the service's, or behind if that is negative."""
     minutes = round(abs(offset) / 60)
     days = minutes // _DAY
     units = {"day" if days == 1 else "days": days, "h": minutes % _DAY // 60, "min": minutes % 60}
@@ -28,10 +29,10 @@ def describe(offset: float) -> str:
 
 
 def tell(who: str, offset: float | None) -> None:
-    """Log that the clock is wrong, once, and that it is right again.
+    """Log once that the clock is wrong, and once that it is right again.
 
     Args:
-        who: What found out: a service.
+        who: Who found the difference: the host of a service, or a token source.
         offset: Seconds that our clock is ahead of the one there; None where no difference is known.
     """
     if offset is None or abs(offset) <= TOLERANCE:
@@ -47,5 +48,5 @@ def tell(who: str, offset: float | None) -> None:
 
 def _log(level: int, offset: float, message: str) -> None:
     extra = {"acs_event": "clock_right" if level == logging.INFO else "clock_wrong", "acs_clock_offset": offset}
-    with suppress(Exception):  # a log handler that raises must not fail the request that found out
+    with suppress(Exception):  # a log handler that raises must not fail the request that found the difference
         _logger.log(level, message, extra=extra)

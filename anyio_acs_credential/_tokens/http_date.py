@@ -13,7 +13,7 @@ def read_date(value: str) -> float | None:
         if fields is None:
             return None
         year, month, day, hour, minute, second = fields[:6]
-        # Not calendar.timegm(), which makes something of the 99th of January; a leap second is the one before it.
+        # Not calendar.timegm(), which accepts the 99th of January. A leap second counts as the second before it.
         moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
         return moment.timestamp() - (fields[9] or 0)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # the parser of e-mail dates trusts its input

@@ -13,15 +13,15 @@ _HEADER_TEXT = r"[!-~]+"
 
 
 def check_text(token: object) -> str:
-    """The text, if it can stand behind "Bearer " in a header.
+    """The text of a token, which can stand behind "Bearer " in a header.
 
     Raises:
         InvalidTokenError: when it cannot.
     """
     if not isinstance(token, str):
-        kind, token = type(token).__name__, ""  # bytes may be a token as well
+        kind, token = type(token).__name__, ""  # bytes may hold a token, which no frame may show
         raise explained("invalid-token", InvalidTokenError(f"an access token is text (str), not {kind}"))
-    plain = str.__str__(token)  # a text of somebody's own class may show something else than it holds
+    plain = str.__str__(token)  # the `__str__` of a subclass may give another text
     if (fault := _fault_of(plain)) is not None:
         token = plain = ""  # no frame that an error passes shows it
         raise fault
@@ -82,8 +82,8 @@ def _read(token: str) -> dict[str, Any] | InvalidTokenError:
 
 
 def peek(token: str) -> dict[str, Any]:
-    """The same for a look in passing, without the import that reading takes; empty where there is nothing to see."""
-    from base64 import urlsafe_b64decode  # only some tokens are looked at, and none at import
+    """The payload of a JWT, without checks and without importing PyJWT; empty where it cannot be read."""
+    from base64 import urlsafe_b64decode  # needed for some tokens only, and never at import
 
     payload = token.split(".", 2)[1] if token.count(".") == 2 else ""
     try:
@@ -97,8 +97,8 @@ def _decode(token: str) -> object:
     from jwt.api_jws import decode_complete  # it brings cryptography, twice the cost of all the rest: never at import
 
     def read(payload: str, signature: str) -> bytes:
-        # Behind an empty header: what the token's own says of keys and extensions (`kid`, `crit`, `b64`) would be
-        # judged here, and is the service's to judge.
+        # "e30" is an empty header. PyJWT would judge what the token's own header says of keys and extensions (`kid`,
+        # `crit`, `b64`), which only the service can judge.
         content: bytes = decode_complete(f"e30.{payload}.{signature}", options={"verify_signature": False})["payload"]
         return content
 
@@ -109,5 +109,5 @@ def _decode(token: str) -> object:
         # Decoded here: given bytes, the json module would guess UTF-16 and UTF-32 too.
         return json.loads(read(payload, signature).decode("utf-8"))
     except Exception:  # noqa: BLE001 - PyJWT and json fail in many ways, RecursionError included; all mean one thing
-        # The error is raised by the caller, outside this block: the one caught here may quote the token.
+        # The caller raises, outside this block: the error caught here may quote the token, and would be the context.
         return None

@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from .clock import Clock
 
 Watch: TypeAlias = "Callable[[str], AbstractContextManager[Callable[[int], object]]]"
-"""Entered around a request with its address, and told the status of its answer."""
+"""Gives a block for the address of a request. The block surrounds the request, and is told the status of the answer."""
 
 
 class OwnSource(ABC):
-    """A token source that a credential knows more of than of a callback.
+    """A token source of this package, which can do more for its credential than a callback.
 
     Attributes:
         takes_claims: Whether it can be asked with the claims of a challenge.
-        clock: The clock of the credential that has it.
+        clock: The clock of the credential that asks it.
     """
 
     takes_claims: bool = True
     clock: Clock = time
 
     def use(self, clock: Clock) -> None:
-        """Go by the clock of a credential."""
+        """Use the clock of a credential."""
         self.clock = clock
 
     @abstractmethod
     async def __call__(self, claims: str | None = None) -> AccessToken:
-        """Make a round."""
+        """Fetch a token, which meets the claims of a challenge if there are any."""
 
     @abstractmethod
     def secrets(self) -> list[str]:
-        """What no log line may show."""
+        """The secrets that no log line may show."""
 
     @abstractmethod
     def watch_exchanges(self, watch: Watch) -> None:
-        """Have each exchange of an Entra token watched."""
+        """Surround each exchange of an Entra token with a block of `watch`."""

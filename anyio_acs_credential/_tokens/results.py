@@ -1,4 +1,4 @@
-"""What token refreshers may return that is neither text nor an access token, and each form of its expiry."""
+"""Results of token refreshers other than a text or an `AccessToken`, and the forms in which they give their expiry."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NUMBER = r"[0-9]{1,18}(?:\.[0-9]*)?"
 
 
 class SupportsExpiry(Protocol):
-    """Any object with a token's text and the time at which it ends, as other packages' tokens are.
+    """Any object with a token's text and the time at which the token ends, such as the tokens of other packages.
 
-    Where it has an `expires_in` as well, that counts.
+    If it has an `expires_in` as well, the life of the token is counted by that.
     """
 
     @property
@@ -36,9 +36,10 @@ class SupportsExpiry(Protocol):
 
 
 class SupportsLife(Protocol):
-    """Any object with a token's text and how long it lives from now on, as OAuth has it (RFC 6749, section 5.1).
+    """Any object with a token's text and the seconds that the token lives, as OAuth has it (RFC 6749, section 5.1).
 
-    That needs no clock which agrees with the service's. What keeps its tokens gives what is left of it each time.
+    The life is right even where this machine's clock is wrong. A refresher that keeps its tokens gives the seconds that
+    are left each time.
     """
 
     @property
@@ -48,7 +49,7 @@ class SupportsLife(Protocol):
 
     @property
     def expires_in(self) -> float | str:
-        """Seconds, also as text."""
+        """Seconds that the token lives from now on, as a number or as text."""
         ...
 
 
@@ -56,11 +57,11 @@ def read(result: Secret, clock: Clock) -> AccessToken:
     """The access token in an object with `.token` and `.expires_on` or `.expires_in`.
 
     Args:
-        result: The object: other packages' tokens show theirs.
-        clock: What tells when a life began.
+        result: The object, in a box, since the repr of other packages' tokens shows their text.
+        clock: The clock by which a life begins.
 
     Raises:
-        InvalidTokenError: when it is none. The message never shows the token.
+        InvalidTokenError: when it is not such an object. The message never shows the token.
     """
     life = getattr(result.value, "expires_in", None)
     if hasattr(result.value, "token") and (life is not None or hasattr(result.value, "expires_on")):
@@ -96,7 +97,7 @@ def read_expiry(value: object) -> float:
         Unix seconds.
 
     Raises:
-        InvalidTokenError: when it is none of these, has no time zone, or is no time between the years 1 and 9999.
+        InvalidTokenError: when the value has another form or no time zone, or is not between the years 1 and 9999.
     """
     if isinstance(value, str):
         value = float(value) if re.fullmatch(_NUMBER, value) else _read_iso(value)
@@ -114,7 +115,7 @@ def read_life(value: object) -> float:
     """A life in seconds, from a number or its text, as OAuth has it (RFC 6749, section 5.1).
 
     Raises:
-        InvalidTokenError: when it is neither, or no life but a point in time.
+        InvalidTokenError: when it is neither, or so large that a point in time was meant.
     """
     life = check_life(float(value) if isinstance(value, str) and re.fullmatch(_NUMBER, value) else value)
     if life >= PLAUSIBLE:

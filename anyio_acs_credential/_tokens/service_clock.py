@@ -2,12 +2,12 @@
 
 The rules of this file:
 
-* An answer has a `Date` in whole seconds and was written at some moment of the time that its request took. So it proves
-  an interval for how far our clock is ahead, and nothing more: what took a minute proves a minute less.
-* Ours is believed until an answer proves it wrong, and again as soon as one agrees with it. In between, what is
-  believed moves as little as the next answer allows.
-* A cache repeats an old `Date`, and says so with `Age`. What is malformed or absurd proves nothing, and neither does
-  what came without TLS from another machine.
+* An answer has a `Date` in whole seconds (RFC 9110, section 6.6.1), and was written while its request was under way. So
+  it proves an interval for how far our clock is ahead, and nothing more: an interval as long as the request took.
+* Our clock is believed until an answer proves it wrong, and again as soon as an answer agrees with it. In between, each
+  answer moves the offset as little as its interval allows.
+* A cache repeats an old `Date`, and says so with `Age` (RFC 9111, section 5.1). A malformed or absurd `Date` proves
+  nothing, and neither does an answer that came without TLS from another machine.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _EARLIEST, _LATEST = 1_262_304_000, 7_258_118_400  # 2010, before which there wa
 
 
 class Moment(NamedTuple):
-    """A moment on both of our clocks."""
+    """A moment, in seconds of both of our clocks."""
 
     wall: float
     monotonic: float
 
     @classmethod
     def now(cls, clock: Clock) -> Moment:
-        """This one."""
+        """The present moment."""
         return cls(clock.time(), clock.monotonic())
 
 
@@ -48,7 +48,7 @@ class Proof:
     Attributes:
         date: The service's time when it answered, in Unix seconds.
         least: Seconds that our clock is ahead of the service's at least; negative where it is behind.
-        most: The same at most.
+        most: Seconds that it is ahead at most.
     """
 
     date: float
@@ -57,12 +57,12 @@ class Proof:
 
     @property
     def offset(self) -> float | None:
-        """Seconds that our clock is ahead at least, or behind; None where it may be right."""
+        """The smallest offset that it proves, in seconds (above 0: our clock is ahead); None where it allows 0."""
         return None if self.least <= 0 <= self.most else self.least if self.least > 0 else self.most
 
 
 def proof_in(headers: Iterable[tuple[str, str]], sent: Moment, received: Moment) -> Proof | None:
-    """What the headers of an answer prove that came over https, or from loopback.
+    """What the headers of an answer prove. The answer has come over https, or from loopback.
 
     Args:
         headers: Names and values.
@@ -70,28 +70,28 @@ def proof_in(headers: Iterable[tuple[str, str]], sent: Moment, received: Moment)
         received: When the answer was there.
 
     Returns:
-        The proof, or None where there is none.
+        The proof, or None where the headers prove nothing.
     """
     pairs = [(name.lower(), value.strip()) for name, value in headers]
     dates = [value for name, value in pairs if name == "date"]
     if len(dates) != 1 or any(name == "age" and value != "0" for name, value in pairs):
         return None
     date = read_date(dates[0])
-    # Compared with how it should look: the parser of e-mail dates makes something of nearly everything.
+    # Compared with its only valid form, since the parser of e-mail dates reads nearly any text.
     if date is None or not _EARLIEST <= date < _LATEST or formatdate(date, usegmt=True) != dates[0]:
         return None
-    # The monotonic clock stands still while a machine sleeps, and the wall clock is set: the longer time is safe.
+    # The monotonic clock stands still while a machine sleeps, and a wall clock may be set: the longer time is safe.
     took = max(received.monotonic - sent.monotonic, received.wall - sent.wall)
     ahead = received.wall - date
     return Proof(date, ahead - took - _RESOLUTION, ahead + _RESOLUTION)
 
 
 class ServiceClock:
-    """The time of one service, for one client of it.
+    """The time of one service, as one client of it knows it.
 
     Args:
-        service: Its host, for the log.
-        clock: Ours.
+        service: The service's host, for the log.
+        clock: Our clock.
     """
 
     def __init__(self, service: str, clock: WallClock = time) -> None:
@@ -102,7 +102,7 @@ class ServiceClock:
         self._service = service
 
     def learn(self, proof: Proof | None) -> None:
-        """Take note of an answer."""
+        """Move the offset to what an answer proves, if it proves anything."""
         if proof is None:
             return
         if proof.offset is None:
@@ -113,18 +113,18 @@ class ServiceClock:
         tell(self._service, self.offset)
 
     def time(self) -> float:
-        """Unix seconds there, as far as is known."""
+        """The service's time in Unix seconds, as far as it is known."""
         return self.clock.time() - (self.offset or 0.0)
 
     def life(self, expires_on: float) -> float | None:
-        """Seconds until a time of the service, at least; None where our clock says that as well as the service's."""
+        """Seconds until a time of the service, at least; None where our clock is believed."""
         return None if self.offset is None else self.here(expires_on) - self.clock.time()
 
     def here(self, moment: float) -> float:
-        """When a time of the service is, by our clock, at the earliest."""
+        """A time of the service by our clock, in Unix seconds, at the earliest."""
         return moment + self._least
 
     @staticmethod
     def refuses(proof: Proof | None, signed: float) -> bool:
-        """Whether a refusal may be due to the time of a signature: it was more than a minute from the service's."""
+        """Whether the time of a signature may be why it was refused: it is more than a minute from the service's."""
         return proof is not None and abs(proof.date - signed) > TOLERANCE

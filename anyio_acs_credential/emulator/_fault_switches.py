@@ -35,7 +35,7 @@ class FaultSwitches:
             status: The HTTP status, from 400 to 599.
             retry_after: The `Retry-After` header: seconds, or any text.
             times: How many requests; None for all.
-            seconds: For how long, by the emulator's clock; None until `heal()`.
+            seconds: Seconds for which it lasts, by the emulator's clock; None until `heal()`.
 
         Raises:
             TypeError: when a value is of the wrong type.
@@ -64,7 +64,7 @@ class FaultSwitches:
             headers: Further headers than its length: by name, or in pairs where a name comes several times. They say
                 what the body is, such as `{"Content-Type": "application/json"}`, or where to go instead.
             times: As for `fail`.
-            seconds: As for `fail`.
+            seconds: Seconds, as for `fail`.
 
         Raises:
             TypeError: when a value is of the wrong type.
@@ -91,7 +91,7 @@ class FaultSwitches:
             target: As for `fail`.
             delay: By how many seconds.
             times: As for `fail`.
-            seconds: As for `fail`.
+            seconds: Seconds, as for `fail`.
 
         Raises:
             TypeError: when a value is of the wrong type.
@@ -105,7 +105,7 @@ class FaultSwitches:
         Args:
             target: As for `fail`.
             times: As for `fail`.
-            seconds: As for `fail`.
+            seconds: Seconds, as for `fail`.
 
         Raises:
             TypeError: when a value is of the wrong type.
@@ -119,7 +119,7 @@ class FaultSwitches:
         Args:
             target: As for `fail`.
             times: As for `fail`.
-            seconds: As for `fail`.
+            seconds: Seconds, as for `fail`.
 
         Raises:
             TypeError: when a value is of the wrong type.

@@ -184,7 +184,10 @@ class EntraCredential:
         self._grants = {scopes: grant}
 
     async def close(self) -> None:
-        """Close the HTTP client that an `async with` block keeps open. The tokens stay, and it can be used again."""
+        """Close the HTTP client that an `async with` block keeps open. The tokens stay, and it can be used again.
+
+        It waits a second at most for connections to close, also where it is cancelled.
+        """
         await self._msal.aclose()
 
     def __reduce__(self) -> NoReturn:

@@ -89,7 +89,7 @@ class TokenStore(Protocol):
         ...
 
     async def look(self, name: str) -> Entry | None:
-        """What is kept under a name.
+        """What is kept under a name. It waits for the store; cancelling it changes nothing.
 
         Args:
             name: A text of any kind and length, such as "token:8:acs:…".
@@ -102,9 +102,11 @@ class TokenStore(Protocol):
     async def take(self, name: str, seconds: float) -> Taken:
         """Take the lease of a name, if it is free, and look, in one operation.
 
+        It waits for the store. Once cancelled, it has taken the lease, which ends by itself, or has not.
+
         Args:
             name: Whose lease.
-            seconds: How long it lasts from now on, unless it is prolonged.
+            seconds: Seconds that it lasts from now on, unless it is prolonged.
 
         Returns:
             The entry, with the fence of the lease or the time after which it may be free.
@@ -112,12 +114,12 @@ class TokenStore(Protocol):
         ...
 
     async def prolong(self, name: str, fence: int, seconds: float) -> bool:
-        """Have a lease last longer.
+        """Have a lease last longer. It waits for the store; once cancelled, it has done so or has not.
 
         Args:
             name: Whose lease.
             fence: The lease's.
-            seconds: How long it lasts from now on.
+            seconds: Seconds that it lasts from now on.
 
         Returns:
             Whether it does. False says that its time was over, that it was ended, or that somebody else has the lease.
@@ -127,11 +129,13 @@ class TokenStore(Protocol):
     async def put(self, name: str, fence: int, value: bytes, seconds: float) -> bool:
         """Keep a value, unless what is kept is as new or newer, and end the lease if it is still this fence's.
 
+        It waits for the store. Once cancelled, it has done both or neither.
+
         Args:
             name: What it is kept under.
             fence: That of the lease under which it was made, which need not last any longer.
             value: The bytes to keep.
-            seconds: For how long.
+            seconds: Seconds for which it is kept.
 
         Returns:
             Whether it is kept. False says that an entry with this fence or a greater one is there; nothing is changed
@@ -140,7 +144,7 @@ class TokenStore(Protocol):
         ...
 
     async def release(self, name: str, fence: int) -> None:
-        """End a lease, if it is still this fence's.
+        """End a lease, if it is still this fence's. It waits for the store; once cancelled, it has ended it or has not.
 
         Args:
             name: Whose lease.

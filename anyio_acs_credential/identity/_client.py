@@ -139,6 +139,9 @@ class CommunicationIdentityClient:
     async def create_user(self) -> CommunicationUserIdentifier:
         """Make a user.
 
+        It waits for the network; cancelling it closes the connection, and the service may have made the user all the
+        same.
+
         Returns:
             The new user.
 
@@ -154,6 +157,8 @@ class CommunicationIdentityClient:
         self, scopes: Iterable[str], *, token_expires_in: timedelta | None = None
     ) -> tuple[CommunicationUserIdentifier, AccessToken]:
         """Make a user, and issue an access token for it, in one request.
+
+        It waits and is cancelled as `create_user` is.
 
         Args:
             scopes: What the token is good for, such as "chat" and "voip".
@@ -178,7 +183,8 @@ class CommunicationIdentityClient:
     ) -> AccessToken:
         """Issue a new access token for a user.
 
-        `functools.partial(client.get_token, user, ["chat"])` is a token refresher.
+        `functools.partial(client.get_token, user, ["chat"])` is a token refresher. It waits for the network; cancelling
+        it closes the connection.
 
         Args:
             user: An identifier, or its raw id.
@@ -203,6 +209,8 @@ class CommunicationIdentityClient:
     async def revoke_tokens(self, user: SupportsRawId | str) -> None:
         """Revoke every access token that was issued for a user.
 
+        It waits for the network; cancelling it closes the connection, and the service may have done it all the same.
+
         Args:
             user: An identifier, or its raw id.
 
@@ -216,6 +224,9 @@ class CommunicationIdentityClient:
 
     async def delete_user(self, user: SupportsRawId | str) -> None:
         """Delete a user with all its data, and revoke its access tokens.
+
+        It waits for the network; cancelling it closes the connection, and the service may have deleted the user all the
+        same.
 
         Where an answer was lost, the request is repeated, and "there is no such user" is then what was wanted.
 
@@ -239,6 +250,8 @@ class CommunicationIdentityClient:
         user_object_id: str,
     ) -> AccessToken:
         """Exchange an Entra token of a Teams user for an access token, which ends when the Entra token does.
+
+        It waits for the Entra token and for the network; cancelling it closes the connection.
 
         With an async function in place of the token, it makes a token refresher:
         `functools.partial(client.get_token_for_teams_user, get_entra_token, client_id, user_object_id)`.
@@ -271,6 +284,8 @@ class CommunicationIdentityClient:
     async def get_teams_phone_assignment(self, tenant_id: str, object_id: str) -> TeamsPhoneAssignment:
         """Whether somebody may use Teams Phone through this resource, and how.
 
+        It waits for the network; cancelling it closes the connection.
+
         Args:
             tenant_id: The Entra tenant of the person or of the Teams resource account.
             object_id: Its object id there.
@@ -302,6 +317,8 @@ class CommunicationIdentityClient:
         A person's Entra token for `TEAMS_PHONE_SCOPE` is exchanged from then on, and calls to a Teams resource account
         reach the resource. Doing it twice is as good as doing it once.
 
+        It waits for the network; cancelling it closes the connection, and the service may have done it all the same.
+
         Args:
             tenant_id: The Entra tenant of the person or of the Teams resource account.
             object_id: Its object id there.
@@ -322,6 +339,8 @@ class CommunicationIdentityClient:
 
     async def delete_teams_phone_assignment(self, tenant_id: str, object_id: str) -> None:
         """Let somebody no longer use Teams Phone through this resource.
+
+        It waits for the network; cancelling it closes the connection, and the service may have done it all the same.
 
         Where an answer was lost, the request is repeated, and "there is none" is then what was wanted.
 

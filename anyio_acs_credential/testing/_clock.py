@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 
 class VirtualClock:
-    """A clock for a credential, both times of which move with the event loop's and with nothing else.
+    """A clock for a credential, whose two times move with the event loop's time and with nothing else.
 
     In virtual time, `await anyio.sleep(3600)` brings a credential that has this clock an hour nearer to its token's
-    expiry. `jump` moves the wall clock by itself.
+    expiry. `jump` moves the wall clock alone.
 
-    It is made in an event loop or before one, and goes on through several runs. Outside a loop, and in a worker thread,
-    it gives the time that was read last. A run that began after it was made counts from its beginning.
+    The clock may be made in an event loop or before one, and goes on through several runs. Outside a loop, and in a
+    worker thread, it gives the time that was read last. A run that began after the clock was made counts from the run's
+    beginning.
 
-    In a loop whose time is real it raises `RuntimeError`, since a test would really sleep there: when it is made, and
-    whenever it is read.
+    In a loop whose time is real, making or reading the clock raises `RuntimeError`, since a test would really sleep
+    there.
 
     Args:
         start: Unix time when it is made, in seconds; 2026-01-01T00:00:00Z by default.
@@ -46,14 +47,14 @@ class VirtualClock:
         return self._wall + self._elapse()
 
     def monotonic(self) -> float:
-        """Seconds, a thousand when the clock is made, that no jump moves."""
+        """Seconds since some moment: 1000 when the clock is made, and moved by no jump."""
         return 1000.0 + self._elapse()
 
     def jump(self, seconds: float) -> None:
         """Move the wall clock alone, as a suspended computer or an NTP step does.
 
         Args:
-            seconds: How far it goes; back, if negative.
+            seconds: Seconds that it goes ahead; back, if negative.
         """
         self._wall += seconds
 
@@ -67,7 +68,7 @@ class VirtualClock:
 
 
 def _running() -> EventLoopToken | None:
-    """The event loop that runs in this thread."""
+    """The event loop that runs in this thread, or None."""
     try:
         return current_token()
     except RuntimeError:
@@ -75,7 +76,7 @@ def _running() -> EventLoopToken | None:
 
 
 def _virtual(token: EventLoopToken) -> object:
-    """What keeps the time of the running event loop, which began at zero."""
+    """What keeps the time of the running event loop, which began at zero; an error where that time is real."""
     timeline = _timeline(token)
     if _is_virtual(timeline):
         return timeline
@@ -97,7 +98,7 @@ def _timeline(token: EventLoopToken) -> object:
 
 
 def _is_virtual(timeline: object) -> bool:
-    """Whether it is virtual time."""
+    """Whether its time is virtual."""
     if isinstance(timeline, asyncio.AbstractEventLoop):
         return isinstance(timeline, VirtualTimeLoop)
     from trio.testing import MockClock

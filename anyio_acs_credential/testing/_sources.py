@@ -29,7 +29,7 @@ def make_jwt(expires_in: float = 3600, *, clock: Clock = time, **claims: Any) ->
 
     Args:
         expires_in: Seconds from now to its `exp`, which is a whole second.
-        clock: What tells the time of now.
+        clock: The clock that tells the present time.
         claims: Further claims; they win over `exp`, `iat` and `jti`.
 
     Returns:
@@ -48,23 +48,24 @@ class ScriptedSource:
     """A token refresher that plays a script, one entry a call, and then repeats the last entry.
 
     A number is a new token that lives so many seconds from the moment at which it is handed out; an exception, or a
-    class of them, is raised; an `AccessToken` or a text is returned as it is; an async callable without arguments is
-    awaited, and its result returned. Cancelling a call uses its entry up.
+    class of exceptions, is raised; an `AccessToken` or a text is returned as it is; an async callable without arguments
+    is awaited, and its result returned.
 
     Args:
         script: The entries, one at least.
         latency: Seconds that each call sleeps first. Without it, a call still lets other tasks run.
-        clock: What tells the time for the tokens' expiry.
+        clock: The clock by which the tokens live.
 
     Attributes:
         calls: How many calls have begun.
         in_flight: How many of them have not ended.
-        most_in_flight: How many there ever were at once; a credential never makes it more than 1.
+        most_in_flight: How many calls have been in flight at once at most; a credential never makes it more than 1.
 
     Raises:
         ValueError: when the script is empty.
-        TypeError: when an entry is none of the above.
-        CredentialUsageError: made, or called, in virtual time for tokens by the real clock, which would not end there.
+        TypeError: when an entry is of another type.
+        CredentialUsageError: when it is made or called in virtual time and its tokens live by the real clock, by which
+            they would not end there.
     """
 
     def __init__(self, *script: Entry, latency: float = 0, clock: Clock = time) -> None:
@@ -86,6 +87,8 @@ class ScriptedSource:
 
     async def __call__(self) -> Any:
         """Play the next entry.
+
+        It waits for `latency` seconds, and for an entry that is awaited. Cancelling it uses the entry up.
 
         Returns:
             The token.

@@ -14,22 +14,23 @@ if TYPE_CHECKING:
 
     Rule = Callable[[TokenStore, str], Awaitable[None]]
 
-_LONG, _SHORT = 60.0, 0.2  # seconds: what no check outlives, and what each one can wait for
-_PATIENCE = 10.0  # seconds for something short to be over
+_LONG, _SHORT = 60.0, 0.2  # seconds: a lease that outlives every check, and one that a check waits for
+_PATIENCE = 10.0  # seconds within which a short lease or entry has to end
 _MANY = 20
 
 
 async def check_token_store(make_store: Callable[[], TokenStore]) -> None:
     """Run every rule of `fleet.TokenStore` against a store of your own.
 
-    It takes a second or two, for leases that have to end; in virtual time, with a store that goes by a `VirtualClock`,
-    none. It uses new names, and leaves entries that end within a minute.
+    It waits a second or two for leases that have to end; in virtual time, with a store that goes by a `VirtualClock`,
+    no real time passes. Cancelling it leaves the store that is open. It uses new names, and its entries end within a
+    minute.
 
     Args:
         make_store: Makes a store, not entered; called once for each rule.
 
     Raises:
-        AssertionError: when a rule is broken, with a sentence that says which.
+        AssertionError: when a rule is broken; the message says which.
     """
     for rule in _RULES:
         name = f"check:{rule.__name__}:{secrets.token_hex(8)}"

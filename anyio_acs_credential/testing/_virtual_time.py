@@ -25,17 +25,16 @@ _PATIENCE = 0.005
 def virtual_time(backend: str) -> dict[str, Any]:
     """Keywords that make `anyio.run` skip all waiting: `anyio.run(main, **virtual_time("trio"))`.
 
-    When no task can run, the loop's clock moves to the moment at which the next one wakes, and no real time passes. So
-    a sleep takes exactly what it asked for, and tasks wake in the order of their times. Each run begins with a clock at
+    When no task can run, the loop's clock moves to the moment at which the next task wakes, and no real time passes. So
+    a sleep takes exactly what it asked for, and tasks wake in the order of their times. The clock of each run begins at
     zero, also where one result is used for several runs.
 
-    What happens outside the loop looks like idleness, so a time limit around it may strike at once. On asyncio, time
-    stands still for up to 5 ms (real ones) at each wait while a socket is waited for, or while there are more threads
-    than when the loop was made; trio's clock skips without delay. Where sockets and worker threads are the matter, test
-    in real time.
+    A wait for anything outside the loop looks like idleness, so a time limit around it may strike at once. On asyncio,
+    each skip takes up to 5 real milliseconds while a socket is waited for, or while there are more threads than when
+    the loop was made; trio's clock skips without delay. Where sockets and worker threads matter, test in real time.
 
     On asyncio, `anyio.wait_all_tasks_blocked()` polls with sleeps of 0.1 s, so it moves the clock by that much each
-    time that it finds a task about to run. On trio it moves nothing.
+    time that it finds a task about to run. On trio it leaves the clock alone.
 
     Args:
         backend: "asyncio" or "trio".
@@ -44,8 +43,8 @@ def virtual_time(backend: str) -> dict[str, Any]:
         `backend` and `backend_options`.
 
     Raises:
-        ValueError: when the backend is another one.
-        ImportError: when it is trio, and trio is not installed.
+        ValueError: when `backend` is anything else.
+        ImportError: when it is "trio", and trio is not installed.
     """
     if backend == "asyncio":
         return {"backend": backend, "backend_options": {"loop_factory": VirtualTimeLoop}}
@@ -83,10 +82,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An asyncio event loop whose clock begins at zero and moves only when nothing can run.
 
     Args:
-        task_factory: What makes the loop's tasks; asyncio's own by default.
+        task_factory: The factory of the loop's tasks; asyncio's own by default.
     """
 
-    is_virtual = True  # for `_virtual`, which knows no loop of ours
+    is_virtual = True  # for `_loops.virtual`, which does not import this class
 
     def __init__(self, task_factory: Any = None) -> None:
         self._skipping = _SkippingSelector()
@@ -112,13 +111,13 @@ class _SkippingSelector(selectors.DefaultSelector):
         ready = super().select(min(timeout, self._patience()))
         if not ready:
             self.skipped += timeout
-            # asyncio runs a timer once a nanosecond from now is past it: never, where floats are further apart.
+            # asyncio runs what is due before now plus a nanosecond: which is now, where floats are further apart.
             if math.ulp(self.skipped) > 1e-9:
                 self.skipped = math.nextafter(self.skipped, math.inf)
         return ready
 
     def _patience(self) -> float:
-        # One file is always registered: the loop's own, through which threads and signals wake it.
+        # One file is always registered: the loop's own, by which threads and signals wake it.
         alone = len(self.get_map()) == 1 and threading.active_count() <= self._threads
         return 0 if alone else _PATIENCE
 
@@ -135,7 +134,7 @@ class _TrioOptions(dict[str, Any]):
         return super().keys()
 
     def __iter__(self) -> Iterator[str]:
-        # Without an `__iter__` of its own, a dict is unpacked from its storage, and its keys() are not asked.
+        # Without an `__iter__` of its own, a dict is unpacked from its storage, and keys() is not called.
         return iter(self.keys())
 
 

@@ -51,17 +51,27 @@ class EntraSwitches:
     def add_user(self, name: str) -> str:
         """Let somebody sign in.
 
+        Args:
+            name: The user's name.
+
         Returns:
             The user's object id.
         """
         return self._entra.add_user(name)
 
     def add_redirect_uri(self, uri: str) -> None:
-        """Let the sign-in page send people back to this address too, besides loopback with any port and path."""
+        """Let the sign-in page send people back to one more address, besides loopback with any port and path.
+
+        Args:
+            uri: The redirect URI, as an application sends it.
+        """
         self._entra.redirect_uris.add(uri)
 
     def add_client_certificate(self, pem: bytes) -> None:
         """Take the application for itself too when it signs with the key of this certificate.
+
+        Args:
+            pem: The certificate, in PEM.
 
         Raises:
             ValueError: when there is no certificate in it.
@@ -71,6 +81,10 @@ class EntraSwitches:
     def approve(self, user_code: str, user: str = "user") -> None:
         """Sign in on another device, as somebody who enters a user code at the page.
 
+        Args:
+            user_code: The code that the device shows.
+            user: The name of who signs in.
+
         Raises:
             ValueError: when the code is unknown, has expired or was answered before.
         """
@@ -79,6 +93,9 @@ class EntraSwitches:
     def decline(self, user_code: str) -> None:
         """Refuse to sign in on another device.
 
+        Args:
+            user_code: The code that the device shows.
+
         Raises:
             ValueError: when the code is unknown, has expired or was answered before.
         """
@@ -86,6 +103,9 @@ class EntraSwitches:
 
     def revoke_refresh_tokens(self, user: str) -> None:
         """End a user's sign-ins: refresh tokens issued so far bring `invalid_grant`. Access tokens stay good.
+
+        Args:
+            user: The user's name.
 
         Raises:
             ValueError: when nobody has this name, so that there is nothing to end.

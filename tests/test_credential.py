@@ -1025,7 +1025,7 @@ async def test_the_blocks_error_wins_over_the_tasks() -> None:
     with pytest.raises(KeyError) as caught:
         async with credential:
             await body()
-    assert caught.value.__notes__ == ["the refresh task had ended too, with ZeroDivisionError"]
+    assert caught.value.__notes__ == ['the task "access token refresh" had failed too, with ZeroDivisionError']
 
 
 # What a credential says of itself

@@ -7,7 +7,8 @@ from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING
 
-from .._errors import explained
+from .._checks import is_number
+from .._errors import explained, wrong_type
 from .._public import public
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def check_margin(margin: object) -> None:
         TypeError: when it is not a number.
         ValueError: when it is negative or not finite.
     """
-    if isinstance(margin, bool) or not isinstance(margin, int | float):
-        raise explained("policy", TypeError(f"margin is a number of seconds, not {type(margin).__name__}"))
+    if not is_number(margin):
+        raise wrong_type("policy", "margin is a number of seconds", margin)
     if not 0 <= margin < inf:  # false for NaN as well
         raise explained("policy", ValueError(f"margin is a number of seconds from 0, and finite, not {margin!r}"))
 

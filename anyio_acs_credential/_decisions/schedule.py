@@ -6,7 +6,8 @@ The rules of this file:
   a wait of less than a millisecond counts as over: Unix time in a float resolves 0.2 µs, and a task that waits for less
   than that spins, since its clock does not move.
 * No window is wider than a part of L: else a source that only gives short tokens would be asked at each call.
-* A wait never ends after the expiry of the held token, and is never so short that waiting becomes spinning.
+* A wait ends with the held token at the latest, unless a permanent failure began it; and it is never so short that
+  waiting becomes spinning.
 * Randomness is an argument, `fraction`, in [0, 1).
 """
 
@@ -58,8 +59,10 @@ class RefreshPolicy:
         on_demand_wait: Seconds after the beginning of a round for which `get_token()` waits for it while the held token
             is still valid.
         refresh_timeout: Seconds that one call of the token source may take.
-        retry_initial: Seconds of the first back-off after a failure, and the least between two background rounds.
-        retry_max: Seconds of the longest back-off.
+        retry_initial: Seconds of the first back-off after a failure, with up to as much again at random; each further
+            one is twice as long.
+        retry_max: Seconds of the longest back-off. A source's `retry_after` may ask for more, up to 300; after a
+            permanent failure it is 300.
         jitter: The part of the proactive window, from 0 to 1, by which a refresh is brought forward at most, drawn once
             for each token, so that many processes do not ask at the same moment.
 
@@ -132,6 +135,8 @@ def backoff(failures: int, longest: float, fraction: float, policy: RefreshPolic
 
     Each wait is drawn from the range between one power of two and the next, so that waits never shrink within a
     streak. Once they reach the longest they stay there: by then the draws before have spread many clients over it.
+
+    The waits between rejected tokens, between a fleet's attempts, and between those of its store go by it as well.
     """
     doublings = min(failures - 1, 40)  # beyond, a float overflows long after every cap is reached
     return min(policy.retry_initial * 2.0**doublings * (1 + fraction), max(longest, policy.retry_initial))

@@ -165,7 +165,7 @@ async def _grouped(service: Service, name: str) -> AsyncIterator[None]:
             finally:
                 service.close()
     except (BaseExceptionGroup, get_cancelled_exc_class()) as error:  # noqa: ASYNC103 - it is raised below
-        raised = what_went_wrong(raised, service.crash, error)
+        raised = what_went_wrong(raised, service.crash, error, name)
     if raised is not None:
         raise raised
 
@@ -181,15 +181,28 @@ def refused() -> CredentialUsageError:
     )
 
 
-def what_went_wrong(raised: BaseException | None, crash: BaseException | None, group: BaseException) -> BaseException:
-    """What the body raised; or what ended the task, if that is why the body was cancelled, or is to end the program."""
+def what_went_wrong(
+    raised: BaseException | None, crash: BaseException | None, failure: BaseException, name: str
+) -> BaseException:
+    """What leaves a block whose service may have failed.
+
+    * Where the body was cancelled, found its credential closed, or raised nothing: what ended the service, if anything.
+    * Where that is to end the program, it comes first in any case.
+    * Otherwise what the body raised, with a note where the service had failed as well.
+
+    Args:
+        raised: What the body raised, if anything.
+        crash: What ended the service, where it was not closing.
+        failure: What came out of the service's task or task group.
+        name: The name of the service's task.
+    """
     if raised is None or isinstance(raised, (get_cancelled_exc_class(), CredentialClosedError)):
-        return crash or struck(group) or raised or group
+        return crash or struck(failure) or raised or failure
     if crash is None:
         return raised
     if not isinstance(crash, Exception):
         return crash
-    raised.add_note(f"the refresh task had ended too, with {type(crash).__name__}")
+    raised.add_note(f'the task "{name}" had failed too, with {type(crash).__name__}')
     return raised
 
 

@@ -71,7 +71,7 @@ class OnAsyncio(Beside):
         raised = exc if struck is None or not (exc is None or isinstance(exc, asyncio.CancelledError)) else struck
         failure = None if self._task.cancelled() else self._task.exception()
         if failure is not None:
-            raised = what_went_wrong(raised, self._service.crash, failure)
+            raised = what_went_wrong(raised, self._service.crash, failure, self._name)
         if raised is not None and raised is not exc:
             raise raised
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Round:
-    """One question to the source, asked once.
+    """One question to the source. It is asked once more only if the wall clock was set ahead meanwhile.
 
     Attributes:
         requested: Whether a caller has asked for it, and not only the schedule.

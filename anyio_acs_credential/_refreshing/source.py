@@ -97,6 +97,7 @@ async def ask(
         if native_cancellations() > cancellations:
             raise get_cancelled_exc_class() from None
         await checkpoint_if_cancelled()
+        # Any other error came from what the source has left open. It has answered, or is told as late below.
     if not answers:
         return explained(
             "source-late",

@@ -154,6 +154,7 @@ def _check_backoff(state: RefreshState) -> None:
 
 
 def _check_pace(state: RefreshState) -> None:
+    """Refuse to replace tokens that are rejected as soon as they are fetched. Each call counts as a rejection."""
     if not state.may_replace_rejected():
         raise explained(
             "rejected-at-once",
@@ -165,7 +166,7 @@ def _check_pace(state: RefreshState) -> None:
 
 
 async def join(task: RefreshTask, asked: Round, patience: float) -> None:
-    """Have a round made, and wait until it is over, or for `patience` seconds."""
+    """Have a round made, and wait until it is over, or for `patience` seconds. Cancelling it leaves the round be."""
     task.request(asked)
     if patience == inf:
         await asked.wait()

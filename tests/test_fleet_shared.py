@@ -840,6 +840,15 @@ class TestStore:
         assert isinstance(await member(Asked(LIFE, clock=clock), store, clock)(), AccessToken)
         assert "no record of this version" in caplog.text
 
+    async def test_what_a_later_version_has_put(self, store: FaultyStore, clock: VirtualClock) -> None:
+        """It is read without what this one does not know: both run while a program is deployed."""
+        fence = (await store.take(NAME, 5)).fence
+        assert fence is not None
+        await store.put(NAME, fence, kept(fence=fence, at=clock.time(), new="x"), 60)
+        source = Asked(LIFE, clock=clock)
+        assert (await member(source, store, clock)()).token == "opaque-text"
+        assert source.play.calls == 0
+
     async def test_what_it_says_is_logged_without_secrets(
         self, store: FaultyStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture
     ) -> None:

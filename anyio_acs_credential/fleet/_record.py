@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from typing import Any, ClassVar
 
@@ -151,8 +151,10 @@ _NUMBERS = {"at", "expires_on", "life", "fence", "wait", "took", "streak"}
 
 
 def _read(kind: type[Any], content: dict[str, Any]) -> Any:
-    read = kind(**content)
-    for name in _NUMBERS & set(content):
-        if isinstance(content[name], bool) or not 0 <= content[name] < 1e18:
+    """One of those, without what a later version may have added to it: both run while a program is deployed."""
+    known = {each.name: content[each.name] for each in fields(kind) if each.name in content}
+    read = kind(**known)
+    for name in _NUMBERS & set(known):
+        if isinstance(known[name], bool) or not 0 <= known[name] < 1e18:
             raise ValueError(name)
     return read

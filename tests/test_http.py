@@ -812,8 +812,7 @@ async def test_calls_cancelled_anywhere_leave_the_client_usable(package: Any) ->
     limits = package.Limits(max_connections=2)
     async with served(hesitating(OK)) as server, package.AsyncClient(limits=limits, timeout=30) as client:
         call = partial(send, client, Call("POST", f"{server.url}/", b"{}"), authorize, FAST)
-        struck = await cancel_everywhere(call, server)
-        assert min(struck["before the request"], struck["after the request"]) > 10, struck
+        await cancel_everywhere(call, server)
         assert (await call()).status == 200
         with anyio.fail_after(30):
             while server.open > 2:  # noqa: ASYNC110 - the server learns of a closed connection when it reads

@@ -93,8 +93,8 @@ ONCE = {
         # documents, and pure functions
         *("design", "docs", "error_page", "fuzz", "house", "pictures", "readme", "reports", "site"),
         # whole programs, in processes of their own
-        *("cli_output", "cli_workers", "entra_chromium", "example_threads", "example_usage"),
-        *("example_web", "examples", "fleet_example", "fleet_processes", "hang_up", "interrupt", "official"),
+        *("entra_chromium", "example_threads", "example_usage"),
+        *("example_web", "examples", "fleet_example", "fleet_processes", "hang_up", "official"),
     )
 }
 """The modules whose tests show the same on every Python."""

@@ -648,6 +648,7 @@ def pseudo_terminal(request: pytest.FixtureRequest) -> Iterator[PseudoTerminal]:
 
 @ON_POSIX
 @pytest.mark.timeout(300)
+@pytest.mark.once
 def test_the_whole() -> None:
     """As a picture, as lines and as JSON: it ends by itself, no request has failed, and no token is shown."""
     pytest.importorskip("trio")
@@ -696,6 +697,7 @@ def check_the_objects(objects: list[dict[str, object]]) -> None:
     [((), "starting"), ((), "a second"), ((), "OUTAGE"), (("--entra",), "To sign in, open")],
     indirect=["pseudo_terminal"],
 )
+@pytest.mark.once
 def test_ctrl_c_in_a_terminal(pseudo_terminal: PseudoTerminal, moment: str) -> None:
     """It ends long before its time, and leaves the terminal as it was."""
     pseudo_terminal.read(moment)
@@ -718,6 +720,7 @@ def test_ctrl_c_in_a_terminal(pseudo_terminal: PseudoTerminal, moment: str) -> N
         ("sign in: enter", signal.SIGINT, ["--backend=trio", "--entra"]),
     ],
 )
+@pytest.mark.once
 def test_a_signal_in_a_pipe(moment: str, number: int, arguments: list[str]) -> None:
     """It ends long before its time, without a word, while somebody is to sign in as well."""
     if "--backend=trio" in arguments:
@@ -731,6 +734,7 @@ def test_a_signal_in_a_pipe(moment: str, number: int, arguments: list[str]) -> N
 
 
 @ON_POSIX
+@pytest.mark.once
 def test_a_reader_that_leaves() -> None:
     """As `| head -n 1` does."""
     with start_demo() as process:

@@ -48,6 +48,7 @@ def environment() -> Iterator[dict[str, str]]:
 
 @ON_POSIX
 @COMMANDS
+@pytest.mark.once
 def test_a_pipe_that_nobody_reads(arguments: list[str], environment: dict[str, str]) -> None:
     """As before `| head -n 0`: no word of it, and the status of a program that the pipe ended."""
     reading, writing = os.pipe()
@@ -62,6 +63,7 @@ def test_a_pipe_that_nobody_reads(arguments: list[str], environment: dict[str, s
 
 @FULL
 @COMMANDS
+@pytest.mark.once
 def test_a_device_without_room(arguments: list[str], environment: dict[str, str]) -> None:
     with Path("/dev/full").open("w") as full:
         status, _, err = finish(start(*arguments, stdout=full, env=environment, stdin=subprocess.DEVNULL))
@@ -71,6 +73,7 @@ def test_a_device_without_room(arguments: list[str], environment: dict[str, str]
 
 
 @FULL
+@pytest.mark.once
 def test_a_standard_error_without_room(environment: dict[str, str]) -> None:
     """There is nobody else to tell, and the token is what was asked for."""
     with Path("/dev/full").open("w") as full:
@@ -82,6 +85,7 @@ def test_a_standard_error_without_room(environment: dict[str, str]) -> None:
 @ON_POSIX
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("arguments", ["token", "inspect nonsense", "inspect", "--help", "emulator --port nonsense"])
+@pytest.mark.once
 def test_streams_that_are_closed(arguments: str, closed: str, environment: dict[str, str]) -> None:
     """The status is what it would be."""
     command = f'exec "$@" {closed}'

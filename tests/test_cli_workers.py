@@ -721,6 +721,7 @@ def read(process: subprocess.Popen[str], until: str) -> list[dict[str, Any]]:
 @ON_POSIX
 @pytest.mark.promise("R65")
 @pytest.mark.timeout(300)
+@pytest.mark.once
 def test_two_workers_share_each_token_and_one_is_killed(tmp_path: Path) -> None:
     """Real ones: each token is fetched once, and the dead one is back with one of them; Ctrl-C then ends them all."""
     for seconds in (10, 30, 120):
@@ -744,6 +745,7 @@ def test_two_workers_share_each_token_and_one_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing else says which processes there are")
+@pytest.mark.once
 def test_ctrl_c_while_the_workers_start(tmp_path: Path) -> None:
     """It meets them while they load modules; nothing is said, and nothing is left."""
     pytest.importorskip("trio")
@@ -757,6 +759,7 @@ def test_ctrl_c_while_the_workers_start(tmp_path: Path) -> None:
 
 
 @ON_POSIX
+@pytest.mark.once
 def test_workers_do_not_outlive_a_demonstration_that_is_killed(tmp_path: Path) -> None:
     """Not even with kill -9, which lets it tell them nothing: their pipes end."""
     with in_a_session(tmp_path, *WORKERS) as process:

@@ -144,4 +144,5 @@ def test_what_makes_a_store() -> None:
     assert not isinstance(object(), TokenStore)
     with pytest.raises(AttributeError, match="fleet' has no attribute 'nonsense'"):
         anyio_acs_credential.fleet.nonsense  # noqa: B018 - the access is the test
-    assert set(anyio_acs_credential.fleet.__all__) <= set(dir(anyio_acs_credential.fleet))
+    for package in (anyio_acs_credential, anyio_acs_credential.fleet):
+        assert set(package.__all__) <= set(dir(package))

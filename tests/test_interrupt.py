@@ -54,6 +54,7 @@ def run(at: int, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @ON_POSIX
 @pytest.mark.parametrize("command", [["inspect"], ["--help"]], ids=" ".join)
+@pytest.mark.once
 def test_it_ends_quietly_at_whichever_import_it_strikes(command: list[str]) -> None:
     """As killed by the signal, or with its status: both are 130 to a shell."""
     total = int(run(0, *command).stdout.split()[-1])
@@ -66,6 +67,7 @@ def test_it_ends_quietly_at_whichever_import_it_strikes(command: list[str]) -> N
 
 @ON_POSIX
 @pytest.mark.parametrize("command", [["demo"], ["demo", "--backend", "trio"], ["emulator"]], ids=" ".join)
+@pytest.mark.once
 def test_it_ends_quietly_while_an_emulator_is_loaded(command: list[str]) -> None:
     for at in (1, 40, 80, 120, 160, 200, 240, 280):
         done = run(at, *command)

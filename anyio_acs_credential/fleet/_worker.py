@@ -1,7 +1,7 @@
 """A thread that makes blocking calls, one after the other, and holds up nobody when one of them hangs.
 
-The threads of anyio will not do: those of asyncio are waited for when the interpreter ends, and what a call that hangs
-takes from their limiter is missed by others.
+anyio's worker threads will not do: on asyncio, the interpreter waits for them at its end, and a call that hangs keeps
+its place in their limiter from others.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
     from .._loops.home import Home
 
-_LAST_WAIT = 1.0  # seconds that leaving waits for what the thread still does
+_LAST_WAIT = 1.0  # seconds at most that `stop()` waits for the thread
 
 Result = TypeVar("Result")
 
 
 class Worker:
-    """A daemon thread, which begins with the first call.
+    """A daemon thread, which starts with the first call.
 
     Args:
-        home: The event loop that calls.
+        home: The event loop that makes the calls.
         name: The thread's name.
     """
 
@@ -42,18 +42,18 @@ class Worker:
     async def call(self, function: Callable[..., Result], *args: Any) -> Result:
         """Have the thread call a function.
 
-        It waits for the call, and for those before it. Cancelled, it leaves the call to the thread, which drops what it
-        has not begun.
+        It waits for the call, and for the calls before it. Cancelling it leaves a call that has begun to the thread,
+        and drops one that has not begun.
 
         Args:
-            function: What to call.
-            args: What to call it with. A secret is given as a `Secret`.
+            function: The function.
+            args: Its arguments. A secret is passed as a `Secret`.
 
         Returns:
             What the function returned.
 
         Raises:
-            BaseException: what it raised.
+            BaseException: what the function raised.
         """
         if self._thread.ident is None:
             self._thread.start()
@@ -65,7 +65,7 @@ class Worker:
         return job.outcome()  # type: ignore[no-any-return]  # what the function returned
 
     async def stop(self, last: Callable[[], object]) -> None:
-        """Call one more function, and end the thread. One that hangs is left to do so by itself, after a second."""
+        """Call one more function and end the thread. It is shielded, and waits for a second at most."""
         if self._thread.ident is None:
             return
         job = self._put(last)
@@ -83,9 +83,9 @@ class _Job:
     """One call.
 
     Attributes:
-        ended: Set when it is over.
+        ended: Set when the call is over.
         is_wanted: Whether anybody waits for it.
-        outcome: Gives what it returned, or raises what it raised.
+        outcome: Returns or raises what the function returned or raised. Not set before `ended`.
     """
 
     def __init__(self, function: Callable[[], Any], home: Home) -> None:
@@ -100,7 +100,7 @@ class _Job:
             return
         try:
             self.outcome = partial(_returned, self._function())
-        except BaseException as error:  # noqa: ASYNC103, BLE001 - it belongs to whoever called
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - the caller raises it
             self.outcome = partial(_raised, error)
         with suppress(RuntimeError):  # the event loop has ended
             self._home.post(self.ended.set)
@@ -118,4 +118,4 @@ def _raised(error: BaseException) -> Any:
 def _run(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
         job.run()
-        del job  # what it returned is not kept until the next one comes
+        del job  # otherwise the thread would keep its result, perhaps a token, until the next job

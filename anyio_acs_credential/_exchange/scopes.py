@@ -1,7 +1,7 @@
 """Which scopes an Entra token may be exchanged with, and where: a table.
 
-Scopes, paths and api-versions are those of the official credentials (JavaScript's 2.5.0 and .NET's 1.4.1), since the
-service documents the exchange for them alone.
+Scopes, paths and api-versions are those of the official credentials: JavaScript's `@azure/communication-common` 2.5.0
+and .NET's `Azure.Communication.Common` 1.4.1.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .._tokens.service_clock import ServiceClock
 
 EXCHANGE_BODY = b"{}"
-"""The service requires a JSON object in the request, and reads nothing from it."""
+"""The body of the request: an empty JSON object, as the official credentials send it."""
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 

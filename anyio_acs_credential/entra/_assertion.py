@@ -22,7 +22,7 @@ def date_assertions(app: Any, credential: Secret, clock: ServiceClock) -> None:
     """Have an MSAL application make a new assertion for each request, dated by the authority's clock.
 
     Args:
-        app: The application, just made. The assertion that it has made already is the template.
+        app: The application, just made. Its own assertion is the template of the new ones.
         credential: The credential that it was made with. A secret needs no assertion; a certificate, as MSAL takes it,
             does.
         clock: The authority's clock.

@@ -61,7 +61,7 @@ class RedirectAddress:
 
 
 class BadRequestError(Exception):
-    """A request that is no answer to a sign-in, and the page for it."""
+    """A request that does not answer the sign-in, with the status and the text of the page for it."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)

@@ -86,7 +86,7 @@ class SharedSource(OwnSource):
             self._own.watch_exchanges(watch)
 
     async def __call__(self, claims: str | None = None) -> AccessToken:
-        """A token, newer than the one before it.
+        """An access token: the store's, if it is newer than the one that was given last, or else the source's.
 
         It waits for the store, and for the source or another process. Cancelling it ends the lease, if it has one.
 

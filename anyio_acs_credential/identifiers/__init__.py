@@ -23,7 +23,7 @@ from ._kinds import (
     UnknownIdentifier,
 )
 
-# Public in the package itself: what is imported from here is the same.
+# These names are public in the package itself; importing them from here gives the same objects.
 public(
     CommunicationUserIdentifier,
     MicrosoftTeamsAppIdentifier,

@@ -133,7 +133,7 @@ class EntraAuthorization:
         request.headers["Authorization"] = f"Bearer {held.token}"
 
     def _find(self, claims: str | None) -> AccessToken | None:
-        """The held token, if it is not due yet and was fetched for these claims; else None."""
+        """The held token, if it is not due yet and meets the claims, where any are asked for; else None."""
         return self._held if self._due.left(time) > 0 and claims in {None, self._claims} else None
 
     async def _renew(self, claims: str | None) -> AccessToken:

@@ -187,8 +187,8 @@ class CommunicationIdentityClient:
     ) -> AccessToken:
         """Issue a new access token for a user.
 
-        It waits for the service; cancelling it closes the connection. `functools.partial(client.get_token, user,
-        ["chat"])` is a token refresher.
+        It waits for the service; cancelling it closes the connection.
+        `functools.partial(client.get_token, user, ["chat"])` is a token refresher.
 
         Args:
             user: An identifier, or its raw id.

@@ -16,7 +16,7 @@ class Api(NamedTuple):
     """An API that takes Entra tokens.
 
     Attributes:
-        audiences: The audiences of its tokens; the second one, if any, is the US government cloud's.
+        audiences: The audiences of its tokens; one that ends with ".us" is the US government cloud's.
         names: The scopes of which a token must have one.
         applications: Whether it also takes an application's own tokens, which have no scopes.
     """

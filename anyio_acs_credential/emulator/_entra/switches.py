@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class EntraSwitches:
     """The Entra tenant of an emulator, with one application in it.
 
-    Users have any names. A name that was not added before is added where it is first used.
+    A user may have any name. A name that was not added before is added where it is first used.
 
     Attributes:
         authority: Where the users sign in, such as `https://127.0.0.1:41234/{tenant_id}`.

@@ -6,10 +6,8 @@ import io
 import os
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
 from select import select
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,23 +151,3 @@ def emulator_in_a_thread(**settings: Any) -> Iterator[Emulator]:
 def environment_of(emulator: Emulator) -> dict[str, str]:
     """Where a command finds it."""
     return {"ACS_CONNECTION_STRING": emulator.connection_string, "SSL_CERT_FILE": emulator.ca_file}
-
-
-@contextmanager
-def stalls() -> Iterator[list[float]]:
-    """By how many seconds a thread that has nothing to do wakes up too late: how long the machine stands still."""
-    late, over = [0.0], Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            began = time.monotonic()
-            over.wait(0.05)
-            late.append(time.monotonic() - began - 0.05)
-
-    thread = Thread(target=watch)
-    thread.start()
-    try:
-        yield late
-    finally:
-        over.set()
-        thread.join()

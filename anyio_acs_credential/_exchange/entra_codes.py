@@ -1,13 +1,13 @@
-"""What cures a refusal of Entra: time, a person, or whoever set the application up.
+"""What cures a refusal by Entra: time, a person, or whoever set up the application.
 
-`error` alone does not say: Entra calls throttling and outages `invalid_grant` as well, as it does a session that has
-ended. What tells them apart are the number (`error_codes`) and, for some, `suberror`, as these pages document them:
+`error` alone does not tell: Entra answers `invalid_grant` to throttling and outages, and to a session that has ended.
+The number (`error_codes`) tells them apart and, for some, `suberror`. Their meanings are from these pages:
 
 * https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 * https://learn.microsoft.com/dotnet/api/microsoft.identity.client.uirequiredexceptionclassification
 * https://www.rfc-editor.org/rfc/rfc6749#section-5.2, for authorities that have no numbers
 
-A number of more than five digits is a case of the one that its first five make: 700082 of 70008.
+A number of more than five digits is a special case of its first five: 700082 is a case of 70008.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Cure(Enum):
 # fmt: off
 _TIME = {
     40010, 50000, 50033, 50087, 50088, 50166,
-    50196,  # a loop was detected: too many of the same requests in a short time
+    50196,  # Entra detected a loop: too many equal requests in a short time
     70012, 70016, 80001, 80002, 80005, 80007, 80014, 90006, 90012, 90024,
     90033,  # the directory service is not available
     90055, 90090, 90091,
@@ -81,7 +81,7 @@ _ERRORS = {
     "login_required": Cure.PERSON,
 }
 _NUMBER = re.compile(r"[0-9]{1,9}")
-# At the beginning, behind a few words at most: a chain of credentials tells of all of them, further down.
+# On the first line alone, behind a few words at most: further down, a chain of credentials quotes each of its members.
 _CODE = re.compile(r"(?:[^\n:]*: ?)?AADSTS([0-9]{5,9})\b")
 
 
@@ -89,7 +89,7 @@ def cure_for(answer: Mapping[str, object]) -> Cure:
     """What cures the refusal in an answer of Entra, or of another authority.
 
     Args:
-        answer: Its `error`, with whatever else came with it.
+        answer: The answer's members, `error` among them.
     """
     numbers = _numbers(answer)
     known = [cure for number in numbers if (cure := _cure_of(number)) is not None]
@@ -114,7 +114,7 @@ def _numbers(answer: Mapping[str, object]) -> list[int]:
     codes = answer.get("error_codes")
     if isinstance(codes, list) and (numbers := [int(code) for code in map(str, codes) if _NUMBER.fullmatch(code)]):
         return numbers
-    # What a browser brings has no more than a text.
+    # An answer that comes by the browser has a text alone, and no `error_codes`.
     found = _CODE.match(str(answer.get("error_description")))
     return [] if found is None else [int(found[1])]
 

@@ -2,11 +2,11 @@
 
 The rules of this file:
 
-* A plain credential is called in a worker thread, never on the event loop. A caller that is cancelled leaves it there
-  (what blocks in a thread cannot be stopped), and the next call begins when that one has returned.
-* Whether a call is plain is not found out by making it on the event loop: what is no coroutine function is called in a
-  thread, and if it returns something to await, that is awaited on the loop.
-* What the caller made, the caller closes.
+* A plain (synchronous) credential is called in a worker thread, never on the event loop. A thread cannot be stopped, so
+  a cancelled caller abandons the call there, and the next call begins when the abandoned one has returned.
+* Only a coroutine function is called on the event loop. Everything else is called in a thread, since it might block;
+  if it returns an awaitable, that is awaited on the loop.
+* The credential belongs to the caller, who closes it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ from .entra_codes import Cure, cure_for, cure_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_POLL = 0.05  # seconds between looks at a call that was left in its thread
+_POLL = 0.05  # seconds between looks at a call that was abandoned in its thread
 
-# Errors are told by the names of their classes and by what they say: no package is imported to look at them.
-# azure-identity raises one class for a refusal and for a network that is down, and often without a status.
+# Errors are recognised by the names of their classes and by their text, so that azure-identity need not be imported.
+# It raises one class for a refusal and for a network that is down, and often without a status.
 _REFUSED = {400, 401, 403}
-_MEMORY = 60.0  # seconds for which MSAL repeats a refusal to azure-identity, without the answer that it came with
+# Seconds for which MSAL's HTTP cache repeats a refusal (msal.throttled_http_client); a repeated refusal reaches us from
+# azure-identity without the answer that would say what it was.
+_MEMORY = 60.0
 _NEEDS_ASYNCIO = ("no running event loop", "framework like asyncio")
 
 
@@ -45,9 +47,9 @@ class SupportsGetToken(Protocol):
     """A credential of this package, of azure-identity, or of a user's own."""
 
     def get_token(self, *scopes: str) -> Any:
-        """An object with `.token` and `.expires_on`, or what gives one when it is awaited.
+        """An object with `.token` and `.expires_on` (Unix seconds), or an awaitable that returns one.
 
-        It may take a keyword `claims` as well, the claims challenge that the token has to meet.
+        It may take a keyword `claims` as well: the claims of a challenge, which the token has to meet.
 
         Args:
             scopes: What the Entra token is for.
@@ -62,7 +64,7 @@ class EntraTokenSource:
         credential: Anything with `get_token(*scopes)`, azure-identity's credentials included. It is never closed here.
 
     Raises:
-        TypeError: when it has no such method.
+        TypeError: when the credential has no such method.
     """
 
     def __init__(self, credential: SupportsGetToken) -> None:
@@ -85,21 +87,21 @@ class EntraTokenSource:
 
     @property
     def sign_ins(self) -> object:
-        """What changes when a person signs in to the credential, as far as it tells."""
+        """A value that changes when a person signs in to the credential; None where the credential has none."""
         return getattr(self._credential, "sign_ins", None)
 
     async def get(self, scopes: tuple[str, ...], claims: str | None = None) -> AccessToken:
         """An Entra token.
 
-        It waits for the credential. Cancelling it cancels an async credential; a plain one is left in its thread.
+        It waits for the credential. Cancelling it cancels an async credential, and abandons a plain one in its thread.
 
         Args:
             scopes: What the token is for.
-            claims: A claims challenge that it has to meet; not passed on where the credential takes none.
+            claims: The claims of a challenge that the token has to meet; dropped where the credential takes no claims.
 
         Raises:
             TokenSourceError: when the credential returns no token, needs asyncio and runs on trio, or says that trying
-                again cannot help. What else it raises passes.
+                again cannot help. Any other error of the credential passes unchanged.
         """
         options = {"claims": claims} if claims is not None and self._takes_claims else {}
         try:
@@ -114,18 +116,18 @@ class EntraTokenSource:
         if self._is_async:
             return await self._get_token(*scopes, **options)
         while True:
-            # The limiter is this call's own, as it is the lock that lets one in at a time: anyio gives back the slot
-            # of an abandoned thread at once on asyncio, and when the thread ends on trio.
+            # A shared limiter would not keep calls apart: anyio frees the slot of an abandoned thread at once on
+            # asyncio, and on trio when the thread ends. So each call has its own limiter, and `_call` takes a lock.
             answer = await to_thread.run_sync(
                 self._call, scopes, options, abandon_on_cancel=True, limiter=CapacityLimiter(1)
             )
             if answer is not None:
                 return await answer[0] if inspect.isawaitable(answer[0]) else answer[0]
-            # Looked at again and again: a thread that was abandoned cannot safely wake a loop that may have ended.
+            # Polling, since an abandoned thread cannot safely wake an event loop that may have ended.
             await anyio.sleep(_POLL)
 
     def _call(self, scopes: tuple[str, ...], options: Mapping[str, str]) -> tuple[Any] | None:
-        # By process: a call that was in progress at a fork goes on in the parent alone.
+        # One lock per process: a call in progress at a fork ends in the parent alone, and a child would wait for ever.
         calling = self._calling.setdefault(os.getpid(), Lock())
         if not calling.acquire(blocking=False):
             return None
@@ -145,7 +147,7 @@ class EntraTokenSource:
         )
 
     def _meaning(self, error: Exception) -> TokenSourceError | None:
-        """What somebody else's error says, where that is more than that it failed."""
+        """Our error for one of the credential's, where it tells more than that the call failed; else None."""
         names = {cls.__name__ for cls in type(error).__mro__}
         text = str(error)
         if any(sign in text for sign in _NEEDS_ASYNCIO):
@@ -186,7 +188,7 @@ def _cure(error: Exception, text: str) -> Cure | None:
     status = getattr(error, "status_code", None)
     if status is not None and status not in _REFUSED:
         return Cure.TIME
-    with suppress(Exception):  # whatever somebody else's response does
+    with suppress(Exception):  # a foreign response may lack anything, or raise anything
         answer = json.loads(error.response.text())  # type: ignore[attr-defined]
         if "error" in answer:
             return cure_for(answer)
@@ -199,7 +201,7 @@ def _takes_claims(get_token: Callable[..., Any]) -> bool:
     try:
         parameters = inspect.signature(get_token).parameters.values()
     except (TypeError, ValueError):
-        return True  # some callables written in C have no signature to look at
+        return True  # some callables written in C have no signature
     return any(each.name == "claims" or each.kind is each.VAR_KEYWORD for each in parameters)
 
 

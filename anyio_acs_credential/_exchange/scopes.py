@@ -1,4 +1,8 @@
-"""Which scopes an Entra token may be exchanged with, and where: a table."""
+"""Which scopes an Entra token may be exchanged with, and where: a table.
+
+Scopes, paths and api-versions are those of the official credentials: JavaScript's `@azure/communication-common` 2.5.0
+and .NET's `Azure.Communication.Common` 1.4.1.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DEFAULT_SCOPE = "https://communication.azure.com/clients/.default"
-"""The scope that every Communication Services resource accepts from an Entra user; in preview at the service."""
+"""The scope that every Communication Services resource accepts from an Entra user. The service has it in preview."""
 
 TEAMS_PHONE_SCOPE = "https://auth.msft.communication.azure.com/TeamsExtension.ManageCalls"
-"""The scope of Teams Phone Extensibility: a Teams user's calls, in a program that the resource's owner has allowed."""
+"""The scope of Teams Phone Extensibility: the calls of a Teams user whom the resource's owner has allowed."""
 
 
 class Route(NamedTuple):
@@ -42,11 +46,11 @@ def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
         scopes: Texts that begin with one of the prefixes in the table, all in one family.
 
     Returns:
-        The same as a tuple, which nobody changes later.
+        The scopes as a tuple.
 
     Raises:
-        TypeError: when they are no collection of texts.
-        ValueError: when there are none, one is unknown, or they belong to more than one family.
+        TypeError: when they are not a collection of texts.
+        ValueError: when there is no scope, one is unknown, or they belong to more than one family.
     """
     if isinstance(scopes, str):
         raise explained("scopes", TypeError("scopes are a collection of texts: write (scope,) instead of scope"))
@@ -59,7 +63,7 @@ def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
             raise explained(
                 "scopes", TypeError(f"scopes are a collection of texts, and one of them is {type(scope).__name__}")
             )
-    checked = tuple(map(str.__str__, checked))  # a text of somebody's own class may show something else than it holds
+    checked = tuple(map(str.__str__, checked))  # a subclass of str may show another text than it holds
     for scope in checked:
         if _find(scope) is None:
             raise explained(
@@ -82,7 +86,7 @@ def route_of(scopes: tuple[str, ...]) -> Route:
 
 
 def is_teams_phone(scopes: tuple[str, ...]) -> bool:
-    """Whether they are those of Teams Phone Extensibility.
+    """Whether the scopes are those of Teams Phone Extensibility.
 
     Args:
         scopes: What `check_scopes` returned.
@@ -93,7 +97,7 @@ def is_teams_phone(scopes: tuple[str, ...]) -> bool:
 def _find(scope: str) -> Route | None:
     lower = scope.lower()
     for prefix, route in _ROUTES.items():
-        # Teams' without case, as .NET's 1.4.1 compares them; the other family's as all packages do.
+        # Teams' prefixes are compared without case, as .NET's 1.4.1 does; the other's with case, as all packages do.
         if scope.startswith(prefix) or (route is _TEAMS_PHONE_EXTENSIBILITY and lower.startswith(prefix)):
             return route
     return None

@@ -1,4 +1,4 @@
-"""Callers who ask the same question at the same time share one answer."""
+"""Single flight: callers who ask the same question at the same time share one answer."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ T = TypeVar("T")
 
 
 class SharedAnswers(Generic[T]):
-    """One flight at a time; who waits while the own question is answered is served from that answer.
+    """Answers one question at a time. Who waited while the same question was answered gets that answer.
 
-    The flight is the first caller's own. Where that one is cancelled, the next in line flies.
+    The first caller finds the answer, in its own cancel scope. Where that caller is cancelled, the next in line does.
     """
 
     def __init__(self) -> None:
         self._lock = PerLoop(Lock)
         self._landed = 0
         self._asking = 0
-        self._answers: dict[Hashable, tuple[int, T | TokenSourceError]] = {}  # for those who wait
+        self._answers: dict[Hashable, tuple[int, T | TokenSourceError]] = {}  # empty while nobody is asking
 
     async def ask(self, question: Hashable, fly: Callable[[], Awaitable[T]]) -> T:
-        """The answer.
+        """The answer to a question.
+
+        It waits for its turn, and for `fly`. Cancelling it ends its own `fly` alone.
 
         Args:
-            question: What is asked.
+            question: What is asked. Equal questions share an answer.
             fly: Finds the answer.
 
         Raises:
-            TokenSourceError: what `fly` raised, a copy for each who waited. What else it raises goes to its caller
-                alone.
+            TokenSourceError: what `fly` raised, as a copy for each caller. Any other exception of `fly` goes to the
+                caller that ran it alone.
         """
         before = self._landed
         self._asking += 1
@@ -63,7 +65,7 @@ class SharedAnswers(Generic[T]):
 
 
 def _copy(error: TokenSourceError) -> TokenSourceError:
-    """The same, for one waiter. A class of somebody else's is not made by what `args` holds, as copy() would."""
+    """A copy of an error, for one caller. `copy()` would call `__init__` with `args`, which a subclass may not take."""
     copied = type(error).__new__(type(error), *error.args)
     vars(copied).update(vars(error))
     return copied

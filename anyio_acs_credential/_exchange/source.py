@@ -36,29 +36,29 @@ if TYPE_CHECKING:
     from .wire import ExchangedToken
 
 _LIMITS = Limits()
-_LAST_MOMENTS = 60  # seconds in which an Entra token may end on its way, or by another clock
+_LAST_MOMENTS = 60  # seconds of life below which an Entra token may expire on its way, or by the service's clock
 
 
 class EntraTokenExchange(OwnSource):
-    """A token source: an access token for the user whom a token credential signs in, by an exchange at the resource.
+    """A token source that exchanges the Entra token of a token credential for an access token, at the resource.
 
-    `CommunicationTokenCredential(resource_endpoint=..., token_credential=...)` makes one for itself. By itself it goes
-    where a source is wanted: as a `token_refresher=`, or into `fleet.shared()`. Give each credential one of its own.
+    `CommunicationTokenCredential(resource_endpoint=..., token_credential=...)` makes one for itself. Make one yourself
+    to pass it as a `token_refresher=`, or into `fleet.shared()`. Give each credential a source of its own.
 
-    Nothing is kept but the last Entra token, for the rounds in which the credential fails: each round makes an
-    exchange, so that no access token is handed out twice as new, and another user's Entra token counts at once. Once
-    another person may have signed in, the kept one is not used.
+    Each round makes an exchange, so that no access token is handed out twice as new, and the Entra token of another
+    user counts at once. Only the last Entra token is kept, for rounds in which the token credential fails. Once another
+    person may have signed in, the kept token is not used.
 
     Args:
         resource_endpoint: The resource's address, `https://<resource>.communication.azure.com`.
         token_credential: Anything with `get_token(*scopes)`. It is never closed here.
-        scopes: What the Entra token is for, all of one family.
-        http_client: The `httpx.AsyncClient` or `httpx2.AsyncClient` to use, which stays open. None for one of its own
-            for each round: the next one is an hour away, and no connection lasts that long.
+        scopes: What the Entra token is for. All belong to one family: `DEFAULT_SCOPE`'s or `TEAMS_PHONE_SCOPE`'s.
+        http_client: The `httpx.AsyncClient` or `httpx2.AsyncClient` to use, which stays open. By default each round
+            opens a client of its own: rounds are about an hour apart, and no connection lasts that long.
 
     Raises:
         TypeError: when an argument is of a wrong type.
-        ValueError: when the endpoint or the scopes are not ones that tokens are exchanged at or for.
+        ValueError: when the endpoint is not an https address, or the scopes cannot be exchanged together.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class EntraTokenExchange(OwnSource):
         http_client: HttpClient | None = None,
     ) -> None:
         self._make_client = client_factory(http_client)
-        import jwt.api_jws  # noqa: F401 - reads the expiry of what is exchanged; here, as what rounds need
+        import jwt.api_jws  # noqa: F401 - reads expiries; imported here, so that no round stalls the event loop by it
 
         self._scopes = check_scopes(scopes)
         self._url = check_endpoint(resource_endpoint)
@@ -96,15 +96,15 @@ class EntraTokenExchange(OwnSource):
         self._call = replace(self._call, clock=clock, learn=self._service.learn)
 
     async def __call__(self, claims: str | None = None) -> ExchangedToken:
-        """Make a round.
+        """Get an Entra token and exchange it.
 
-        It waits for the credential and the network; cancelling it closes the connection in use.
+        It waits for the token credential and the network. Cancelling it closes the connection in use.
 
         Args:
-            claims: A claims challenge that the Entra token has to meet.
+            claims: The claims of a challenge that the Entra token has to meet.
 
         Returns:
-            The access token, with the identity that it is for.
+            The access token, with the raw id of its user.
 
         Raises:
             ServiceError: when the service refuses, cannot be reached or answers nonsense.
@@ -117,22 +117,22 @@ class EntraTokenExchange(OwnSource):
             return read_exchange(answer, self._service, allow=self._allow())
         except ServiceError as error:
             if error.status_code == 401 and self._is_ending():
-                error.permanent = False  # that token may have ended: the next one is as good as ever
+                error.permanent = False  # the Entra token may just have expired, and the next one may be accepted
             raise
 
     async def _meet(self, client: HttpClient, entra: AccessToken) -> Answer:
-        """The answer to an exchange, or to the one with a token that meets its challenge."""
+        """The answer to an exchange, which is made again after a claims challenge, with a token that meets it."""
         answer = await self._exchange(client, entra)
         if (wanted := claims_wanted(answer)) is None:
             return answer
-        # Once: a service that challenges each new token would be asked in a circle.
+        # Once only: a service that challenges each new token would be asked in a circle.
         return await self._exchange(client, await self._entra_token(wanted))
 
     async def _entra_token(self, claims: str | None) -> AccessToken:
         sign_ins = self._credential.sign_ins
         entra = self._entra if sign_ins == self._sign_ins else None
         if claims is None and entra is not None and self._entra_end.left(self.clock) > 0:
-            # A credential that fails, or takes half of the round, is done without for as long as that is possible.
+            # While the kept Entra token is valid, a credential that fails or takes half of the round is not waited for.
             with suppress(Exception), move_on_after(_until_deadline() / 2):
                 entra = await self._credential.get(self._scopes)
         else:
@@ -143,7 +143,7 @@ class EntraTokenExchange(OwnSource):
         return entra
 
     def _allow(self) -> str:
-        """What allows the person whom the Entra token names, where the exchange wants that."""
+        """The command that allows the Entra token's person to use Teams Phone; empty where none is needed."""
         if not is_teams_phone(self._scopes):
             return ""
         claims = {} if self._entra is None else self._entra.claims
@@ -156,7 +156,7 @@ class EntraTokenExchange(OwnSource):
         async def authorize(request: Any) -> None:
             request.headers["Authorization"] = f"Bearer {entra.token}"
 
-        # It gives up before the round does: its error says more than that the round took too long.
+        # It gives up before the round's own time limit, since its error says more than that the round took too long.
         timeout = round(max(0.0, min(_LIMITS.timeout, 0.9 * _until_deadline())), 3)
         with self._watch(self._call.url) as answered:
             answer = await send(client, self._call, authorize, replace(_LIMITS, timeout=timeout))
@@ -164,14 +164,15 @@ class EntraTokenExchange(OwnSource):
         return answer
 
     def secrets(self) -> list[str]:
-        """What no log line may show."""
+        """The texts that no log line may show."""
         return [] if self._entra is None else [self._entra.token]
 
     def watch_exchanges(self, watch: Watch) -> None:
-        """Have each exchange watched, as an OpenTelemetry span does.
+        """Have each exchange watched, as for an OpenTelemetry span.
 
         Args:
-            watch: Entered around each exchange with its address, and told the status of its answer.
+            watch: Makes the context manager that is entered around each exchange. It is called with the exchange's
+                address, and what it gives is called with the status of the answer.
         """
         self._watch = watch
 

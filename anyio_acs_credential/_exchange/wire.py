@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from .._tokens.service_clock import ServiceClock
 
 EXCHANGE_BODY = b"{}"
-"""What the service wants in the request: an object without anything in it."""
+"""The body of the request: an empty JSON object, as the official credentials send it."""
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class ExchangedToken(AccessToken):
-    """An access token, and whose it is.
+    """An access token with the raw id of its user.
 
     Attributes:
-        raw_id: The raw id of the user, as the exchange named it; None if it did not.
+        raw_id: The raw id of the user, as the exchange named it; None where the exchange named no user.
     """
 
     __slots__ = ("raw_id",)
@@ -41,7 +41,7 @@ class ExchangedToken(AccessToken):
         object.__setattr__(self, "raw_id", raw_id)
 
     def __repr__(self) -> str:
-        return f"AccessToken(<hidden>, expires_on={self.expires_on})"  # the name under which users know it
+        return f"AccessToken(<hidden>, expires_on={self.expires_on})"  # the public name, since this class is private
 
 
 def exchange_url(endpoint: str, scopes: tuple[str, ...]) -> str:
@@ -56,7 +56,7 @@ def exchange_url(endpoint: str, scopes: tuple[str, ...]) -> str:
 
 
 def is_guid(text: object) -> TypeGuard[str]:
-    """Whether it has the form of Entra's ids."""
+    """Whether a value is text in the form of Entra's ids."""
     return isinstance(text, str) and _GUID.fullmatch(text) is not None
 
 
@@ -64,8 +64,8 @@ def allow_command(tenant_id: object, object_id: object) -> str:
     """The command that allows somebody to use Teams Phone through a resource, to be pasted into a shell.
 
     Args:
-        tenant_id: The person's tenant; a word stands for what is no GUID.
-        object_id: The person's object id there; likewise.
+        tenant_id: The person's tenant. The word TENANT stands in for what is not a GUID.
+        object_id: The person's object id there. The word OBJECT stands in for what is not a GUID.
     """
     given = (("TENANT", tenant_id), ("OBJECT", object_id))
     words = (text if is_guid(text) else word for word, text in given)
@@ -75,16 +75,16 @@ def allow_command(tenant_id: object, object_id: object) -> str:
 def read_exchange(answer: Answer, clock: ServiceClock | None = None, *, allow: str = "") -> ExchangedToken:
     """The access token in an answer.
 
-    It ends when the answer says, or when the token itself does, whichever comes first.
+    The token expires at the answer's `expiresOn` or at its own `exp`, whichever is earlier.
 
     Args:
-        answer: The service's.
-        clock: The service's, as far as it is known; None to take what has ended as well.
-        allow: The command that allows the person, where the exchange wants that.
+        answer: The service's answer.
+        clock: The service's clock, as far as it is known; None to accept an expired token as well.
+        allow: The command that allows the person to use Teams Phone; empty where the exchange needs none.
 
     Raises:
-        ServiceError: when the service refused, or the answer is malformed or holds a token that has ended, which
-            is transient.
+        ServiceError: when the service refused, the answer is malformed, or its token has expired. The last is
+            transient.
     """
     if answer.status == 403 and allow:
         raise explained(
@@ -138,7 +138,7 @@ def _read_token(content: object, raw_id: str | None) -> ExchangedToken | None:
 
 
 def _own_expiry(text: str, otherwise: float) -> float:
-    """When a JWT says that it ends. An encrypted or opaque token says nothing."""
+    """The `exp` of a JWT. An encrypted or opaque token has none to read, and gets the other expiry."""
     with suppress(InvalidTokenError):
         return AccessToken.from_jwt(text).expires_on
     return otherwise

@@ -23,13 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line behind the program's name; None for this process's own.
 
     Returns:
-        The exit status.
+        The exit status, which each command's help explains.
     """
     try:
         with loading():
             from ._commands import run
         return run(arguments)
-    except KeyboardInterrupt:  # outside what click takes care of
+    except KeyboardInterrupt:  # where click does not handle it
         return 130
     except ImportError as missing:
         name = (missing.name or "").partition(".")[0]
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _report(missing)
         sys.stderr.write(f"acs-credential: {missing_extra(name, 'cli,emulator')}\n")
         return 2
-    except Exception as mistake:  # noqa: BLE001 - it is told as what it is, but not as Python does
+    except Exception as mistake:  # noqa: BLE001 - Python's own report could show secrets
         return _report(mistake)
 
 

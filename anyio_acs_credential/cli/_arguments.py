@@ -1,4 +1,4 @@
-"""Options that several commands have, and values that are checked where they are given."""
+"""Options that several commands have, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ backend_option = click.option(
 
 
 class Whole(click.IntRange):
-    """Whole numbers; what is none is answered with what would be."""
+    """A whole number in a range. The error for anything else names the range."""
 
     name = "numbers"
 
@@ -34,7 +34,7 @@ class Seconds(Whole):
 
 
 def read_user(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
-    """Without repeating what was given, which may be a secret in the wrong place."""
+    """Check the raw id of a user. The error does not repeat it, since it may be a secret in the wrong place."""
     from .. import CommunicationUserIdentifier, identifier_from_raw_id
 
     if text is None or (text.isprintable() and isinstance(identifier_from_raw_id(text), CommunicationUserIdentifier)):
@@ -43,20 +43,20 @@ def read_user(_: click.Context, __: click.Parameter, text: str | None) -> str | 
 
 
 def check_scopes(_: click.Context, __: click.Parameter, scopes: tuple[str, ...]) -> tuple[str, ...]:
-    """A callback of an option that is repeated."""
+    """Check the scopes of an option that may be repeated."""
     if not all(scope and scope.isprintable() and " " not in scope for scope in scopes):
         raise click.BadParameter("give one scope each time, such as chat or voip, without white space")
     return scopes
 
 
 def require_connection(text: str | None) -> ConnectionString:
-    """What names the resource. Its text is not repeated.
+    """The resource and its key, as a connection string names them. No error repeats the text.
 
     Args:
-        text: What the option was given; None without one.
+        text: The connection string; None where none was given.
 
     Raises:
-        click.UsageError: when it is none.
+        click.UsageError: when it is missing or wrong.
     """
     from .. import AccessKeyCredential, parse_connection_string
 

@@ -1,4 +1,4 @@
-"""The commands, and what becomes of their errors: a line that names the fix, and an exit status."""
+"""The commands, and how their errors are reported: by a line that names the fix, and by an exit status."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _NAME = "acs-credential"
-_INTERRUPTED, _UNREAD = 130, 141  # as if SIGINT or SIGPIPE had ended it
+_INTERRUPTED, _UNREAD = 130, 141  # 128 and the number of SIGINT or SIGPIPE, as in a shell
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Run a command, and tell what goes wrong in a line.
+    """Run a command, and report an error in a line.
 
     Args:
         arguments: The command line behind the program's name; None for this process's own.
@@ -35,13 +35,13 @@ def run(arguments: Sequence[str] | None) -> int:
     require_output()
     try:
         status: int | None = _group.main(arguments, prog_name=_NAME, standalone_mode=False)
-    except BaseException as error:  # noqa: BLE001, ASYNC103 - what is not known is raised again
+    except BaseException as error:  # noqa: BLE001, ASYNC103 - an unknown error is raised again
         return _explain(_the_one_that_counts(error))  # noqa: ASYNC104 - likewise
     return status or 0
 
 
 def _the_one_that_counts(error: BaseException) -> BaseException:
-    """What is in exception groups: Ctrl-C, if that is among it, or the first."""
+    """The error itself; of an exception group, the Ctrl-C in it, or else its first error."""
     if not isinstance(error, BaseExceptionGroup):
         return error
     interrupts = error.subgroup(KeyboardInterrupt)
@@ -64,7 +64,7 @@ def _explain(error: BaseException) -> int:
             return _INTERRUPTED
         case OutputError():
             return _end_output(error)
-        case OSError():  # the commands have explained their own: it is click's, of a help that cannot be written
+        case OSError():  # commands explain their own, so this one is click's, which could not write a help text
             return _end_output(OutputError(error))
         case _:
             raise error

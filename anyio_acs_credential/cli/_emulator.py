@@ -28,7 +28,7 @@ _TOLD = ("endpoint", "connection_string", "authority", "tenant_id", "client_id",
 
 
 class _Command(click.Command):
-    """A command with a program behind `--`, whose arguments are its own; without `--`, none is taken for one."""
+    """A command that may have a program behind `--`; all arguments there are the program's."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
@@ -131,7 +131,7 @@ async def _run(program: Program, running: Emulator) -> int:
 
 
 async def _tell(ready: list[str], running: Emulator) -> None:
-    """Say where it is, and wait for whoever started this process."""
+    """Print where the emulator is, and wait until whoever started this process closes standard input."""
     from anyio import sleep_forever
 
     ready.append(json.dumps({name: getattr(running, name) for name in _TOLD}))
@@ -143,13 +143,13 @@ async def _tell(ready: list[str], running: Emulator) -> None:
 
 
 def _pipe_at_standard_input() -> int | None:
-    """Its descriptor; None where it is a terminal or a file, or closed, which say nothing of who started us."""
+    """Its descriptor; None where it is a terminal, a file or closed, and does not show whether our starter lives."""
     try:
         descriptor = sys.stdin.fileno()
         mode = os.fstat(descriptor).st_mode
     except (AttributeError, OSError):
         return None
-    return descriptor if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None  # node makes sockets
+    return descriptor if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else None  # Node.js uses sockets as pipes
 
 
 async def _until_closed(pipe: int) -> None:
@@ -166,6 +166,6 @@ async def _until_closed(pipe: int) -> None:
         with suppress(RunFinishedError):
             from_thread.run_sync(closed.set, token=loop)
 
-    # Not a worker thread: nothing but a daemon is left behind in a read that cannot be cancelled.
+    # A daemon thread, since the read cannot be cancelled, and a worker thread would keep the process from its end.
     Thread(target=read, daemon=True).start()
     await closed.wait()

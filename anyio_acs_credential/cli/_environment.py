@@ -1,4 +1,4 @@
-"""What a program that runs beside the emulator needs to know of it, under the names that the documentation uses."""
+"""The environment variables by which a program finds the emulator."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 async def environment_of(emulator: Emulator) -> Mapping[str, str]:
-    """Variables that name a resource, a user who exists, and an Entra tenant, none of them with a real secret.
+    """Variables that name the emulator's resource, a user of it, and its Entra tenant. No real secret is in them.
 
-    It makes the user, and waits for that.
+    It makes the user, and waits for the emulator. Cancelling it closes the connection.
     """
     async with (
         AsyncClient(verify=emulator.ssl_context, trust_env=False) as http,
@@ -36,5 +36,5 @@ async def environment_of(emulator: Emulator) -> Mapping[str, str]:
         "AZURE_CLIENT_ID": emulator.client_id,
         "AZURE_TENANT_ID": emulator.tenant_id,
         "SSL_CERT_FILE": emulator.ca_file,
-        "REQUESTS_CA_BUNDLE": emulator.ca_file,  # as SSL_CERT_FILE, for azure-identity
+        "REQUESTS_CA_BUNDLE": emulator.ca_file,  # azure-identity reads this one instead of SSL_CERT_FILE
     }

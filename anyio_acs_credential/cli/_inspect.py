@@ -15,7 +15,7 @@ from ._output import say
 if TYPE_CHECKING:
     from .. import AccessToken
 
-_LONGEST = 65_536  # bytes; tokens have one or two thousand
+_LONGEST = 65_536  # bytes; a token has one or two thousand
 _WANTED = (
     "that is no token that can be read: give a whole JWT with an expiry, three segments of base64url with dots "
     'between them, without "Bearer " before it'
@@ -25,7 +25,7 @@ _TIMES = {"issued": "iat", "begins": "nbf", "ends": "exp"}
 
 
 class _NoTokenError(click.ClickException):
-    """What was given is no token, or none that can be told about."""
+    """The input is not a token, or not one that can be shown."""
 
     exit_code = 2
 
@@ -36,9 +36,9 @@ class _NoTokenError(click.ClickException):
 def inspect(*, token: str, as_json: bool) -> int:
     """Show the claims and the times of a token: an access token of Communication Services, or any other JWT.
 
-    Without TOKEN, or with -, it reads standard input; on a terminal, what is pasted there is not shown. Prefer that:
-    an argument is seen by other processes, and kept in the shell's history. The token itself is never printed, and its
-    signature is not verified: that is for the service.
+    Without TOKEN, or with -, it reads standard input; on a terminal, a pasted token is not shown. Prefer that, since
+    other processes see an argument, and the shell keeps it in its history. The token itself is never printed. Its
+    signature is not verified: the service does that.
 
     \b
     Examples:
@@ -56,7 +56,7 @@ def inspect(*, token: str, as_json: bool) -> int:
     with loading():
         from .. import AccessToken, InvalidTokenError
 
-    text = token.strip() if token != "-" else _read()  # noqa: S105 - it is none
+    text = token.strip() if token != "-" else _read()  # noqa: S105 - "-" is not a password
     if not text:
         raise _NoTokenError("there is no token: give one on standard input, as in acs-credential inspect < token.txt")
     try:
@@ -89,7 +89,7 @@ def _state(token: AccessToken, now: float) -> str:
 
 
 def _time(claims: Any, name: str) -> float | None:
-    """A claim as Unix seconds; None where it is missing, or no time that a calendar has."""
+    """A claim as Unix seconds; None where it is missing, or not a time from the year 5 to 9892."""
     value = claims.get(name)
     is_time = isinstance(value, int | float) and not isinstance(value, bool) and -6.2e10 < value < 2.5e11
     return value if is_time else None
@@ -127,7 +127,7 @@ def _as_lines(token: AccessToken, state: str, now: float) -> list[str]:
 
 
 def _dumps(value: object) -> str:
-    """As JSON in ASCII, which no terminal takes for a command."""
+    """The value as JSON in ASCII, which holds nothing that a terminal obeys."""
     try:
         return json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Ctrl-C while nothing but modules is loaded: it ends the process at once, and says nothing."""
+"""Ctrl-C while modules are loading: it ends the process at once, without a message."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """For imports alone: SIGINT ends the process as the system does, without a traceback and without cleaning up.
+    """A block for imports alone, in which SIGINT ends the process by the system's default: no traceback, no clean-up.
 
-    A `KeyboardInterrupt` in an import can be swallowed, or told as "Exception ignored", by whatever is imported. Where
-    somebody else handles the signal, or ignores it, nothing changes.
+    An imported module can swallow a `KeyboardInterrupt`, or have it reported as "Exception ignored". Where the signal
+    has another handler or is ignored, nothing changes.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    except ValueError:  # in another thread than the main one, where no signal is handled
+    except ValueError:  # only the main thread may set a handler
         yield
         return
     try:

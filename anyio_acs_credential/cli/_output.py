@@ -1,4 +1,4 @@
-"""The way to standard output, which may fail, and to standard error: nothing that a terminal obeys passes."""
+"""The way to standard output, which may fail, and to standard error. No control character of a terminal passes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OutputError(Exception):
     """Standard output takes no more.
 
     Attributes:
-        is_unread: Whether that is because nobody reads it any more.
+        is_unread: Whether the reader of the pipe has gone.
     """
 
     def __init__(self, error: OSError) -> None:
@@ -31,14 +31,14 @@ class OutputError(Exception):
 
 
 def printable(text: str) -> str:
-    """The text with an escape, as JSON has them, for each character that a terminal would obey: bidi marks included."""
+    """The text with JSON's escapes for unprintable characters: those that a terminal obeys, and bidi marks."""
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text).replace(
         "\x7f", "\\u007f"
     )
 
 
 def in_a_line(text: str) -> str:
-    """The text without secrets and what would move the cursor: click repeats what it does not know."""
+    """The text on one line and without secrets: click quotes arguments that it does not know, whatever they hold."""
     return _SECRET.sub("[redacted]", redact(text))
 
 
@@ -46,7 +46,7 @@ def say(*lines: str) -> None:
     """Write lines to standard output, at once.
 
     Args:
-        lines: Whatever they hold, each stays one line; what the encoding lacks is escaped as well.
+        lines: The lines. Each stays one line, whatever it holds; characters that the encoding lacks are escaped.
 
     Raises:
         OutputError: when they cannot be written.
@@ -61,7 +61,7 @@ def say(*lines: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Write a line to standard error, which may be closed or full: there is nobody else to tell."""
+    """Write a line to standard error. Where that is closed or full, the line is lost: there is nobody else to tell."""
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.write(f"acs-credential: {printable(text)}\n")
@@ -69,13 +69,13 @@ def complain(text: str) -> None:
 
 
 def require_output() -> None:
-    """Put a standard output that goes nowhere in the place of a closed one, as after `>&-`."""
+    """Replace a closed standard output, as after `>&-`, by one that goes nowhere."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for as long as the process lives
 
 
 def discard_output() -> None:
-    """Keep the interpreter's last flush from failing, and saying so."""
+    """Send the rest of standard output nowhere, so that the interpreter's last flush does not fail with a message."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
@@ -84,11 +84,11 @@ def discard_output() -> None:
 def print_traceback(error: BaseException) -> None:
     """Write the traceback of a mistake of our own to standard error, which may be closed or full.
 
-    Python would print the text of every exception in it as it is, secrets and what a terminal obeys included, and a
-    service or a file wrote some of them.
+    Python would print the text of each exception unchanged. A service or a file may have written that text, and it may
+    hold secrets and control characters.
 
     Args:
-        error: What nobody expected. What led to it comes before it; each text is one line.
+        error: The error. Its causes come before it, and each text is one line.
     """
     if sys.stderr is None:
         return
@@ -102,7 +102,7 @@ def print_traceback(error: BaseException) -> None:
 
 
 def _led_to(error: BaseException) -> list[BaseException]:
-    """The error, and before it what it was raised from or during, as far as that is shown."""
+    """The error, its cause or context, that one's, and so on, as far as Python would show them."""
     found = [error]
     while (
         earlier := found[-1].__cause__ or (None if found[-1].__suppress_context__ else found[-1].__context__)
@@ -112,7 +112,7 @@ def _led_to(error: BaseException) -> list[BaseException]:
 
 
 def _lines(error: BaseException) -> Iterator[str]:
-    import traceback  # no command that goes well waits for it
+    import traceback  # imported here, so that a command without an error does not wait for it
 
     yield "Traceback (most recent call last):"
     for frame in traceback.extract_tb(error.__traceback__):
@@ -121,7 +121,7 @@ def _lines(error: BaseException) -> Iterator[str]:
             yield f"    {frame.line}"
     try:
         text = in_a_line(str(error))
-    except Exception:  # noqa: BLE001 - it is somebody else's
+    except Exception:  # noqa: BLE001 - a foreign error's __str__ may raise anything
         text = "<it has no text>"
     yield f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
     for note in getattr(error, "__notes__", ()):

@@ -1,4 +1,4 @@
-"""Running an async function, or a program, until it ends or a signal comes."""
+"""How an async function, or a program, is run until it ends or a signal comes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SIGNALLED = 128
 
-# Without a handler, Python would print the library's warnings into what a command shows, which tells the same.
+# Without a handler, Python would print the library's warnings between the lines of a command that reports the same.
 logging.getLogger("anyio_acs_credential").addHandler(logging.NullHandler())
 
 
@@ -31,15 +31,15 @@ def run(
     backend: str,
     take: Callable[[signal.Signals], bool] = lambda _number: False,
 ) -> int:
-    """Run an async function, which SIGINT, SIGTERM and SIGHUP cancel; not SIGHUP where it is ignored, as under nohup.
+    """Run an async function. SIGINT, SIGTERM and SIGHUP cancel it; SIGHUP does not where it is ignored, as under nohup.
 
     Args:
-        work: Gives the exit status; None is 0.
+        work: The function. It returns the exit status, or None for 0.
         backend: "asyncio" or "trio".
-        take: Told of each signal; where it returns true, it has dealt with it, and nothing is cancelled.
+        take: Called with each signal. If it returns True, it has handled the signal, and nothing is cancelled.
 
     Returns:
-        That status, or the one of a program that the signal ended.
+        The exit status; after a signal, 128 and the signal's number.
 
     Raises:
         click.UsageError: when the backend is not installed.
@@ -52,12 +52,12 @@ def run(
 async def _until_signalled(work: Callable[[], Awaitable[int | None]], take: Callable[[signal.Signals], bool]) -> int:
     stopped: list[int] = []
     status = 0
-    with ExitStack() as stack:  # left after the task group, so that an impatient second Ctrl-C changes nothing
+    with ExitStack() as stack:  # left after the task group, so that a second Ctrl-C during clean-up changes nothing
         async with anyio.create_task_group() as group:
             try:
                 signals = stack.enter_context(anyio.open_signal_receiver(*_ending()))
             except NotImplementedError:
-                pass  # asyncio on Windows: there, Ctrl-C raises KeyboardInterrupt
+                pass  # asyncio on Windows, where Ctrl-C raises KeyboardInterrupt
             else:
                 group.start_soon(_stop, signals, take, stopped, group.cancel_scope)
             status = await work() or 0
@@ -67,7 +67,7 @@ async def _until_signalled(work: Callable[[], Awaitable[int | None]], take: Call
 
 def _ending() -> list[signal.Signals]:
     ending = [signal.SIGINT, signal.SIGTERM]
-    # Ignored under nohup, and so in a process of its own, which is not measured.
+    # SIGHUP is ignored under nohup. The test of that runs in a process of its own, whose coverage is not measured.
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # pragma: no branch
         ending.append(signal.SIGHUP)
     return ending
@@ -89,7 +89,7 @@ class Program:
     """A program whose standard streams are this process's own.
 
     Args:
-        words: Its name and its arguments.
+        words: The program's name and its arguments.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -97,13 +97,13 @@ class Program:
         self._process: Process | None = None
 
     async def run(self, environment: Mapping[str, str]) -> int:
-        """Run it to its end; cancelling kills it.
+        """Run the program to its end. Cancelling kills it.
 
         Args:
-            environment: What it has besides the environment of this process.
+            environment: Variables besides those of this process.
 
         Returns:
-            Its exit status; 128 and the number of the signal that ended it, as in a shell.
+            Its exit status; where a signal ended it, 128 and the signal's number, as in a shell.
 
         Raises:
             click.ClickException: when it cannot be run.
@@ -123,13 +123,13 @@ class Program:
         return status if status >= 0 else _SIGNALLED - status
 
     def take(self, number: signal.Signals) -> bool:
-        """Pass a signal on.
+        """Pass a signal on to the program.
 
         Args:
-            number: Which one came.
+            number: The signal.
 
         Returns:
-            Whether there is, or was, a program that it is for.
+            Whether the program was started, so that the signal is the program's.
         """
         if self._process is not None and not _was_typed(number):
             with suppress(ProcessLookupError):  # it has just ended
@@ -138,7 +138,7 @@ class Program:
 
 
 class _NotRunError(click.ClickException):
-    """The program cannot be run; the statuses are a shell's."""
+    """The program cannot be run. The exit statuses, here and below, are a shell's."""
 
     exit_code = 126
 
@@ -148,12 +148,12 @@ class _NotFoundError(_NotRunError):
 
 
 def _was_typed(number: signal.Signals) -> bool:
-    """Whether the terminal has sent it, to the program as well: passed on, one Ctrl-C would be two.
+    """Whether the terminal sent the signal, and so to the program as well: passing it on would make two of one Ctrl-C.
 
-    Nothing says who sent a signal. Where standard input is the terminal and this is what runs there, it was Ctrl-C;
-    where a test suite has started this, with a pipe or nothing at its standard input, it was the test suite.
+    A signal does not say who sent it. Where standard input is the terminal and this process runs in its foreground, it
+    was Ctrl-C. Where a test suite started this process, with a pipe or nothing at standard input, the suite sent it.
     """
     try:
         return number == signal.SIGINT and (sys.platform == "win32" or os.tcgetpgrp(0) == os.getpgrp())
-    except OSError:  # standard input is no terminal
+    except OSError:  # standard input is not a terminal
         return False

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 http_client = client_factory(None)
-"""An HTTP client as the library makes one by default."""
+"""Makes an HTTP client as the library does by default."""
 
 
 @asynccontextmanager
@@ -23,7 +23,7 @@ async def identity_client(connection: ConnectionString) -> AsyncGenerator[Commun
     """An open client of the resource.
 
     Args:
-        connection: Names it, and has its key.
+        connection: The resource's endpoint and key.
     """
     key = AccessKeyCredential(connection.access_key)
     async with (

@@ -24,14 +24,14 @@ _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def _read_id(_: click.Context, __: click.Parameter, given: Any) -> Any:
-    """Without repeating what was given, which may be a secret in the wrong place."""
+    """Check ids of Entra. The error does not repeat them, since they may be a secret in the wrong place."""
     if not all(_GUID.fullmatch(text) for text in ([given] if isinstance(given, str) else given)):
         raise click.BadParameter("give the id that Entra shows, such as 87d349ed-44d7-43e1-9a83-5f2406dee5bd")
     return given
 
 
 def _arguments(command: Callable[..., int]) -> Callable[..., int]:
-    """What each of the commands is given."""
+    """Add the arguments and options that each of the commands has."""
     for add in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object."),
         backend_option,
@@ -50,8 +50,9 @@ def _arguments(command: Callable[..., int]) -> Callable[..., int]:
 def teams_phone(context: click.Context) -> None:
     """Say who may use Teams Phone through a Communication Services resource (Teams Phone Extensibility).
 
-    A person's Entra token is exchanged, and calls to a Teams resource account reach the resource, once its owner has
-    allowed that. TENANT is the id of the Entra tenant, OBJECT the id of the person or of the resource account there.
+    Once the resource's owner has allowed it, a person's Entra token is exchanged, and calls to a Teams resource account
+    reach the resource. TENANT is the id of the Entra tenant, OBJECT the id of the person or of the resource account in
+    it.
 
     \b
     Examples:
@@ -109,7 +110,7 @@ def allow(
 ) -> int:
     """Let a person, or a Teams resource account, use Teams Phone through the resource.
 
-    What was allowed to them before is replaced; doing it twice is as good as doing it once.
+    It replaces what was allowed to them before. Doing it again does no harm.
     """
 
     async def work(client: CommunicationIdentityClient) -> dict[str, Any]:

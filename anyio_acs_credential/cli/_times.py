@@ -1,4 +1,4 @@
-"""Points in time and spans of it, for people."""
+"""Points in time and durations, in words for people."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def date_and_time(unix_seconds: float) -> str:
-    """In UTC, to the second."""
+    """The date and time in UTC, to the second."""
     return f"{datetime.fromtimestamp(unix_seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def clock_time(unix_seconds: float) -> str:
-    """Where this machine is, to the second."""
+    """The time of day in this machine's time zone, to the second."""
     return f"{datetime.fromtimestamp(unix_seconds).astimezone():%H:%M:%S}"
 
 
 def span(seconds: float) -> str:
-    """Its two largest units, such as "23 h 59 min"."""
+    """A duration in its two largest units, such as "23 h 59 min"."""
     left = max(int(seconds), 0)
     parts: list[str] = []
     for unit, size in _UNITS:

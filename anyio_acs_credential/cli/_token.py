@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _read_lifetime(_: click.Context, __: click.Parameter, text: str | None) -> timedelta | None:
-    """Hours and minutes, as the service counts them."""
+    """Read hours and minutes, from 60 to 1440 minutes, which are the service's bounds (see `identity._wire`)."""
     if text is None:
         return None
     found = re.fullmatch(r"(?:(\d{1,4})h)?(?:(\d{1,4})m)?", text, re.ASCII)
@@ -60,8 +60,8 @@ def token(
 ) -> int:
     """Print an access token of a Communication Services resource, for a shell.
 
-    Standard output gets the token and nothing else; whose it is and when it ends is said on standard error. The
-    connection string has the resource's access key in it: keep both off shared screens and logs.
+    Standard output gets the token and nothing else; standard error says whose it is and when it ends. The connection
+    string has the resource's access key in it: keep both off shared screens and logs.
 
     \b
     Examples:

@@ -1,7 +1,7 @@
-"""Showing events while something runs: lines, or a picture on the terminal, and what both pictures are made of.
+"""How events are shown while something runs: as lines, or as a picture on the terminal, with the parts of a picture.
 
-Colours are the terminal's own eight on its own background, so that light and dark both work, and nothing is told by
-colour alone.
+Colours are the terminal's own eight on its own background, so that light and dark both work. Nothing is told by colour
+alone.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 EventT = TypeVar("EventT")
 
-_FRAME = 0.08  # seconds between two drawings
+_FRAME = 0.08  # seconds between two frames
 _EIGHTHS = ("", *"▏▎▍▌▋▊▉")
 
 
 async def drawing(draw: Callable[[], None], work: Callable[[], Awaitable[object]]) -> None:
-    """Do the work, and draw all the while."""
+    """Do the work, and draw at each frame until it ends. Cancelling it cancels the work."""
     async with anyio.create_task_group() as group:
         group.start_soon(_redraw, draw)
         await work()
@@ -47,12 +47,12 @@ def lines(
     """A line for each event.
 
     Args:
-        events: What has happened, and grows.
-        show: The line of one.
-        summary: The lines that are said at the end.
+        events: The events so far, a sequence that grows.
+        show: Returns the line of an event.
+        summary: Returns the lines to print at the end.
 
     Yields:
-        What says what has happened since it was called last.
+        A function that prints the lines of all new events.
     """
     shown = 0
 
@@ -69,7 +69,7 @@ def lines(
 
 
 def find_terminal(least_width: int, least_height: int) -> Console | None:
-    """The terminal at standard output, if a picture of that size can be shown there."""
+    """The terminal at standard output, if it can show a picture of that size; else None."""
     from rich.console import Console
 
     console = Console()
@@ -85,15 +85,15 @@ def live(
     picture: Callable[[int, int], RenderableType],
     result: Callable[[int], RenderableType | None] = lambda _: None,
 ) -> Iterator[Callable[[], None]]:
-    """A picture on the terminal's second screen, which leaves the first as it was.
+    """A picture on the terminal's alternate screen, which leaves the first one as it was.
 
     Args:
         console: The terminal.
-        picture: What to show, so many columns wide and rows high.
-        result: What stays at the end, so many columns wide, if anything does.
+        picture: Returns the picture, for a number of columns and of rows.
+        result: Returns what stays on the terminal at the end, for a number of columns, or None.
 
     Yields:
-        What draws the picture anew.
+        A function that draws the picture anew.
     """
     from rich.live import Live
 
@@ -107,11 +107,11 @@ def live(
 
 
 def bar(part: float, due: float, width: int) -> Text:
-    """What is left of a life.
+    """A bar of what is left of a token's life.
 
     Args:
-        part: That part of it, from 0 to 1.
-        due: The part at which it is to be renewed.
+        part: The part that is left, from 0 to 1.
+        due: The part at which the token is to be renewed.
         width: Columns.
     """
     full, eighths = divmod(round(part * width * 8), 8)
@@ -121,22 +121,22 @@ def bar(part: float, due: float, width: int) -> Text:
 
 
 def empty_bar(width: int) -> Text:
-    """The bar where there is no token."""
+    """The bar of a missing token."""
     return Text("░" * width, "dim")
 
 
 def renewal_mark(due: float, width: int) -> Text:
-    """What stands under a bar, where the renewal is due."""
+    """The mark under a bar at the point where the renewal is due."""
     return Text(f"{'':{round(due * width)}}▲ renewal is due here", "dim", no_wrap=True, overflow="ellipsis")
 
 
 def log_line(when: str, mark: str, style: str, text: str) -> Text:
-    """Something that happened."""
+    """A line for an event."""
     return styled_line((f"{when}  ", "dim"), (f"{mark} ", style), text)
 
 
 def styled_line(*parts: tuple[str, str] | str) -> Text:
-    """Texts in a line, whoever wrote them; some with a style."""
+    """Texts in a line, some with a style. No control character in them passes."""
     pairs = [(part, "") if isinstance(part, str) else part for part in parts]
     plain = [(printable(text), style) for text, style in pairs]  # rich drops some characters that move the cursor
     return Text.assemble(*plain, no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""A local stand-in of Azure Communication Services, over real TLS on loopback, on asyncio and trio."""
+"""A local stand-in for Azure Communication Services and Entra, over real TLS on loopback, on asyncio and trio."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ class Emulator(EntraSwitches, FaultSwitches):
 
     Attributes:
         endpoint: The resource's address, such as `https://127.0.0.1:41234`.
-        ca_file: Path of the certificate authority to trust, in PEM. It is gone when the block has ended.
-        ssl_context: For clients: it trusts that authority alone.
+        ca_file: Path of the certificate authority to trust, in PEM. The file is removed when the block ends.
+        ssl_context: A context for clients, which trusts that authority alone.
     """
 
     endpoint: str
@@ -59,7 +59,7 @@ class Emulator(EntraSwitches, FaultSwitches):
 
     @property
     def clock_offset(self) -> float:
-        """Seconds that its clock is ahead of this machine's. Set it, and its clock has been set."""
+        """Seconds that its clock is ahead of this machine's. Assign to it to set the clock, while it runs."""
         return self._clock.offset
 
     @clock_offset.setter
@@ -69,7 +69,7 @@ class Emulator(EntraSwitches, FaultSwitches):
 
     @property
     def access_key(self) -> str:
-        """The access key of the resource, in base64. Another one each time."""
+        """The access key of the resource, in base64. Each emulator makes a new one."""
         return self._service.access_key_text
 
     @property
@@ -87,7 +87,7 @@ class Emulator(EntraSwitches, FaultSwitches):
 
 
 class _Opened(Emulator):
-    """An emulator and what it is made of, which no public signature names."""
+    """An emulator with its parts, which the public class's signature does not name."""
 
     def __init__(
         self,
@@ -122,26 +122,26 @@ async def open_emulator(
 ) -> AsyncGenerator[Emulator]:
     """A Communication Services resource and an Entra tenant on this machine, over TLS, while the block runs.
 
-    It serves when the block begins. Entering takes some tenths of a second for the first one in a process, which
-    makes a signing key in a worker thread; cancelling waits for that. Leaving ends every request and connection at
-    once, and what the block raises comes out as it is. While a cancelled block cleans up, requests are answered.
+    It answers requests from the block's beginning on. Entering the first one in a process takes some tenths of a
+    second, in which a worker thread makes a signing key; cancelling waits for that. Leaving ends every request and
+    connection at once, and an exception of the block comes out unchanged. While a cancelled block cleans up, requests
+    are still answered.
 
     Args:
         port: The port on 127.0.0.1; 0 for a free one.
-        token_lifetime: Seconds that every access token lives, 1 or more, whatever a request asks, down from the
-            service's least of an hour; None for what each request asks. As in the service, a token's `exp` is cut to
-            a whole second.
+        token_lifetime: Seconds that every access token lives, 1 or more, whatever a request asks; the service's own
+            least is an hour. None for what each request asks. As in the service, a token's `exp` is cut to a whole
+            second.
         entra_token_lifetime: Seconds that every Entra token lives, 1 or more.
-        entra_refresh_in: After how many seconds clients are told to renew an Entra token; None to do as Entra does:
-            after half of its life where that is two hours or more, and else to say nothing.
-        device_code_interval: Seconds between a client's questions about a device code, 1 or more, cut to whole ones.
+        entra_refresh_in: Seconds after which clients are told to renew an Entra token. None to do as Entra does: half
+            of the token's life where that is two hours or more, and otherwise nothing is said.
+        device_code_interval: Seconds between a client's polls for a device code, 1 or more, cut to whole seconds.
         device_code_lifetime: Seconds that a device code lives, 1 or more.
-        require_teams_phone_assignment: Whether to refuse, as the service does, to exchange the token of a person whom
-            nobody has allowed to use Teams Phone, with `set_teams_phone_assignment()` or `acs-credential teams-phone
-            allow`.
-        clock_offset: Seconds that the emulator's clock is ahead of `clock`; behind, where they are negative. Tokens,
-            signatures and the `Date` of each answer go by it, as by the service's own.
-        clock: Any object with `time()`, in Unix seconds: for the expiry of tokens, the age of signatures and the
+        require_teams_phone_assignment: Whether to refuse, as the service does, the Entra token of a person whom nobody
+            has allowed to use Teams Phone, with `set_teams_phone_assignment()` or `acs-credential teams-phone allow`.
+        clock_offset: Seconds that the emulator's clock is ahead of `clock`; negative where it is behind. Tokens,
+            signatures and the `Date` of each answer go by the emulator's clock.
+        clock: Any object with `time()`, in Unix seconds. It tells the expiry of tokens, the age of signatures and the
             duration of faults.
 
     Yields:
@@ -151,8 +151,9 @@ async def open_emulator(
         TypeError: when a setting is of the wrong type.
         ValueError: when a setting is out of its range.
         OSError: when the port is taken.
-        CredentialUsageError: in virtual time with the real clock, and where the block is left in another event loop, or
-            on trio in another task, than it was entered in: nothing has happened to it, and who entered can leave.
+        CredentialUsageError: in virtual time with the real clock; and where the block is left in another event loop, or
+            on trio in another task, than it was entered in. The emulator then stays open, and can be left where it was
+            entered.
     """
     check_port(port)
     check_seconds("token_lifetime", token_lifetime, least=1, optional=True)

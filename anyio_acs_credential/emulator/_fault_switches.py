@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class FaultSwitches:
-    """Each call adds a fault, at any moment; of those that fit a request, the one added last counts."""
+    """Each call adds a fault, at any moment. Where several fit a request, the one added last counts."""
 
     _faults: Faults
 
@@ -60,9 +60,9 @@ class FaultSwitches:
         Args:
             target: As for `fail`; or the path of an operation that the emulator lacks, which it has from then on.
             status: The HTTP status, from 200 to 599.
-            body: What is answered; text in UTF-8.
-            headers: Further headers than its length: by name, or in pairs where a name comes several times. They say
-                what the body is, such as `{"Content-Type": "application/json"}`, or where to go instead.
+            body: The answer's body; text is encoded in UTF-8.
+            headers: Headers besides the length, such as `{"Content-Type": "application/json"}`: a mapping, or pairs
+                where a name comes several times.
             times: As for `fail`.
             seconds: Seconds, as for `fail`.
 
@@ -89,7 +89,7 @@ class FaultSwitches:
 
         Args:
             target: As for `fail`.
-            delay: By how many seconds.
+            delay: Seconds by which the answer is late.
             times: As for `fail`.
             seconds: Seconds, as for `fail`.
 
@@ -100,7 +100,7 @@ class FaultSwitches:
         self._faults.add(Fault(target=target, action="delay", delay=delay, times=times, seconds=seconds))
 
     def hang(self, target: str, *, times: int | None = None, seconds: float | None = None) -> None:
-        """Never answer requests: each waits until its client gives up, or the emulator ends.
+        """Never answer requests: each waits until its client gives up or the emulator ends.
 
         Args:
             target: As for `fail`.
@@ -114,7 +114,7 @@ class FaultSwitches:
         self._faults.add(Fault(target=target, action="hang", times=times, seconds=seconds))
 
     def reset(self, target: str, *, times: int | None = None, seconds: float | None = None) -> None:
-        """Cut the connections by which requests come, without an answer and without a TLS goodbye.
+        """Cut the connections of requests, without an answer and without TLS's closing message.
 
         Args:
             target: As for `fail`.
@@ -128,5 +128,5 @@ class FaultSwitches:
         self._faults.add(Fault(target=target, action="reset", times=times, seconds=seconds))
 
     def heal(self) -> None:
-        """Show no fault any more. What hangs or is late already stays so."""
+        """Remove all faults. Requests that hang or wait already go on doing so."""
         self._faults.clear()

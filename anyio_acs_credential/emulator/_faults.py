@@ -1,4 +1,4 @@
-"""Faults that the emulator shows on order, and when each is due. No I/O."""
+"""The faults that were ordered, and which of them a request meets. No I/O."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _OPTIONAL = {"times", "seconds"}
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What goes wrong with which requests.
+    """One fault: which requests meet it, and what happens to them.
 
     Attributes:
         target: A regular expression that is searched for in the method and the decoded path of each request, such as
             `"POST /identities$"`, `"issueAccessToken"` or `"/chat/"`.
-        action: To fail with `status`, to answer with `status`, `headers` and `body`, to answer late, never to answer,
-            or to cut the connection.
+        action: "fail" with `status`, "answer" with `status`, `headers` and `body`, "delay" the answer, "hang" without
+            an answer, or "reset" the connection.
         status: The HTTP status of a failure or an answer.
         retry_after: The `Retry-After` header of a failure: seconds, or any text.
-        body: What is answered.
+        body: The body of an answer.
         headers: Names and values of the answer's headers; a name may come several times.
         delay: Seconds by which an answer is late.
         times: How many requests meet the fault; None for all.
-        seconds: For how long, by the emulator's clock; None for ever.
+        seconds: How long the fault lasts, by the emulator's clock; None for ever.
 
     Raises:
         TypeError: when a value is of the wrong type.
@@ -79,11 +79,11 @@ class _Armed:
 
 
 class Faults:
-    """The faults that are due.
+    """The faults in force.
 
     Args:
-        clock: What tells the time.
-        operations: What they can be ordered for.
+        clock: The emulator's clock.
+        operations: The operations that they can be ordered for.
     """
 
     def __init__(self, clock: Clock, operations: Operations) -> None:
@@ -92,7 +92,7 @@ class Faults:
         self._armed: list[_Armed] = []
 
     def add(self, fault: Fault) -> None:
-        """From now on, show this fault; where several fit a request, the one added last.
+        """Add a fault. Where several fit a request, the one added last counts.
 
         Raises:
             ValueError: when no request can meet it, since no operation fits its target.
@@ -103,11 +103,11 @@ class Faults:
         self._armed.append(_Armed(fault, left, until))
 
     def clear(self) -> None:
-        """Show no fault any more."""
+        """Remove all faults."""
         self._armed = []
 
     def take(self, request: str) -> Fault | None:
-        """The fault that is due for a request, if there is one; it counts as shown.
+        """The fault that a request meets, or None. The request counts against the fault's `times`.
 
         Args:
             request: The method, a space, and the decoded path.

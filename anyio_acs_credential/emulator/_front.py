@@ -1,4 +1,4 @@
-"""What every request passes first: it is counted, may meet a fault, and its answer is given an id."""
+"""What every request passes first: it is logged, may meet a fault, and its answer gets a date and an id."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class RequestRecord:
     Attributes:
         method: The HTTP method.
         path: The decoded path, without the query.
-        status: The HTTP status that was answered; None where a fault left it without an answer.
-        time: When that was decided, in Unix seconds of the emulator's clock.
+        status: The HTTP status of the answer; None where a fault left the request without one.
+        time: When that was decided, in Unix seconds by the emulator's clock.
     """
 
     method: str
@@ -49,9 +49,9 @@ class Front:
     """An ASGI application around another one.
 
     Args:
-        app: The application that knows the answers.
-        faults: What goes wrong.
-        clock: What tells the time.
+        app: The application that answers.
+        faults: The faults in force.
+        clock: The emulator's clock.
 
     Attributes:
         log: The newest 10,000 requests.
@@ -64,7 +64,7 @@ class Front:
         self.log: deque[RequestRecord] = deque(maxlen=_LOG_SIZE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or live through the server's life span."""
+        """Answer one request, or take part in the server's lifespan."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "http":
@@ -100,7 +100,7 @@ class Front:
         return recording
 
     def _date(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """The emulator's time, where an answer that was ordered does not say another."""
+        """A `Date` with the emulator's time, unless an ordered answer has a `Date` of its own."""
         if any(name == b"date" for name, _ in headers):
             return []
         return [(b"date", formatdate(self._clock.time(), usegmt=True).encode())]
@@ -110,10 +110,10 @@ class Front:
 
 
 def _when_read(receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """Have an answer wait until the request was read to its end.
+    """Delay an answer until its request was read to the end.
 
-    A server closes the connection behind an answer to a request that it has not read, while the client, who knows
-    nothing of that, sends the next one on it.
+    After an answer to a request that it has not read, the server closes the connection, on which the client may already
+    be sending its next request.
     """
     is_read = False
 
@@ -134,7 +134,7 @@ def _when_read(receive: Receive, send: Send) -> tuple[Receive, Send]:
 def _failure(fault: Fault, path: str) -> ASGIApp:
     message = "The emulator was told to fail."
     headers = None if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-    if "/oauth2/" in path:  # the authority has a form of its own (RFC 6749, section 5.2)
+    if "/oauth2/" in path:  # the authority's errors have OAuth's form (RFC 6749, section 5.2)
         error = "invalid_request" if fault.status < 429 else "temporarily_unavailable"
         return JSONResponse({"error": error, "error_description": message}, fault.status, headers)
     code = responses.get(fault.status, "Error").replace(" ", "")
@@ -158,7 +158,7 @@ async def _disconnect(receive: Receive) -> None:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    # Starlette's own handler makes the server raise when it is cancelled, and one that returns early is waited for.
+    # With Starlette's own handler, the server raises when it is cancelled, and it waits for one that returns early.
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()

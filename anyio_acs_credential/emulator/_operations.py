@@ -1,4 +1,4 @@
-"""What a fault can be ordered for: the operations that the emulator has. No I/O."""
+"""The operations of the emulator, for which faults can be ordered. No I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Operations:
     Args:
         addresses: The method and the path of each, with names in braces, such as `{identity}`, where requests differ.
         tenant_id: The tenant's id.
-        identities: Gives the raw ids that are known.
+        identities: Returns the raw ids of the known users.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class Operations:
         self._invented: list[str] = []
 
     def invent(self, target: str) -> None:
-        """Take a pattern of an answer that is ordered: faults may be ordered for it too.
+        """Admit the target of an ordered answer. Where no operation fits it, it becomes an operation itself.
 
         Raises:
-            ValueError: when no operation fits it, and it is no path of another one.
+            ValueError: when no operation fits it, and it is not a path or looks like a misspelt operation.
         """
         words = _literal(target)
         if self._fits(target) is None:
@@ -45,16 +45,16 @@ class Operations:
             self._invented.append(words)
 
     def check(self, target: str) -> None:
-        """Take a pattern that some operation fits, or that an ordered answer does.
+        """Admit a target that fits an operation, or the target of an ordered answer.
 
         Raises:
-            ValueError: when there is none.
+            ValueError: when it fits none.
         """
         if self._fits(target) is None:
             raise self._refusal(target)
 
     def _fits(self, target: str) -> str | None:
-        words = _literal(target)  # of users and principals who may be known only later
+        words = _literal(target)  # it may name users and principals that become known only later
         ids = [*_GUID.findall(words), self._tenants[0]]
         users = ["8:acs:resource_user", *_RAW_ID.findall(words), *self._identities()]
         fillings = {"tenant": self._tenants, "tenant_id": ids, "object_id": ids, "identity": users}
@@ -79,5 +79,5 @@ class Operations:
 
 
 def _literal(target: str) -> str:
-    """What a pattern says without what makes it one."""
+    """A pattern as plain text, without anchors and escapes."""
     return re.sub(r"\\(.)", r"\1", target.strip("^$"))

@@ -1,4 +1,4 @@
-"""Serving an ASGI application over TLS on loopback for the length of a block."""
+"""How an ASGI application is served over TLS on loopback while a block runs."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class _Config(Config):
     errorlog = _logger
     backlog = 1024
     graceful_timeout = 0
-    include_date_header = False  # it would be this machine's time, and not the emulator's
-    keep_alive_timeout = 10  # longer than httpx keeps a connection, or requests would meet one that is just closing
+    include_date_header = False  # it would have this machine's time instead of the emulator's
+    keep_alive_timeout = 10  # seconds; httpx closes idle connections sooner, so no request meets a closing one
 
     def __init__(self, listener: socket.socket, context: ssl.SSLContext) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def bind(port: int) -> socket.socket:
         port: 0 for a free one.
 
     Raises:
-        OSError: when the port cannot be had.
+        OSError: when the port cannot be used.
     """
     try:
         listener = socket.create_server(("127.0.0.1", port))
@@ -67,15 +67,16 @@ def bind(port: int) -> socket.socket:
 async def serving(app: ASGIApp, listener: socket.socket, context: ssl.SSLContext) -> AsyncGenerator[None]:
     """Serve the application while the block runs.
 
-    Requests are answered also while a cancelled block cleans up. Leaving ends those in flight and all connections.
+    Requests are answered even while a cancelled block cleans up. Leaving ends the requests in flight and all
+    connections.
 
     Args:
-        app: An ASGI application that answers the life span's messages.
-        listener: Where it is served.
-        context: How TLS is spoken there.
+        app: An ASGI application that answers the messages of the lifespan protocol.
+        listener: The listening socket.
+        context: The server's TLS context.
 
     Raises:
-        RuntimeError: when the server itself failed. What the block raises comes out as it is.
+        RuntimeError: when the server itself failed. An exception of the block comes out unchanged.
     """
     server = _Server(app, listener, context)
     async with beside(server, "acs-emulator"):
@@ -84,11 +85,11 @@ async def serving(app: ASGIApp, listener: socket.socket, context: ssl.SSLContext
 
 
 class _Server:
-    """What serves beside the block.
+    """The server, in a task beside the block.
 
     Attributes:
-        crash: Why it ended, where it was not closed.
-        started: Set when it answers, or never will.
+        crash: The error that ended it, or None.
+        started: Set when it answers requests, or has failed.
     """
 
     crash: BaseException | None = None
@@ -101,7 +102,7 @@ class _Server:
         self._status = _Started(self.started)
 
     async def run(self) -> None:
-        # Shielded: requests are answered also while a cancelled block cleans up.
+        # Shielded, so that requests are answered even while a cancelled block cleans up.
         with anyio.CancelScope(shield=True):
             try:
                 # Without a trigger, anycorn would install signal handlers.
@@ -117,7 +118,7 @@ class _Server:
 
 
 class _Started:
-    """What anycorn tells when it has begun to serve."""
+    """The task status that anycorn calls when it has begun to serve."""
 
     def __init__(self, event: anyio.Event) -> None:
         self._event = event

@@ -9,7 +9,7 @@ _LONGEST = 20 * 366 * 86_400
 
 
 class Clock(Protocol):
-    """What is used of the `time` module."""
+    """Any object with `time()`, such as the `time` module."""
 
     def time(self) -> float:
         """Unix seconds."""
@@ -20,8 +20,8 @@ class OwnClock:
     """The clock of an emulator.
 
     Args:
-        clock: What tells the time here.
-        offset: Seconds that it is ahead of that.
+        clock: This machine's clock.
+        offset: Seconds that the emulator's clock is ahead of it.
     """
 
     def __init__(self, clock: Clock, offset: float) -> None:
@@ -34,11 +34,11 @@ class OwnClock:
 
 
 def check_offset(offset: object) -> None:
-    """Refuse what is no difference between two clocks.
+    """Refuse what is not a difference between two clocks.
 
     Raises:
         TypeError: when it is of the wrong type.
-        ValueError: when it is longer than twenty years.
+        ValueError: when it is NaN or longer than twenty years.
     """
     if isinstance(offset, bool) or not isinstance(offset, int | float):
         raise TypeError(f"clock_offset is seconds, not {type(offset).__name__}")
@@ -47,7 +47,7 @@ def check_offset(offset: object) -> None:
 
 
 def check_port(port: object) -> None:
-    """Refuse what is no port.
+    """Refuse what is not a port.
 
     Raises:
         TypeError: when it is of the wrong type.
@@ -60,13 +60,13 @@ def check_port(port: object) -> None:
 
 
 def check_seconds(name: str, value: object, *, least: int, optional: bool = False) -> None:
-    """Refuse what is no duration.
+    """Refuse what is not a duration.
 
     Args:
-        name: Of the setting.
-        value: What was given for it.
-        least: The shortest duration.
-        optional: Whether it may be None.
+        name: The setting's name.
+        value: The setting's value.
+        least: The least number of seconds.
+        optional: Whether the value may be None.
 
     Raises:
         TypeError: when it is of the wrong type.
@@ -81,7 +81,7 @@ def check_seconds(name: str, value: object, *, least: int, optional: bool = Fals
 
 
 def check_switch(name: str, value: object) -> None:
-    """Refuse what is neither on nor off.
+    """Refuse what is neither True nor False.
 
     Raises:
         TypeError: when it is something else.
@@ -91,7 +91,7 @@ def check_switch(name: str, value: object) -> None:
 
 
 def check_clock(clock: object) -> None:
-    """Refuse what tells no time.
+    """Refuse what is not a clock.
 
     Raises:
         TypeError: when it has no `time()`.

@@ -15,7 +15,7 @@ from jwt.algorithms import RSAAlgorithm
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Whether a token has expired is for the emulator's clock to say, and an ACS token names neither issuer nor audience.
+# PyJWT would read this machine's clock; the emulator's own decides. An ACS token names neither issuer nor audience.
 _OPTIONS: Any = dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud", "verify_iss"), False)
 
 
@@ -46,7 +46,7 @@ class SigningKey:
             token: A JWT, or whatever a client sent in its place.
 
         Raises:
-            ValueError: when it is malformed, or signed by another key or in another way.
+            ValueError: when it is malformed, or signed with another key or algorithm.
         """
         try:
             claims: dict[str, Any] = jwt.decode(token, self._public, algorithms=["RS256"], options=_OPTIONS)
@@ -57,5 +57,5 @@ class SigningKey:
 
 @cache
 def signing_key() -> SigningKey:
-    """The key of this process. The first call takes a tenth of a second and more: make it in a worker thread."""
+    """The key of this process. The first call takes a tenth of a second or more: make it in a worker thread."""
     return SigningKey()

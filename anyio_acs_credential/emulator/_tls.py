@@ -15,12 +15,12 @@ import trustme
 
 
 class Certificates:
-    """A certificate authority of one emulator, and what both sides need of it. Making it blocks for some 10 ms.
+    """The certificate authority of one emulator, and a TLS context for each side. Making it blocks for some 10 ms.
 
     Attributes:
-        ca_file: The authority's certificate, in PEM.
-        client: Trusts that authority alone.
-        server: Has a certificate for loopback.
+        ca_file: The path of the authority's certificate, in PEM.
+        client: A client's context, which trusts that authority alone.
+        server: The server's context, with a certificate for loopback.
     """
 
     def __init__(self) -> None:
@@ -37,17 +37,17 @@ class Certificates:
         authority.issue_cert("127.0.0.1", "localhost", "::1").configure_cert(self.server)
 
     def remove(self) -> None:
-        """Remove the file, as losing the object does."""
+        """Remove the file. Otherwise it goes with the object."""
         self._remove()
 
 
 def cut_connection() -> None:
-    """End the connection that the current request came by: nothing is sent any more."""
+    """End the connection of the current request. Nothing is sent on it any more."""
     _current.get().dead = True
 
 
 class _Connection(ssl.SSLObject):
-    """The server's end of a connection. What goes wrong in TLS ends it, and not the whole server."""
+    """The server's end of a connection. An error of TLS ends the connection, and not the whole server."""
 
     dead = False
 
@@ -62,10 +62,10 @@ class _Connection(ssl.SSLObject):
             return super().read(*args, **kwargs)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
-        except ssl.SSLEOFError:  # not b"": anyio would send an alert, and fail where the last answer is being sent
+        except ssl.SSLEOFError:  # raised, since after b"" anyio would send an alert, and fail while an answer is sent
             self.dead = True
             raise
-        except ssl.SSLError:  # anycorn would let it pass to the other connections' task group
+        except ssl.SSLError:  # not raised, since anycorn would let it end the task group of all connections
             self.dead = True
             return b""
 

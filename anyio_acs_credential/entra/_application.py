@@ -1,4 +1,4 @@
-"""Making an MSAL application whose HTTP is ours."""
+"""How an MSAL application is made whose HTTP is ours."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 class _NoCache(dict[Any, Any]):
-    """MSAL's memory of HTTP answers, which forgets: it would repeat a refusal for a minute after its cause is gone."""
+    """An HTTP cache for MSAL that keeps nothing. With its own, MSAL repeats a refusal for a minute after its cure."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Keep nothing."""
+        """Drop the entry."""
 
 
 def msal_thread(settings: Settings, credential: Secret | None = None) -> MsalThread:
-    """An MSAL application of a credential's own, which is made when it is first needed.
+    """A thread with an MSAL application of its own, which is made when it is first needed.
 
     Args:
         settings: Where people sign in.
-        credential: The application's own secret or certificate; None for a public client.
+        credential: The application's secret or certificate; None for a public client.
     """
 
     def make() -> Any:

@@ -1,7 +1,7 @@
-"""The assertion by which an application proves that it has its certificate's key, dated by the authority's clock.
+"""The assertion with which an application proves that it has its certificate's key, dated by the authority's clock.
 
-MSAL dates it by ours, and shows it again for nine minutes of ours. Where that clock is wrong, every one is refused;
-where it is set back, the one that is kept.
+MSAL dates an assertion by this machine's clock, and sends it again for nine minutes by the same clock. Where that clock
+is wrong, the authority refuses every assertion; where it is set back, it refuses the one that MSAL keeps.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from .._redaction import Secret
     from .._tokens.service_clock import ServiceClock
 
-_LIFE = 600  # seconds, as MSAL has it
+_LIFE = 600  # seconds that an assertion is valid; MSAL's own assertions last as long
 
 
 def date_assertions(app: Any, credential: Secret, clock: ServiceClock) -> None:
-    """Have an MSAL application show an assertion of the authority's time, made anew for each request.
+    """Have an MSAL application make a new assertion for each request, dated by the authority's clock.
 
     Args:
-        app: The application, just made. It knows what belongs into an assertion.
-        credential: What it was made with: a secret, which has no time, or a certificate as MSAL takes it.
-        clock: The authority's.
+        app: The application, just made. Its own assertion is the template of the new ones.
+        credential: The credential that it was made with. A secret needs no assertion; a certificate, as MSAL takes it,
+            does.
+        clock: The authority's clock.
     """
     if not isinstance(credential.value, dict) or "private_key" not in credential.value:
         return
@@ -39,7 +40,7 @@ def date_assertions(app: Any, credential: Secret, clock: ServiceClock) -> None:
         claims.update(iat=now, exp=now + _LIFE, jti=str(uuid4()))
         return jwt.encode(claims, _key_of(credential), algorithm=header["alg"], headers=header)
 
-    # The second is what MSAL makes further clients with, such as for a refresh token.
+    # MSAL makes further clients from `client_credential`, such as for a refresh token.
     app.client.client_assertion, app.client_credential = assertion, {"client_assertion": assertion}
 
 

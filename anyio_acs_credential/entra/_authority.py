@@ -10,7 +10,7 @@ from .._errors import explained
 PUBLIC_CLOUD = "https://login.microsoftonline.com"
 ANY_TENANT = "organizations"
 
-# MSAL has the same in msal.authority; importing it takes longer than an event loop should stand still.
+# A copy of the hosts in msal.authority, since importing MSAL takes longer than an event loop may stand still.
 ENTRA_HOSTS = {
     "login-us.microsoftonline.com",
     "login.chinacloudapi.cn",
@@ -38,10 +38,11 @@ def where(authority: str, tenant_id: str) -> dict[str, str]:
 
     Args:
         authority: An https address, or a host alone, as azure-identity writes it.
-        tenant_id: The directory, where the address names none; "organizations" says nothing.
+        tenant_id: The directory, where the address names no directory. "organizations", the default, goes with any
+            address.
 
     Raises:
-        ValueError: with the fix, when they lead nowhere, or to two directories.
+        ValueError: when they lead nowhere, or to two directories; the message names the fix.
     """
     parts = _parse(authority.rstrip("/"))
     host = parts.hostname or ""
@@ -54,7 +55,7 @@ def where(authority: str, tenant_id: str) -> dict[str, str]:
             _one(named.partition("/")[0], tenant_id)
             return {"authority": f"https://{parts.netloc}/{named}"}
         tenant = tenant_id
-        if tenant == ANY_TENANT and host.endswith(_EXTERNAL_ID):  # no other directory signs in there
+        if tenant == ANY_TENANT and host.endswith(_EXTERNAL_ID):  # such a host serves its own directory alone
             tenant = f"{host.removesuffix(_EXTERNAL_ID)}.onmicrosoft.com"
     elif named:
         if tenant_id != ANY_TENANT:

@@ -1,4 +1,4 @@
-"""Signing in with the authorization code that a web application was sent."""
+"""Signing in with the authorization code that a web application received (RFC 6749, section 4.1)."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _CAPABILITIES = json.dumps({"access_token": {"xms_cc": {"values": ["CP1"]}}})
 
 
 class AuthorizationCodeCredential(EntraCredential):
-    """An Entra user who has signed in at a web application, which was sent an authorization code.
+    """An Entra user who has signed in at a web application, which received an authorization code.
 
-    Making it does no I/O. The code is redeemed by the first `get_token()` or `sign_in()`, once; what comes after lives
-    on the refresh token. Where the network fails, the next call tries again.
+    Making it does no I/O. The first `get_token()` or `sign_in()` redeems the code, once; later tokens come by the
+    refresh token. Where the network fails, the next call tries again.
 
     Args:
         client_id: The application's id.
-        authorization_code: What the person's browser brought to `redirect_uri`. The application has checked the
-            `state` that came with it.
-        redirect_uri: Where the code was sent, exactly as it was asked for.
-        code_verifier: The secret behind the code challenge (RFC 7636), if one was sent.
+        authorization_code: The code that the person's browser brought to `redirect_uri`. Check the `state` that came
+            with it before you make the credential.
+        redirect_uri: The address to which the code was sent, exactly as the sign-in's request named it.
+        code_verifier: The secret behind the code challenge (RFC 7636), if the request had one.
         client_secret: The application's secret, unless it is a public client.
         **options: As for `DeviceCodeCredential`.
 
@@ -70,15 +70,15 @@ class AuthorizationCodeCredential(EntraCredential):
     async def sign_in(self, *scopes: str) -> None:
         """Redeem the code, as the first `get_token()` does.
 
-        It waits for Entra. Cancelling it ends the request; the code may be spent then.
+        It waits for Entra. Cancelling it ends the request, and the code may be spent.
 
         Args:
             *scopes: What the first token is for.
 
         Raises:
-            SignInRequiredError: when the code is not good any more.
+            SignInRequiredError: when the code is not valid any more.
             TokenSourceError: when Entra refuses, cannot be reached or answers nonsense.
-            TypeError: when a scope is no text.
+            TypeError: when a scope is not text.
             ValueError: when there is no scope.
         """
         await self.get_token(*scopes)
@@ -100,7 +100,7 @@ class AuthorizationCodeCredential(EntraCredential):
                 code_verifier=self._verifier.value if self._verifier is not None else None,
                 scope=[*scopes, *_OPENID],
             )
-            # The method of the base class: OpenID's compares a nonce that only the web application knows.
+            # The base class's method, since the OpenID client's compares a nonce that only the web application knows.
             result: dict[str, Any] = Client.obtain_token_by_auth_code_flow(
                 app.client, flow, {"state": _STATE, "code": code.value}, data={"claims": _CAPABILITIES}
             )

@@ -1,4 +1,4 @@
-"""Signing in with this machine's browser (RFC 8252, with PKCE)."""
+"""Signing in with this machine's browser (RFC 8252, with the proof key of RFC 7636)."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("anyio_acs_credential")
 
-_PATIENCE = 4  # seconds until a person is told what to do if no browser has opened: one that fails later tells nobody
+_PATIENCE = 4  # seconds until the log says what to do; a browser that fails after it was started reports nothing
 _GO_BACK = "You can close this window and go back to the program."
 
 
 class InteractiveBrowserCredential(EntraCredential):
     """An Entra user who signs in with this machine's browser.
 
-    Making it does no I/O. Only `sign_in()` opens a browser. The browser brings the answer to a port on 127.0.0.1 that
-    is open for the time of the sign-in.
+    Making it does no I/O. Only `sign_in()` opens a browser. The browser brings the answer to a port on 127.0.0.1, which
+    is open for as long as the sign-in lasts.
 
     Args:
         client_id: The application's id.
-        redirect_uri: An address on loopback, as the application's registration has it. Without a port, any free one is
-            used, which Entra allows for "http://localhost".
-        login_hint: The name that the person signs in with, to fill it in.
+        redirect_uri: An address on loopback, as the application's registration has it. Without a port, any free port is
+            used, which Entra allows for "http://localhost" (RFC 8252, section 7.3).
+        login_hint: The name that the sign-in page fills in.
         prompt: "select_account", "login", "consent" or another value of OpenID Connect's `prompt`.
-        timeout: Seconds that the person has.
-        open_browser: A plain function that shows the person an address. It is called in a worker thread, and left there
-            when the sign-in ends before it returns. False means that there is no browser.
+        timeout: Seconds that the person has to sign in.
+        open_browser: A plain function that opens an address for the person. It is called in a worker thread, and
+            abandoned there when the sign-in ends before it returns. If it returns False, there is no browser.
         **options: As for `DeviceCodeCredential`.
 
     Raises:
@@ -96,9 +96,9 @@ class InteractiveBrowserCredential(EntraCredential):
     async def sign_in(self, *scopes: str) -> None:
         """Have a person sign in.
 
-        It opens the browser and waits until the person is back, for `timeout` seconds at most. After some seconds
-        without an answer it says once, as a warning of the logger `anyio_acs_credential`, where it waits, for a browser
-        that fails after it was opened tells nobody. Cancelling it closes the port at once; the browser's window stays.
+        It opens the browser and waits until the person has signed in, for `timeout` seconds at most. After 4 seconds
+        without an answer, the logger `anyio_acs_credential` warns once where the sign-in waits, since a browser that
+        fails after it was started reports nothing. Cancelling it closes the port at once; the browser's window stays.
 
         Args:
             *scopes: What the tokens will be for.
@@ -107,7 +107,7 @@ class InteractiveBrowserCredential(EntraCredential):
             SignInRequiredError: when the person cancels, or does nothing in time.
             CredentialUsageError: when the redirect's port is taken.
             TokenSourceError: when there is no browser, or Entra refuses, cannot be reached or answers nonsense.
-            TypeError: when a scope is no text.
+            TypeError: when a scope is not text.
             ValueError: when there is no scope.
         """
         wanted = check_scopes(scopes)
@@ -149,7 +149,7 @@ class InteractiveBrowserCredential(EntraCredential):
         )
 
     async def _say_where(self, redirect_uri: str) -> None:
-        # Not the sign-in's own address: the state in it is what tells the answer from anybody else's.
+        # Not the sign-in's own address: its `state` is a secret that tells the answer from a forged one.
         await sleep(_PATIENCE)
         _logger.warning(
             "No browser has come back to %s yet, where a sign-in waits for %g seconds in all: if none has opened, use "
@@ -163,7 +163,7 @@ class InteractiveBrowserCredential(EntraCredential):
             opened = await to_thread.run_sync(
                 self._open_browser, address, abandon_on_cancel=True, limiter=CapacityLimiter(1)
             )
-        except Exception as error:  # noqa: BLE001 - whatever somebody's function raises; its text may hold the address
+        except Exception as error:  # noqa: BLE001 - a foreign function; its error's text may hold the address
             opened, reason = False, f"open_browser raised {type(error).__name__}"
         else:
             reason = "open_browser returned False"

@@ -29,16 +29,16 @@ _RESERVED = {"openid", "profile", "offline_access"}
 
 
 class EntraCredential:
-    """Entra tokens of one account, through one MSAL application of its own.
+    """Entra tokens of one account, through an MSAL application of the credential's own.
 
-    `async with credential:` is a choice: the block keeps one HTTP client open, where otherwise each call has its own.
+    `async with credential:` is optional. The block keeps one HTTP client open; outside of it each call opens its own.
 
     Args:
-        msal: The application.
-        shares_cache: Whether its token cache is the user's, and may know somebody who signed in before.
+        msal: The application, in its thread.
+        shares_cache: Whether the token cache is the user's, and may know somebody who signed in before.
 
     Attributes:
-        sign_ins: How often somebody has signed in. Each time, its tokens may be another person's from then on.
+        sign_ins: How often somebody has signed in. From each sign-in on, the tokens may be another person's.
     """
 
     _advice = "call sign_in() of this credential, and where one exchanges its tokens, refresh() of that one"
@@ -75,26 +75,26 @@ class EntraCredential:
         claims: str | None = None,
         **options: Any,  # noqa: ARG002 - azure-core's clients pass them
     ) -> AccessToken:
-        """A valid Entra token, without asking a person for anything.
+        """A valid Entra token. It never asks a person for anything.
 
-        A token with enough life left (5 minutes, or half of a shorter life) is returned at once. Otherwise this waits
-        for MSAL and Entra; calls at the same time with the same arguments make one request. Cancelling a caller ends
-        its request at once, and the next caller makes it anew. While a renewal fails, the previous token is returned
-        for as long as it is valid, and the next attempt is made half a minute later.
+        A token with enough life left (5 minutes, or half of a shorter life) is returned at once. Otherwise the call
+        waits for MSAL and Entra; calls at the same time with the same arguments make one request. Cancelling the caller
+        that makes the request ends it at once, and the next caller in line makes it anew. While a renewal fails, the
+        previous token is returned for as long as it is valid, and the next attempt is made half a minute later.
 
         Args:
             *scopes: What the token is for.
-            claims: The claims of a challenge, a JSON object, which the token has to meet. It is fetched anew.
+            claims: The claims of a challenge, as the text of a JSON object. A new token is fetched, which meets them.
             **options: Ignored; azure-core's clients pass them.
 
         Returns:
             The token.
 
         Raises:
-            SignInRequiredError: when only a person can help: nobody has signed in, or Entra wants it again.
+            SignInRequiredError: when only a person can help: nobody has signed in, or Entra demands a new sign-in.
             TokenSourceError: when Entra refuses, cannot be reached or answers nonsense.
-            TypeError: when the scopes or claims are no texts.
-            ValueError: when there is no scope, or the claims are no JSON object.
+            TypeError: when a scope or `claims` is not text.
+            ValueError: when there is no scope, or `claims` is not a JSON object.
         """
         wanted = check_scopes(scopes)
         if claims is not None:
@@ -116,12 +116,12 @@ class EntraCredential:
             if claims is not None or held is None or not held.is_valid:
                 raise
             grant = held.later()
-        if sign_ins == self.sign_ins:  # else somebody has signed in meanwhile, and this token is the previous one's
+        if sign_ins == self.sign_ins:  # otherwise somebody else may have signed in meanwhile
             self._grants[scopes] = grant
         return grant
 
     async def _acquire(self, scopes: list[str], claims: str | None) -> Grant:
-        """A token from MSAL's cache, or for the refresh token in it."""
+        """A token from MSAL's cache, or a new one for the refresh token in it."""
         if self._account is None and not self._shares_cache:
             raise explained("sign-in-required", SignInRequiredError(f"nobody has signed in yet: {self._advice}"))
         if (cache := await self._msal.shared_cache()) is None:
@@ -136,7 +136,7 @@ class EntraCredential:
         grant = await self._msal.run(lambda app: self._silently(app, scopes, claims))
         held = self._grants.get(tuple(scopes))
         if grant.cached and held is not None and held.token.token == grant.token.token:
-            # MSAL's clock may have been set back, and the same token is no younger for that.
+            # MSAL reads the wall clock, which may have been set back. The same token is no younger for that.
             grant = replace(held.later(), cached=True)
         if grant.cached and grant.is_ending:
             try:
@@ -147,21 +147,21 @@ class EntraCredential:
         return grant
 
     def _looked(self, app: Any, cache: SharedCache, scopes: list[str]) -> Grant | None:
-        """What MSAL has in memory, and does not have to renew."""
+        """The token that MSAL has in memory, if it need not be renewed; else None."""
         with cache.looking(), suppress(TokenSourceError):
             grant = self._silently(app, scopes, None)
             return None if grant.is_ending else grant
         return None
 
     async def _in_turn(self, call: Callable[[Any], T], *secrets: str) -> T:
-        """A call of the application that may bring tokens, in its turn where other processes share the cache."""
+        """Make a call that may bring tokens; where other processes share the cache, while it has the cache's lease."""
         known, secrets = Texts(secrets), ()  # no frame that an error passes shows them
         if (cache := await self._msal.shared_cache()) is None:
             return await self._msal.run(call, *known)
         return await cache.in_turn(lambda: self._msal.run(call, *known), _nothing)
 
     def _silently(self, app: Any, scopes: list[str], claims: str | None, *, force: bool = False) -> Grant:
-        # Who has signed in may be another than the hint named.
+        # The hint chooses the account only until somebody has signed in, who may be another person than it names.
         account = self._find_account(app.get_accounts(self._username if self._account is None else None))
         result = app.acquire_token_silent_with_error(scopes, account, force_refresh=force, claims_challenge=claims)
         return take(app, result, self._advice, self._msal.clock)
@@ -173,20 +173,21 @@ class EntraCredential:
                     "sign-in-required",
                     SignInRequiredError(f"several people are in the token cache, and none was chosen: {self._advice}"),
                 )
-            # Once chosen, it stays the same person, whoever else is in the cache later.
+            # Once chosen, the account stays, whoever else is in the cache later.
             self._account = next((account["home_account_id"] for account in accounts), None)
         return next((account for account in accounts if account["home_account_id"] == self._account), None)
 
     def _signed_in(self, scopes: tuple[str, ...], grant: Grant) -> None:
-        """Forget whoever was signed in before."""
+        """Take the grant of a new sign-in, and drop every token of the account before it."""
         self.sign_ins += 1
         self._account = grant.account
         self._grants = {scopes: grant}
 
     async def close(self) -> None:
-        """Close the HTTP client that an `async with` block keeps open. The tokens stay, and it can be used again.
+        """Close the HTTP client that an `async with` block keeps open, and end the requests that use it.
 
-        It waits a second at most for connections to close, also where it is cancelled.
+        It waits a second at most for connections to close, also where it is cancelled. The tokens stay, and the
+        credential can be used again.
         """
         await self._msal.aclose()
 
@@ -197,7 +198,7 @@ class EntraCredential:
 
 
 async def _nothing() -> None:
-    """A person who signs in finds nothing in memory."""
+    """Find nothing: a sign-in always asks Entra."""
 
 
 def _check_claims(claims: object) -> None:
@@ -216,8 +217,8 @@ def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
     """The scopes, if MSAL can ask for them.
 
     Raises:
-        TypeError: when one is no text.
-        ValueError: when there is none, or one is empty or asked for anyway.
+        TypeError: when one is not text.
+        ValueError: when there is no scope, or one is empty, has white space, or is one that MSAL adds by itself.
     """
     for scope in scopes:
         if not isinstance(scope, str):

@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     PromptCallback: TypeAlias = Callable[[str, str, int], Awaitable[object] | object]
 
 _PENDING = {"authorization_pending", "slow_down"}
-_LONGEST = 3600  # seconds that a code is waited for at most
-_LONGEST_PAUSE = 60
+_LONGEST = 3600  # seconds that a sign-in waits at most, however long its code lives
+_LONGEST_PAUSE = 60  # seconds between polls at most
 
 
 class DeviceCodeCredential(EntraCredential):
-    """An Entra user who signs in on another device, with a code that is shown on this one.
+    """An Entra user who signs in on another device, with a code that this one shows.
 
     Making it does no I/O. Only `sign_in()` shows a code.
 
     Args:
         client_id: The application's id.
-        prompt_callback: Called as `prompt_callback(verification_uri, user_code, expires_on)`, the last in Unix
-            seconds, to show the person what to do; what it returns is awaited if it can be. A plain one must not
-            block. By default, a line is printed.
-        **options: `tenant_id`, the directory's id or domain (by default "organizations", any). `authority`, the https
-            address, or the host alone, of another cloud, whose path may name the directory instead; or of an OpenID
-            authority, with its path and without `tenant_id` (by default Microsoft's public cloud).
-            `disable_instance_discovery`, True to trust an authority without asking Microsoft. `token_cache`, an
-            `msal.TokenCache` to keep tokens in, instead of memory. `verify`, the path of a CA bundle, or an
-            `ssl.SSLContext`, instead of the environment's certificates.
+        prompt_callback: Called as `prompt_callback(verification_uri, user_code, expires_on)` to show the person what to
+            do; `expires_on` is in Unix seconds. It is an async function, or a plain one that does not block. By
+            default, a line is printed.
+        **options: `tenant_id`: the directory's id or domain (default "organizations": any). `authority`: the https
+            address or the host of another cloud, whose path may name the directory instead; or an OpenID authority,
+            with its path and without `tenant_id` (default Microsoft's public cloud). `disable_instance_discovery`: True
+            to trust an authority without asking Microsoft. `token_cache`: an `msal.TokenCache` that keeps the tokens
+            (default: memory). `verify`: the path of a CA bundle or an `ssl.SSLContext` (default: the environment's
+            certificates).
 
     Raises:
         TypeError: when an argument is of a wrong type.
@@ -62,10 +62,10 @@ class DeviceCodeCredential(EntraCredential):
         super().__init__(msal_thread(settings), shares_cache=settings.token_cache is not None)
 
     async def sign_in(self, *scopes: str) -> None:
-        """Have a person sign in. Only this shows a code: `get_token()` never does.
+        """Have a person sign in. Only this method shows a code; `get_token()` never does.
 
-        It shows the code and waits until the person has entered it, until it expires, or for an hour at most.
-        Cancelling it ends the sign-in at once. Failures of the network on the way are waited out.
+        It shows the code and waits until the person has entered it or the code expires, for an hour at most. While it
+        waits, it survives failures of the network. Cancelling it ends the sign-in at once.
 
         Args:
             *scopes: What the tokens will be for.
@@ -73,11 +73,11 @@ class DeviceCodeCredential(EntraCredential):
         Raises:
             SignInRequiredError: when the person declines, or does nothing in time.
             TokenSourceError: when Entra refuses, or cannot be reached at first.
-            TypeError: when a scope is no text, or `prompt_callback` takes other arguments than it is called with.
+            TypeError: when a scope is not text, or `prompt_callback` takes other arguments than it is called with.
             ValueError: when there is no scope.
         """
         wanted = check_scopes(scopes)
-        if (reason := misfit(self._prompt, "", "", 0)) is not None:  # before the authority has made a code for nobody
+        if (reason := misfit(self._prompt, "", "", 0)) is not None:  # checked before the authority makes a code
             raise explained(
                 "sign-in-arguments",
                 TypeError(
@@ -105,7 +105,7 @@ class DeviceCodeCredential(EntraCredential):
                 "entra-refused",
                 TokenSourceError("the authority's answer has no code for a person: see whether it knows device codes"),
             )
-        flow["interval"] = min(max(flow["interval"], 1), _LONGEST_PAUSE)  # at 0, MSAL would ask in a circle
+        flow["interval"] = min(max(flow["interval"], 1), _LONGEST_PAUSE)  # at 0, MSAL would poll without a pause
         flow["expires_in"] = min(flow["expires_in"], _LONGEST)
         return flow
 
@@ -122,15 +122,15 @@ class DeviceCodeCredential(EntraCredential):
                 continue
             if grant is not None:
                 return grant
-            pause = flow["interval"]  # MSAL has lengthened it, if that was asked for
+            pause = flow["interval"]  # MSAL lengthens it after a `slow_down`
 
     def _ask(self, app: Any, flow: dict[str, Any]) -> Grant | None:
-        flow.pop("latest_attempt_at", None)  # by the wall clock, MSAL would warn of being asked too often
+        flow.pop("latest_attempt_at", None)  # MSAL compares it with the wall clock, and would warn where that is set
         result = app.acquire_token_by_device_flow(flow, exit_condition=lambda _: True)
         return None if result.get("error") in _PENDING else take(app, result, self._advice, self._msal.clock)
 
 
 async def _print(verification_uri: str, user_code: str, _expires_on: int) -> None:
     text = f"To sign in, open {verification_uri} and enter the code {user_code}"
-    text = "".join(filter(str.isprintable, text))  # else an authority could write to the terminal whatever it likes
+    text = "".join(filter(str.isprintable, text))  # otherwise an authority could send control codes to the terminal
     await to_thread.run_sync(partial(print, text, flush=True), limiter=CapacityLimiter(1))

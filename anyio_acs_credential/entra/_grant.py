@@ -1,4 +1,4 @@
-"""What MSAL's answers mean: a token with the time to renew it, or the error that one is. No I/O."""
+"""What MSAL's answers mean: a token with the time to renew it, or an error. No I/O."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from .._tokens.service_clock import ServiceClock
 
-_WINDOW = 300.0  # seconds before its end at which MSAL takes a token for expired
-_PAUSE = 30.0  # seconds between attempts to renew a token that is still good
+_WINDOW = 300.0  # seconds before its expiry at which MSAL takes a cached token for expired
+_PAUSE = 30.0  # seconds between attempts to renew a token that is still valid, as azure-identity has it
 
 _ADVICE = {
     "invalid_client": "correct client_secret or client_certificate, and where public clients are meant to sign in, "
@@ -36,12 +36,12 @@ class Grant:
     """An Entra token, and when to get the next.
 
     Attributes:
-        token: The token. Its expiry is a time of our clock, as MSAL and azure-identity count: who is given the token
-            compares with that.
+        token: The token. Its `expires_on` is a time of this machine's clock, as with MSAL and azure-identity, since
+            those who get the token compare it with that clock.
         due: When to renew it.
-        end: When it ends.
-        cached: Whether MSAL had it already.
-        account: Whose it is (MSAL's home account id), as far as MSAL knows.
+        end: When it expires.
+        cached: Whether it comes from MSAL's cache.
+        account: MSAL's home account id of its user; None where MSAL knows no account.
     """
 
     token: AccessToken
@@ -52,21 +52,21 @@ class Grant:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it can be handed out without another look."""
+        """Whether it is not due yet, and can be handed out at once."""
         return self.due.left(time) > 0
 
     @property
     def is_valid(self) -> bool:
-        """Whether it can be handed out at all."""
+        """Whether it has not expired."""
         return self.end.left(time) > 0
 
     @property
     def is_ending(self) -> bool:
-        """Whether MSAL would renew it, if it knew when it ends."""
+        """Whether it is within the window in which MSAL takes it for expired, by the authority's time."""
         return self.end.left(time) < _WINDOW
 
     def later(self) -> Grant:
-        """The same, to be renewed a little later, and not after its end."""
+        """The same grant, due half a minute from now, or at its expiry if that is earlier."""
         return replace(self, due=Deadline.after(min(_PAUSE, self.end.left(time)), time))
 
 
@@ -74,17 +74,17 @@ def take(app: Any, result: Mapping[str, Any] | None, advice: str, clock: Service
     """The token in what an MSAL application returned.
 
     Args:
-        app: The application. Its cache knows whose token it is.
+        app: The application, whose cache knows whose token it is.
         result: What it returned.
-        advice: What to do where only a person can help.
-        clock: The authority's.
+        advice: What to do where only a person can help, for the message.
+        clock: The authority's clock.
 
     Returns:
-        The token. One that MSAL had already may have ended: MSAL compares with our clock, which may have been set.
+        The token. One from MSAL's cache may have expired, since MSAL reads a wall clock that may have been set.
 
     Raises:
         SignInRequiredError: when only a person can help.
-        TokenSourceError: when there is no token, or none that can be used.
+        TokenSourceError: when there is no usable token in it.
     """
     if result is None:
         raise explained("sign-in-required", SignInRequiredError(f"there is nobody to get an Entra token for: {advice}"))
@@ -102,17 +102,17 @@ def take(app: Any, result: Mapping[str, Any] | None, advice: str, clock: Service
             TokenSourceError("Entra's answer has no token that is good now: see what the authority says, and the time"),
         )
     due = max(life - _WINDOW, life / 2)
-    if isinstance(refresh_on := result.get("refresh_on"), int):  # of a token that lives for a day
+    if isinstance(refresh_on := result.get("refresh_on"), int):  # Entra sends `refresh_in` with tokens of a long life
         due = min(due, refresh_on - time.time())
     return Grant(token, Deadline.after(due, time), Deadline.after(life, time), cached, _owner(app, token))
 
 
 def refusal(result: Mapping[str, Any], advice: str) -> TokenSourceError:
-    """The error that stands in an answer, by what cures it.
+    """The error for a refusal, chosen by what cures it.
 
     Args:
         result: What an MSAL application returned.
-        advice: What to do where only a person can help.
+        advice: What to do where only a person can help, for the message.
     """
     error = str(result.get("error"))
     shown = hide(error)
@@ -136,7 +136,7 @@ def refusal(result: Mapping[str, Any], advice: str) -> TokenSourceError:
 
 
 def _read(result: Mapping[str, Any], clock: ServiceClock, *, cached: bool) -> AccessToken:
-    # Two clocks say when it ends: the answer's, from now on, and the token's own, if it can be read. The earlier wins.
+    # The answer's `expires_in` and, where it is readable, the token's `exp` say when it expires. The earlier wins.
     now = time.time()
     life = float(result.get("expires_in", 600))
     token = AccessToken(result["access_token"], now + life)
@@ -144,7 +144,7 @@ def _read(result: Mapping[str, Any], clock: ServiceClock, *, cached: bool) -> Ac
         own = AccessToken.from_jwt(token.token)
         ends = clock.here(own.expires_on)
         if ends <= now and not cached and own.expires_on - own.claims.get("iat", math.inf) >= life:
-            return token  # it agrees with the answer, and has not ended: our clock is ahead, and nothing else told
+            return token  # iat, exp and expires_in agree, so the token is valid and our clock is ahead
         return min(token, AccessToken(token.token, ends), key=lambda each: each.expires_on)
     return token
 

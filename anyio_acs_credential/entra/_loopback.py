@@ -1,7 +1,7 @@
 """Where the browser brings the answer to a sign-in: one redirect on loopback (RFC 8252, section 7.3).
 
-What comes in is read within limits of size and time, and answered with a page. Only a request to the redirect's path
-with the sign-in's own `state` ends the wait: whatever else on this machine talks to the port cannot.
+Each request is read within limits of size and time, and answered with a page. Only a request to the redirect's path
+with the sign-in's own `state` ends the wait, so that no other program on this machine can end it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from ._redirect import RedirectAddress
 
-_READ_TIMEOUT = 10.0
-_SEND_TIMEOUT = 2.0
+_READ_TIMEOUT = 10.0  # seconds to read a request
+_SEND_TIMEOUT = 2.0  # seconds to send a page
 _GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError)
 
 
@@ -36,7 +36,8 @@ class Redirect:
     """The browser's request, whose page is still to be sent.
 
     Attributes:
-        params: What the authority says.
+        params: The parameters of the authority's answer.
+        stream: The browser's connection.
     """
 
     params: dict[str, str]
@@ -53,7 +54,7 @@ async def listen(address: RedirectAddress) -> tuple[Listener[SocketStream], str]
     Raises:
         OSError: when the port is taken.
     """
-    # Not create_tcp_listener(): asyncio looks up even a number, for which it needs a place in its default executor.
+    # Not create_tcp_listener(): asyncio resolves even a numeric address in its default executor, which may be full.
     listener = await SocketListener.from_socket(create_server(("127.0.0.1", address.port)))
     return listener, address.uri(listener.extra(SocketAttribute.local_port))  # noqa: S610 - not Django
 
@@ -66,11 +67,13 @@ async def wait_for_redirect(
 ) -> Redirect:
     """Answer requests until one brings the answer to this sign-in.
 
+    It waits without a limit of its own; cancelling it closes the connections.
+
     Args:
-        listener: Where they come in. It is not closed.
-        address: Which path is the redirect's.
-        state: What the answer has to repeat.
-        begin: Sends the person off meanwhile. What it returns ends the wait, and is raised.
+        listener: Where requests come in. It is not closed.
+        address: Says which path is the redirect's.
+        state: The `state` that the answer has to repeat.
+        begin: Opens the browser. If it returns an error, the wait ends and the error is raised.
     """
     back: list[Redirect] = []
     problems: list[Exception] = []
@@ -96,7 +99,7 @@ async def wait_for_redirect(
                 group.start_soon(send_off)
                 await _accept(listener, handle, group)
         except BaseExceptionGroup as failures:
-            crash = failures  # what ends the program comes out alone
+            crash = failures  # KeyboardInterrupt and its like come out alone, in no group
             while isinstance(crash, BaseExceptionGroup):
                 crash = crash.exceptions[0]
         if crash is None and back:
@@ -108,11 +111,11 @@ async def wait_for_redirect(
 async def _accept(
     listener: Listener[SocketStream], handle: Callable[[SocketStream], Awaitable[None]], group: TaskGroup
 ) -> None:
-    # Not listener.serve(): where a connection comes as that is cancelled, asyncio logs an error and leaves it open.
+    # Not listener.serve(): cancelled as a connection comes, asyncio logs an error and leaves the connection open.
     raw = listener.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django
     while True:
         await anyio.wait_readable(raw)
-        with suppress(BlockingIOError, ConnectionAbortedError):  # it has gone again
+        with suppress(BlockingIOError, ConnectionAbortedError):  # the connection is gone already
             group.start_soon(_admit, raw.accept()[0], handle)
 
 
@@ -125,7 +128,7 @@ async def _admit(connection: socket, handle: Callable[[SocketStream], Awaitable[
 
 
 async def _serve(stream: SocketStream, path: str, state: str) -> dict[str, str] | None:
-    """What one connection brings, or None when that is no answer to this sign-in."""
+    """The parameters that one connection brings; None when its request does not answer this sign-in."""
     try:
         with anyio.fail_after(_READ_TIMEOUT):
             return await read_answer(stream, path, state)
@@ -140,6 +143,6 @@ async def _send(stream: SocketStream, data: bytes) -> None:
     with anyio.move_on_after(_SEND_TIMEOUT), suppress(*_GONE):
         await stream.send(data)
         await stream.send_eof()
-        # Closed with something unread, the connection would be reset, and the page lost on its way.
+        # Read to the end: closing with unread bytes resets the connection, and the page may be lost.
         while True:
             await stream.receive()

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 class MsalCredential(EntraCredential):
     """The tokens of somebody who signed in through an MSAL application of your own.
 
-    It renews them, and signs nobody in: do that with the application, in whichever way it knows.
+    It renews tokens and signs nobody in: sign people in through the application, in whichever way it knows.
 
-    The application's requests are its own, so its time-outs bound them and nothing else: MSAL's default has none. A
-    caller that is cancelled waits until MSAL returns. Make the application with `timeout=` (seconds).
+    The application makes its requests with its own HTTP client, so only its own `timeout=` (seconds) bounds them, and
+    MSAL's default is no time limit. A cancelled caller waits until MSAL returns. So make the application with
+    `timeout=`.
 
     Args:
         app: An `msal.PublicClientApplication` or `msal.ConfidentialClientApplication`, or a function without arguments
-            that makes one. Making one asks the network, so prefer a function: it is called in MSAL's thread, once.
+            that makes one. Making one asks the network, so prefer a function: it is called once, in MSAL's thread.
         account: Whose tokens: one of the application's `get_accounts()`, or its `home_account_id`. None for the only
-            account that it knows when the first token is fetched; the credential stays with that one.
+            account that the application knows when the first token is fetched; the credential keeps to that account.
 
     Raises:
         TypeError: when an argument is of a wrong type.

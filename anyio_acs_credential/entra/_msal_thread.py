@@ -2,10 +2,10 @@
 
 The rules of this file:
 
-* One call at a time, in a thread that is the credential's own. Nothing is abandoned: MSAL's requests run in the event
-  loop, in the scope of the caller, so that cancelling the caller ends them, and then the thread.
-* A call that waits for its turn has no transport yet: cancelling it touches nobody else's.
-* An exception of MSAL becomes one of ours, whose text holds no secret, and without a context that might.
+* Each credential makes one call at a time, in a worker thread that is never abandoned. MSAL's requests run in the event
+  loop, in the caller's cancel scope, so that cancelling the caller ends the requests, and with them the thread's work.
+* A call that waits for its turn has no transport yet, so cancelling it touches no other call's requests.
+* An exception of MSAL becomes one of ours. No secret is in its text, and no context of it could hold one.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class MsalThread:
 
     Args:
         make_app: Makes the application.
-        make_client: Makes the HTTP client for a `Relay`. None where the application has HTTP of its own.
-        token_cache: The application's, where it is known before that is made.
+        make_client: Makes the HTTP client for a `Relay`. None where the application has an HTTP client of its own.
+        token_cache: The application's token cache, where it is known before the application is made.
 
     Attributes:
-        clock: The authority's, as the answers that came by here have proved it.
+        clock: The authority's clock, as far as its answers have shown it.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class MsalThread:
     async def run(self, call: Callable[[Any], T], *secrets: str) -> T:
         """Call a function of the application.
 
-        It waits for its turn and for the call. Cancelling it ends the call's requests.
+        It waits for its turn and for the call. Cancelling it ends the call's requests, where they are ours.
 
         Args:
             call: What to do with the application, in its thread.
-            secrets: What no message may show, besides what is sent and received.
+            secrets: Texts that no message may show, besides the secrets in requests and answers.
 
         Raises:
             TokenSourceError: when MSAL fails.
@@ -75,13 +75,13 @@ class MsalThread:
             try:
                 return await self._run(call, known)
             except ServiceError as error:
-                # An assertion is dated by what is known of the authority's clock, and its refusal may tell better.
+                # The refusal of an assertion may have shown that the authority's clock is not what the assertion says.
                 if error.code != "invalid_client" or abs((self.clock.offset or 0.0) - before) <= TOLERANCE:
                     raise
             return await self._run(call, known)
 
     async def shared_cache(self) -> SharedCache | None:
-        """The application's token cache, if other processes share it. The user's application is made for that."""
+        """The application's token cache, if other processes share it. The user's application is made to find out."""
         if self._make_client is None and self._token_cache is None:
             self._token_cache = await self.run(lambda app: app.token_cache)
         return as_shared_cache(self._token_cache)
@@ -91,7 +91,7 @@ class MsalThread:
         try:
             return await to_thread.run_sync(self._work, call, transport, secrets, limiter=self._limiter.get())
         except get_cancelled_exc_class():
-            # asyncio's own Task.cancel() goes past anyio's shield: this ends what the thread waits for.
+            # asyncio's Task.cancel() passes anyio's shield, and the thread would go on waiting for its requests.
             await transport.aclose()
             raise
         finally:
@@ -101,7 +101,7 @@ class MsalThread:
     def _transport(self) -> Transport:
         if self._kept is None or self._kept[0] != current_token():
             return Transport(self._make_client, self.clock)
-        if self._kept[1].closed:  # by a call that was cancelled
+        if self._kept[1].closed:  # a cancelled call has closed it
             self.keep()
         return self._kept[1]
 
@@ -112,7 +112,7 @@ class MsalThread:
             return call(self._application())
         except TokenSourceError:
             raise
-        except Exception as error:  # noqa: BLE001 - MSAL lets pass whatever an unexpected answer led to
+        except Exception as error:  # noqa: BLE001 - after an unexpected answer, MSAL may raise anything
             problem = f"{type(error).__name__}: {hide(str(error))}"
         raise explained(
             "msal-failed",
@@ -120,7 +120,7 @@ class MsalThread:
         )
 
     def _application(self) -> Any:
-        import msal  # noqa: F401 - makes the loggers, before anything is logged
+        import msal  # noqa: F401 - its import makes the loggers that are guarded next
 
         guard_loggers()
         if self._app is None:
@@ -128,11 +128,11 @@ class MsalThread:
         return self._app
 
     def keep(self) -> None:
-        """Send all requests of this event loop with one HTTP client from now on."""
+        """From now on, send all requests of this event loop with one HTTP client."""
         self._kept = current_token(), Transport(self._make_client, self.clock)
 
     async def aclose(self) -> None:
-        """Close that client. Calls in progress with it fail; later ones have a client each."""
+        """Close the client of `keep()`. Calls in progress with it fail; later calls open a client each."""
         kept, self._kept = self._kept, None
         if kept is not None:
             await kept[1].aclose()

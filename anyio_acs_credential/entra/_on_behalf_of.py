@@ -26,22 +26,22 @@ _WHAT = "the token that the user called this service with"
 
 
 class OnBehalfOfCredential(EntraCredential):
-    """A user for whom this service acts, having been called with the user's token.
+    """A user who called this service with a token, and for whom the service acts.
 
-    Making it does no I/O. The assertion is shown once; what comes after lives on the refresh token that it brought, so
-    that long work outlives the assertion. One credential is for one user.
+    Making it does no I/O. The assertion is sent once, and brings a refresh token by which later tokens come, so that
+    long work outlives the assertion. One credential is for one user.
 
     Args:
         client_id: The application's id.
-        user_assertion: The token that the user called with, or an async function that gives one, which is called
-            again when the refresh token is not accepted any more.
+        user_assertion: The token that the user called with, or an async function that returns one. The function is
+            called again when Entra no longer accepts the refresh token.
         client_secret: The application's secret.
         client_certificate: The application's certificate instead: the text of a PEM file with the private key and the
             certificate, or a mapping as MSAL takes it for `client_credential`.
         **options: As for `DeviceCodeCredential`.
 
     Raises:
-        TypeError: when an argument is of a wrong type, or there is not one of secret and certificate.
+        TypeError: when an argument is of a wrong type, or not exactly one of secret and certificate is given.
         ValueError: when an argument cannot work.
     """
 
@@ -98,7 +98,7 @@ class OnBehalfOfCredential(EntraCredential):
         given: Any = self._user_assertion.value
         if isinstance(given, str):
             return given
-        answer = Secret(given())  # the assertion itself, where the function is a plain one
+        answer = Secret(given())  # a plain function, given by mistake, returns the assertion itself
         if not inspect.isawaitable(answer.value):
             kind = type(answer.value).__name__
             raise explained(
@@ -113,7 +113,7 @@ def _check_certificate(given: Secret) -> Secret:
     if not isinstance(given.value, Mapping | str | bytes):
         raise wrong_type("on-behalf-of", "client_certificate is the text of a PEM file, or a mapping", given.value)
     certificate = given if isinstance(given.value, Mapping) else Secret(_read_certificate(given.value))
-    if not certificate.value:  # with an empty mapping, MSAL would ask as if the application had no secret
+    if not certificate.value:  # with an empty mapping, MSAL would ask as a public client
         raise explained(
             "on-behalf-of",
             ValueError(

@@ -40,7 +40,7 @@ def page(status: int, title: str, *texts: str) -> bytes:
     Args:
         status: The HTTP status.
         title: What happened.
-        *texts: What to do now, and what else there is to say; each a paragraph.
+        *texts: The paragraphs.
     """
     paragraphs = "\n".join(f"<p>{escape(text)}</p>" for text in texts)
     body = _HTML.format(title=escape(title), paragraphs=paragraphs).encode()

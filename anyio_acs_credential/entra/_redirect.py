@@ -1,4 +1,4 @@
-"""The browser's request that brings the answer to a sign-in: where it comes to, and what it may look like."""
+"""The browser's request that brings the answer to a sign-in: where it arrives, and what it may look like."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MAX_HEAD = 32 * 1024
 _MAX_BODY = 64 * 1024
 _REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.[01]")
-_ERROR = re.compile(r"[ -~]*")  # RFC 6749, section 4.1.2.1
+_ERROR = re.compile(r"[ -~]*")  # the characters of an `error` (RFC 6749, section 4.1.2.1)
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -28,9 +28,9 @@ class RedirectAddress:
     """A loopback redirect URI.
 
     Attributes:
-        host: As the authority knows it, "localhost" or "127.0.0.1".
-        port: 0 for any that is free.
-        path: "" or a path.
+        host: "localhost" or "127.0.0.1", as the application's registration has it.
+        port: The port; 0 for any free port.
+        path: The path; "" where the URI has no path.
     """
 
     host: str
@@ -42,8 +42,8 @@ class RedirectAddress:
         """The address in the text of a URI.
 
         Raises:
-            TypeError: when it is no text.
-            ValueError: when it is not on loopback.
+            TypeError: when it is not text.
+            ValueError: when it is not an http address on loopback.
         """
         if not isinstance(text, str):
             raise wrong_type("redirect-uri", 'redirect_uri is text such as "http://localhost"', text)
@@ -61,7 +61,7 @@ class RedirectAddress:
 
 
 class BadRequestError(Exception):
-    """A request that is no answer to a sign-in, and the page for it."""
+    """A request that does not answer the sign-in, with the status and the text of the page for it."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -69,15 +69,15 @@ class BadRequestError(Exception):
 
 
 async def read_answer(stream: ByteReceiveStream, path: str, state: str) -> dict[str, str]:
-    """What the authority has the browser bring: parameters in the address, or in a form.
+    """The parameters of the authority's answer, which the browser brings in the address or in a form.
 
     Args:
         stream: The browser's connection.
-        path: Where answers come to.
-        state: What the answer has to repeat.
+        path: The redirect's path.
+        state: The `state` that the answer has to repeat.
 
     Raises:
-        BadRequestError: when it is something else.
+        BadRequestError: when the request is not the answer to this sign-in.
     """
     params = await _read(stream, path)
     if not compare_digest(params.get("state", "").encode(), state.encode()):

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Options(TypedDict, total=False):
-    """What every credential takes but one that is given an MSAL application.
+    """The options that every credential takes, except one that is given an MSAL application.
 
     Attributes:
-        tenant_id: The directory: its id, its domain, or "organizations", the default, for any.
-        authority: Where people sign in, an https address, or a host alone; another cloud's, such as
-            "https://login.microsoftonline.us". With a path, it is, for Entra's hosts, the directory; for others, an
-            OpenID authority, and `tenant_id` is left out.
+        tenant_id: The directory: its id, its domain, or "organizations" (the default) for any.
+        authority: Where people sign in: an https address or a host alone, such as "https://login.microsoftonline.us"
+            for another cloud. The path of an Entra address names the directory. Any other host with a path is an OpenID
+            authority, for which `tenant_id` is left out.
         disable_instance_discovery: Whether an unknown authority is trusted as it is, without asking Microsoft.
-        token_cache: An `msal.TokenCache`, to keep tokens elsewhere than in memory. None for one of its own.
-        verify: True to trust the authorities that the environment trusts; else the path of a bundle of certificate
-            authorities, or an `ssl.SSLContext`.
+        token_cache: An `msal.TokenCache` that keeps the tokens. None for one in memory.
+        verify: True to trust the certificate authorities that the environment trusts; else the path of a bundle of
+            them, or an `ssl.SSLContext`.
     """
 
     tenant_id: str
@@ -37,11 +37,11 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The same, checked.
+    """The options, checked.
 
     Attributes:
         msal: Arguments for an MSAL application.
-        token_cache: The user's, or None.
+        token_cache: The user's token cache, or None.
         verify: As it was given.
     """
 
@@ -50,10 +50,10 @@ class Settings:
     verify: bool | str | ssl.SSLContext
 
     def make_client(self) -> Any:
-        """An `httpx.AsyncClient`, which reads certificates, and so is not made on an event loop.
+        """An `httpx.AsyncClient`. Making it reads certificates, so it is not made on an event loop.
 
         Raises:
-            TokenSourceError: when certificates cannot be read, or the environment names no proxy that can be used.
+            TokenSourceError: when certificates cannot be read, or the environment names a proxy that cannot be used.
         """
         from .._http.own_transport import make_client
 
@@ -77,15 +77,15 @@ def check_settings(
 
     Args:
         client_id: The application's id.
-        tenant_id: See `Options`, as for the others.
-        authority: Likewise.
-        disable_instance_discovery: Likewise.
-        token_cache: Likewise.
-        verify: Likewise.
+        tenant_id: See `Options`.
+        authority: See `Options`.
+        disable_instance_discovery: See `Options`.
+        token_cache: See `Options`.
+        verify: See `Options`.
 
     Raises:
-        TypeError: with the fix, when one is of a wrong type.
-        ValueError: with the fix, when one cannot work.
+        TypeError: when one is of a wrong type; the message names the fix.
+        ValueError: when one cannot work; the message names the fix.
     """
     check_text("client_id", client_id, "the application's id, from its registration in Entra")
     check_text("tenant_id", tenant_id, "a directory's id or domain")
@@ -99,7 +99,9 @@ def check_settings(
     _check_verify(verify)
     msal = {
         "client_id": client_id,
-        "client_capabilities": ["CP1"],  # continuous access evaluation: we pass claims challenges on
+        # Tells Entra that claims challenges are passed on (continuous access evaluation), as
+        # https://learn.microsoft.com/entra/identity-platform/claims-challenge has it.
+        "client_capabilities": ["CP1"],
         "instance_discovery": False if disable_instance_discovery else None,
         **where(authority, tenant_id),
     }
@@ -107,11 +109,11 @@ def check_settings(
 
 
 def check_text(name: str, value: object, what: str) -> None:
-    """Refuse what is not printable text without white space. It is not repeated, for it may be a secret.
+    """Refuse what is not printable text without white space. The message does not repeat it, since it may be a secret.
 
     Raises:
-        TypeError: when it is no text.
-        ValueError: when it is empty, or contains what it cannot.
+        TypeError: when it is not text.
+        ValueError: when it is empty, or has white space or unprintable characters.
     """
     hidden, value = Secret(value), None  # no frame that an error passes shows it
     if not isinstance(hidden.value, str):
@@ -122,11 +124,11 @@ def check_text(name: str, value: object, what: str) -> None:
 
 
 def check_secret(name: str, secret: Secret, what: str) -> Secret | None:
-    """A secret, where there is one, checked: its plain text.
+    """The secret as plain text, checked; None where none is given.
 
     Raises:
-        TypeError: as `check_text`.
-        ValueError: likewise.
+        TypeError: as for `check_text`.
+        ValueError: as for `check_text`.
     """
     if secret.value is None:
         return None

@@ -1,7 +1,7 @@
 """MSAL's HTTP: asked for in MSAL's thread, and done in the event loop, within the limits of every request of ours.
 
-So a request ends when its caller is cancelled, and MSAL's thread with it. MSAL is given answers that are JSON objects,
-and refusals that OAuth knows; everything else is an error of ours, with what `Retry-After` says.
+So cancelling the caller ends the request, and with it the work in MSAL's thread. MSAL gets answers that are JSON
+objects, refusals as OAuth has them included; every other answer becomes an error of ours, with its `Retry-After`.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ if TYPE_CHECKING:
     from .._tokens.service_clock import ServiceClock
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-_LIMITS = Limits(timeout=30.0, tries=1)  # MSAL's caller tries again: what a lost answer has spent cannot be sent twice
+# One try: a code or an assertion whose answer was lost may be spent, so the caller decides whether to try again.
+_LIMITS = Limits(timeout=30.0, tries=1)
 _KEPT = {"access_token", "client_info", "device_code", "error", "id_token", "refresh_token", "scope"}
 _TEXT = re.compile(r"[ -~]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, in the shape that MSAL reads. It is no failure: those were raised."""
+    """An answer, in the shape that MSAL reads."""
 
     status_code: int
     text: str = field(repr=False)
     headers: dict[str, str]
 
     def raise_for_status(self) -> None:
-        """Raise nothing below 400, as MSAL expects; its refusals are in the text."""
+        """Raise for a status of 400 or more, where MSAL asks; it reads refused token requests from their text."""
         if self.status_code >= 400:
             raise explained(
                 "entra-refused",
@@ -57,15 +58,15 @@ class Response:
 
 
 class Transport:
-    """One HTTP client for the requests of a call, or of many.
+    """One HTTP client for the requests of one call, or of many.
 
     Args:
-        make_client: Makes the client. It is called in MSAL's thread, at the first request: it reads certificates.
-            None where no request comes by here.
-        clock: The authority's, which learns from each answer.
+        make_client: Makes the client. It reads certificates, so it is called in MSAL's thread, at the first request.
+            None where the application has an HTTP client of its own.
+        clock: The authority's clock, which learns from each answer.
 
     Attributes:
-        closed: Whether it sends nothing any more.
+        closed: Whether it is closed. A closed transport refuses every request.
     """
 
     def __init__(self, make_client: Callable[[], Any] | None, clock: ServiceClock) -> None:
@@ -79,7 +80,7 @@ class Transport:
         """Send a request from MSAL's thread.
 
         Raises:
-            ServiceError: when there is no answer that MSAL can read.
+            ServiceError: when no answer comes that MSAL can read.
         """
         if self._client is None and self._make_client is not None and not self.closed:
             self._client = self._make_client()
@@ -101,16 +102,16 @@ class Transport:
         raise explained("unreachable", ServiceError("the credential was closed while it was at work: try again"))
 
     async def aclose(self) -> None:
-        """End the requests and close the client, also where the closing task is cancelled."""
+        """End the requests and close the client, within a second, also where the closing task is cancelled."""
         self.closed = True
-        for scope in self._requests:  # a client that is closed lets a connection that it makes go on
+        for scope in self._requests:  # closing the client does not end a connection that it is making
             scope.cancel("the transport is closed")
         if self._client is not None:
             await close_quietly(self._client)
 
 
 CURRENT: ContextVar[Transport] = ContextVar("transport")
-"""What the call in progress sends its requests with."""
+"""The transport of the call in progress."""
 
 
 class Relay:
@@ -137,7 +138,7 @@ class Relay:
         return CURRENT.get().request("GET", _with(url, params), headers or {}, None)
 
     def close(self) -> None:
-        """Nothing is held here."""
+        """Do nothing: the transport owns the client."""
 
 
 def _with(url: str, params: Mapping[str, str] | None) -> str:
@@ -156,7 +157,7 @@ def _read(answer: Answer) -> Response:
 
 
 def _odd_field(content: Mapping[str, Any]) -> str | None:
-    """A field that MSAL would keep, and fail with at each request that comes after (RFC 6749, appendix A)."""
+    """A field that is not text as OAuth has it (RFC 6749, appendix A). MSAL would keep it, and fail from then on."""
     for name in sorted(_KEPT & content.keys()):
         value = content[name]
         if not isinstance(value, str) or not _TEXT.fullmatch(value):

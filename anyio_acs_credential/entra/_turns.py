@@ -1,4 +1,4 @@
-"""Token caches that several processes share, as a credential sees them: MSAL works on one in its turn."""
+"""A token cache that several processes share, as a credential sees it: MSAL works on it in its turn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 class SharedCache(Protocol):
-    """What `fleet.shared_token_cache` returns, known by its shape."""
+    """What `fleet.shared_token_cache` returns, recognised by its shape: this room does not know the fleet."""
 
     def looking(self) -> AbstractContextManager[None]:
         """A block in MSAL's thread that ends where MSAL would spend a refresh token."""
 
     async def in_turn(self, work: Callable[[], Awaitable[T]], look: Callable[[], Awaitable[T | None]]) -> T:
-        """What `look` finds in memory, or what the work returns when no other process works on the cache."""
+        """What `look` finds in memory; where it finds nothing, what `work` returns under the cache's lease."""
         ...
 
 

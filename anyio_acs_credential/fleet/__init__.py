@@ -1,4 +1,4 @@
-"""One access token for many processes and machines: whoever is first fetches it, the others take it from a store."""
+"""One access token for many processes and machines: one process fetches it, and the others take it from a store."""
 
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ __all__ = (
     "shared_token_cache",
 )
 
-# Resolved when they are first asked for: a program loads the store that it uses, and no other.
+# Names are resolved when they are first asked for, so that a program loads only the store that it uses.
 _HOMES = {
     "._memory": ("MemoryTokenStore",),
     "._redis": ("RedisTokenStore",),

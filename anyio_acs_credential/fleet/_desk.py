@@ -1,4 +1,4 @@
-"""Where a store was entered, and whether it is asked from there."""
+"""Where a store was entered, and whether it is used from there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .._loops.home import Home
 
 
 class Desk:
-    """Lets in whoever asks where the store was entered, while it is open."""
+    """Lets an operation pass while the store is open, in the event loop, thread and process that entered it."""
 
     __slots__ = ("_home", "_was_open")
 
@@ -16,10 +16,10 @@ class Desk:
         self._was_open = False
 
     def enter(self) -> Home:
-        """Open it in this event loop.
+        """Open the store in this event loop.
 
         Raises:
-            CredentialUsageError: when it is open.
+            CredentialUsageError: when it is open already.
         """
         if self._home is not None and not self._home.is_lost:
             raise explained(
@@ -36,16 +36,16 @@ class Desk:
         return self._home
 
     def leave(self) -> None:
-        """Close it."""
+        """Close the store."""
         self._home = None
 
     def check(self) -> None:
-        """Let in whoever asks from where it was entered.
+        """Let an operation pass.
 
         Raises:
-            CredentialUsageError: when that is another event loop, thread or process.
-            CredentialNotEnteredError: when it was not entered.
-            CredentialClosedError: when it was left.
+            CredentialUsageError: in another event loop, thread or process than entered the store.
+            CredentialNotEnteredError: before the store was entered.
+            CredentialClosedError: after the store was left.
         """
         if self._home is not None:
             self._home.check()

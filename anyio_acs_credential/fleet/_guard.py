@@ -1,4 +1,4 @@
-"""Between a source and a store: whatever that does costs a second, is told once, and is not tried again at once."""
+"""Between a source and a store: a failing store costs a second at most, is logged once, and has a back-off."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .._tokens.own_source import OwnSource
     from ._store import UnreadableError
 
-_PATIENCE = 1.0  # seconds by which a store may make a token late
+_PATIENCE = 1.0  # seconds by which a store may delay a token
 
 _logger = logging.getLogger("anyio_acs_credential")
 
@@ -30,14 +30,14 @@ Answer = TypeVar("Answer")
 
 
 class OutOfOrderError(Exception):
-    """The store did not do what it was asked. It never leaves this room."""
+    """The store did not do what it was asked. This error never leaves the room."""
 
 
 class Patience:
-    """What is left of the time that a round has for the store.
+    """The time that a round still has for the store.
 
     Attributes:
-        left: In seconds.
+        left: Seconds.
     """
 
     __slots__ = ("left",)
@@ -47,10 +47,10 @@ class Patience:
 
 
 class Guard:
-    """Asks a store, and keeps count of its failures.
+    """Asks a store, and counts its failures.
 
     Args:
-        source: Who asks: its clock, and what the log must not show.
+        source: The source that asks. It has the clock, and says which texts the log must not show.
     """
 
     def __init__(self, source: OwnSource) -> None:
@@ -60,7 +60,7 @@ class Guard:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the store has failed so short a time ago that it is not asked now."""
+        """Whether the store is in a back-off after a failure, and is not asked now."""
         return self._streak > 0 and self._source.clock.monotonic() < self._retry_at
 
     async def ask(
@@ -68,13 +68,16 @@ class Guard:
     ) -> Answer:
         """Have the store do something.
 
+        It waits for the operation, for as long as the round's patience lasts. Cancelling it cancels the operation.
+
         Args:
-            patience: The round's.
-            operation: What to do, and to make of the answer.
-            costs: Whether the time that it takes makes the token late, rather than passing while another process works.
+            patience: The time that the round has left for the store.
+            operation: Asks the store, and reads its answer.
+            costs: Whether the time that it takes counts against the patience. It does not while another process works,
+                since the token is not later for that.
 
         Raises:
-            OutOfOrderError: when it fails, takes too long, or what it answers is nonsense.
+            OutOfOrderError: when the store fails, takes too long or answers nonsense.
         """
         began, fault = current_time(), "it gave no answer in time"
         cancellations = native_cancellations()
@@ -83,7 +86,7 @@ class Guard:
                 answer = await operation()
                 self._recovered()
                 return answer
-        except BaseException as error:  # noqa: ASYNC103 - whatever a store's driver raises
+        except BaseException as error:  # noqa: ASYNC103 - a store's driver may raise anything
             is_cancelled = current_effective_deadline() == -inf or native_cancellations() > cancellations
             if not isinstance(error, Exception) and (is_cancelled or not _is_stray(error)):
                 raise
@@ -95,7 +98,7 @@ class Guard:
         raise OutOfOrderError
 
     def tell(self, error: UnreadableError) -> None:
-        """Log that an entry cannot be read, and is replaced."""
+        """Log that an entry cannot be read and will be replaced."""
         extra: dict[str, object] = {"acs_event": "store_unreadable"}
         self._log(logging.WARNING, extra, "an entry of the token store is replaced: %s", self._described(error))
 
@@ -131,5 +134,5 @@ class Guard:
 
 
 def _is_stray(error: BaseException) -> bool:
-    """Whether it is a cancellation, or a group that may hold one, which a driver has let out of its own tasks."""
+    """Whether an error is a cancellation that is not ours, or a group that may hold one: some drivers let those out."""
     return isinstance(error, (BaseExceptionGroup, get_cancelled_exc_class())) and not ends_program(error)

@@ -1,4 +1,4 @@
-"""What one process knows of its fleet, and which of what lies in the store is an answer for it. No I/O."""
+"""What one process knows of its fleet, and which entries of the store answer it. No I/O."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from ._record import SharedToken
 
 POLICY = RefreshPolicy()
-_LAST_SECONDS = 10.0  # of a token's life, in which it is no use to a process that begins with it
+_LAST_SECONDS = 10.0  # seconds of life below which a process does not begin with a token from the store
 
 
 class Found(NamedTuple):
     """What was in the store.
 
     Attributes:
-        fence: That of the entry; 0 where there was none.
-        record: The entry's.
+        fence: The entry's fence; 0 where there was no entry.
+        record: The entry's record; empty where there was no entry.
     """
 
     fence: int = 0
@@ -33,25 +33,25 @@ class Found(NamedTuple):
 
 
 class Judge:
-    """Says what of a store's answers counts for this process, by what it has given to its credential."""
+    """Decides which entries of the store count for this process, by what it has given to its credential so far."""
 
     def __init__(self) -> None:
         self.given: Secret = Secret("")
-        """The text of the token that was given last: whoever asks wants another."""
-        self._expires_on = 0
-        self._fence = 0  # of that token's lease, or of the last one in which this process asked
+        """The text of the token that was given last. Whoever asks again wants another one."""
+        self._expires_on = 0  # of the token that was given last
+        self._fence = 0  # of that token's lease; of the last lease before it where it was fetched without one
         self._told = 0  # the fence of the failure that was raised last
-        self._is_alone = False  # whether that token is not in the store, where older ones may seem newer
+        self._is_alone = False  # whether that token was fetched without the store, whose tokens may then be older
 
     def token(self, found: Found, claims: str | None, now: float, elapsed: float | None = None) -> SharedToken | None:
-        """The token in the store, if it is newer than the one given last, and of use.
+        """The token in the store, if it is newer than the one given last and lives long enough; else None.
 
-        The same text again is an answer as well, for as long as one process waits before it asks a source again that
-        had nothing newer: the credential takes it for what it is, and the others need not ask for the same.
+        The same text again is an answer as well, for as long as a process waits before it asks a source again that had
+        nothing newer: the other processes need not ask for the same.
 
         Args:
             found: What is in the store.
-            claims: The digest of those that it has to meet, if any.
+            claims: The digest of the claims that the token has to meet, or None.
             now: Unix seconds.
             elapsed: Seconds since its lease, by the store's clock, where that is known.
         """
@@ -67,15 +67,16 @@ class Judge:
         return None if self._is_alone and kept.expires_on <= self._expires_on else kept.token(now)
 
     def failure(self, found: Found, claims: str | None, elapsed: float) -> TokenSourceError | None:
-        """The failure in the store, if it is an answer to this process.
+        """The failure in the store, if it answers this process; else None.
 
-        It is told to each process once. Who asks again does so because the wait is over, or because a person wants it
-        tried now, and then it is tried.
+        Each failure is raised once in each process. A process asks again because the wait is over or because somebody
+        called `refresh()`, and then the source is asked.
 
         Args:
             found: What is in the store.
-            claims: The digest of those that are asked for, if any. A challenge that was not met is nobody else's.
-            elapsed: Seconds since the lease of that failure, by the store's clock.
+            claims: The digest of the claims that are asked for, or None. A failure to meet a challenge answers only
+                those who ask with the same claims.
+            elapsed: Seconds since that failure's lease was taken, by the store's clock.
         """
         failure = found.record.failure
         if failure is None or found.fence <= self._told or failure.claims not in (None, claims):
@@ -88,19 +89,19 @@ class Judge:
 
         Args:
             token: The token.
-            fence: That of its lease; 0 where it was fetched without one.
+            fence: Its lease's fence; 0 where it was fetched without a lease.
         """
         self.given, self._expires_on = Secret(token.token), token.expires_on
-        # Not the greatest that was ever seen: a store that was emptied, and its clock set back, begins lower.
+        # Not the greatest fence ever seen: a store that was emptied, and whose clock was set back, begins lower.
         self._fence, self._is_alone = fence or self._fence, fence == 0
 
     def tell(self, fence: int) -> None:
-        """Take note of a failure that is raised."""
+        """Take note of a failure that is raised, by its fence."""
         self._told = fence
 
 
 def kept_of(token: AccessToken, fence: int, claims: str | None, clock: Clock) -> Kept:
-    """A token as it is kept."""
+    """A token in the form in which the store keeps it."""
     life, raw_id = life_of(token, clock), getattr(token, "raw_id", None)
     return Kept(token.token, token.expires_on, life, fence, claims, raw_id, clock.time())
 
@@ -108,15 +109,15 @@ def kept_of(token: AccessToken, fence: int, claims: str | None, clock: Clock) ->
 def failure_of(
     error: Exception, before: Failure | None, claims: str | None, took: float, fraction: float, *secrets: str
 ) -> Failure:
-    """A failure as it is kept.
+    """A failure in the form in which the store keeps it.
 
     Args:
         error: What the source raised.
-        before: The failure before it, if the last round failed as well.
-        claims: The digest of those that were asked for, if any.
+        before: The failure before it; None where the last round did not fail.
+        claims: The digest of the claims that were asked for, or None.
         took: Seconds since the lease was taken.
-        fraction: A random number in [0, 1).
-        secrets: What the text must not show.
+        fraction: A random number in [0, 1), for the jitter of the back-off.
+        secrets: Texts that the message must not show.
     """
     permanent, wish = verdict(error)
     streak = 1 if before is None else before.streak + 1

@@ -1,4 +1,4 @@
-"""What a lease is held for: one question to the source, while the lease is prolonged beside it."""
+"""What a lease is held for: one question to the source, beside which the lease is prolonged."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .._refreshing.round import Round
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-_PATIENCE = 1.0  # seconds for one prolongation; the next one may be in time
-_LONGEST = 60.0  # seconds that a lease is prolonged for: what takes longer will hardly come, and others wait for it
+_PATIENCE = 1.0  # seconds for one prolongation; if it fails, the next one may be in time
+_LONGEST = 60.0  # seconds after which a lease is no longer prolonged, since the other processes wait for the answer
 
 
 class Lease:
-    """Prolongs a lease, beside a block, until that is left or the lease has passed to another, for a minute at most.
+    """Prolongs a lease beside a block, until the block is left or the lease has passed on, for a minute at most.
 
     Args:
-        prolong: Prolongs it once, and says whether it is still there.
-        seconds: How long it lasts each time.
+        prolong: Prolongs the lease once, and says whether it is still this process's.
+        seconds: How long the lease lasts each time.
     """
 
     def __init__(self, prolong: Callable[[], Awaitable[bool]], seconds: float) -> None:
@@ -31,7 +31,7 @@ class Lease:
         self._scope = CancelScope()
 
     async def run(self) -> None:
-        """Prolong it, again and again."""
+        """Prolong the lease at each third of its time."""
         with self._scope:
             is_ours, began = True, current_time()
             while is_ours and current_time() - began < _LONGEST:
@@ -40,15 +40,15 @@ class Lease:
                     is_ours = await self._prolong() is not False
 
     def close(self) -> None:
-        """Prolong it no more."""
+        """Stop prolonging it."""
         self._scope.cancel("the source has answered")
 
 
 class Question(Round):
-    """A question that is part of a credential's round.
+    """A round of the shared source, inside of a credential's round.
 
     Args:
-        claims: Those of a challenge that the source has to meet.
+        claims: The claims of a challenge that the source has to meet, or None.
     """
 
     __slots__ = ()
@@ -58,7 +58,7 @@ class Question(Round):
         self.claims = claims
 
     def as_its_source(self) -> None:
-        """The running context is marked already, as that of the credential's round."""
+        """Do nothing: the credential's round has marked the running context."""
 
     def source_ended(self) -> None:
-        """Nor does that mark end with this question."""
+        """Do nothing: the mark lasts until the credential's round ends."""

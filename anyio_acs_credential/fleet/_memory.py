@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 class MemoryTokenStore(TokenStore):
     """A `TokenStore` in the memory of one process: for tests, in virtual time as well.
 
-    What it keeps is gone when the process ends, and no other process sees it. It is entered, like any store, in the
-    event loop that uses it, and keeps what it has while it is closed. In another event loop or process its operations,
-    which are those of `TokenStore`, raise `CredentialUsageError`.
+    Its entries end with the process, and no other process sees them. Enter it, like any store, in the event loop that
+    uses it. It keeps its entries while it is closed. Its operations are those of `TokenStore`; each is a
+    checkpoint, and none waits. In another event loop or process they raise `CredentialUsageError`.
 
     Args:
-        clock: What leases and entries go by: in virtual time, the `VirtualClock` that the credentials have.
+        clock: The clock of leases and entries, in Unix seconds. In virtual time, give the `VirtualClock` that the
+            credentials have.
     """
 
     def __init__(self, *, clock: Clock = time) -> None:
@@ -64,7 +65,7 @@ class MemoryTokenStore(TokenStore):
         self._replace(name, (await self._slot(name)).released(fence))
 
     async def _slot(self, name: str) -> Slot:
-        """The slot as it is when this goes on, which is when the change to it is made: nothing waits in between."""
+        """The slot under a name. Callers change it without awaiting anything in between, so that no change is lost."""
         self._desk.check()
         await checkpoint()
         return self._slots.get(name, Slot())

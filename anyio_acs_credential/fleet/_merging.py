@@ -1,4 +1,4 @@
-"""What MSAL's token cache holds: read from a store, and put together from the changes of two processes. No I/O."""
+"""The contents of MSAL's token cache, as a store keeps them, and how changes of two processes are merged. No I/O."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from .._redaction import Secret
 
 Contents: TypeAlias = "dict[str, dict[str, dict[str, Any]]]"
-"""Entries by kind and key, as MSAL has them. An entry is replaced as a whole, and never changed."""
+"""Entries by kind and key, as MSAL has them. An entry is replaced as a whole and never changed in place."""
 
-_TIMES = ("last_modification_time", "cached_at")  # of a refresh token, and of an access token; the rest has none
+_TIMES = ("last_modification_time", "cached_at")  # MSAL dates refresh tokens and access tokens so, and nothing else
 
 
 def read(value: Secret) -> Contents:
-    """The contents that were written.
+    """The contents in a store's value.
 
     Args:
-        value: The bytes.
+        value: The bytes that `write()` made.
 
     Raises:
-        ValueError: when they are nothing of the kind. The message shows nothing of them.
+        ValueError: when they are not the contents of a token cache. The message shows nothing of them.
     """
     found: Any = None
     with suppress(ValueError, RecursionError):
@@ -35,20 +35,21 @@ def read(value: Secret) -> Contents:
 
 
 def write(contents: Contents) -> bytes:
-    """The contents for a store."""
+    """The contents as a value for a store."""
     return json.dumps(contents, separators=(",", ":")).encode()
 
 
 def merge(before: Contents, ours: Contents, theirs: Contents) -> Contents:
     """The contents with the changes of both sides.
 
-    An entry that one side has changed or removed is taken from that side. One that both have changed is the newer one,
-    by the second in which MSAL has written it; the store's, where that does not tell; and never removed.
+    An entry that one side has changed or removed is taken from that side. Where both have changed it, the newer one
+    counts, by the second in which MSAL wrote it, and the store's where the seconds are equal or unknown. An entry that
+    one side has removed and the other has changed stays.
 
     Args:
-        before: What both began with; empty where that is not known, so that nothing counts as removed.
-        ours: What is in memory.
-        theirs: What is in the store.
+        before: What both sides began with; empty where that is unknown, so that nothing counts as removed.
+        ours: The contents in memory.
+        theirs: The contents in the store.
     """
     merged: Contents = {}
     for kind in {**theirs, **ours}:

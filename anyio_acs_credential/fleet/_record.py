@@ -1,4 +1,4 @@
-"""What the processes of a fleet tell each other: a token, a failure, or a failure and the token before it."""
+"""What the processes of a fleet tell each other through the store: a token, a failure, or both."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class SharedToken(ExchangedToken):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A token that was fetched.
+    """A token as the store keeps it.
 
     Attributes:
-        text: The token's.
-        expires_on: When it ends, in Unix seconds.
-        life: Seconds that it had left when it was fetched, as the service has it.
-        fence: That of the lease under which it was.
+        text: The token's text.
+        expires_on: When it expires, in Unix seconds.
+        life: Seconds that it had left when it was fetched, by the service's clock.
+        fence: The fence of the lease under which it was fetched.
         claims: The digest of the claims that it meets, or None.
-        raw_id: Whose it is, if the service said so.
-        at: When it was fetched, in Unix seconds, by the clock of the machine that did.
+        raw_id: The raw id of its user, or None where the service named no user.
+        at: When it was fetched, in Unix seconds by the clock of the machine that fetched it.
     """
 
     text: str = field(repr=False)
@@ -47,29 +47,31 @@ class Kept:
     def left(self, now: float) -> float:
         """Seconds that it lives from now on.
 
-        On one machine, whose clock may be hours from the service's, this is right; between two machines, as far as
-        their clocks agree.
+        On the machine that fetched it, this is right even where the clock is hours from the service's. On another
+        machine, it is as right as the two machines' clocks agree.
         """
         return self.life - max(now - self.at, 0.0)
 
     def token(self, now: float) -> SharedToken:
-        """The token, which lives from now on for as long as is left of it."""
+        """The token, for a credential, with the seconds that it lives from now on."""
         return SharedToken(self.text, self.expires_on, self.raw_id, self.left(now))
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A round that failed.
+    """A failed round as the store keeps it.
 
     Attributes:
         message: What failed and what to do next, without a secret.
-        wait: Seconds from then on in which nobody asks again.
-        took: Seconds from the lease to the failure.
-        streak: How many have in a row, this one included, in whichever processes.
-        claims: The digest of the claims that it was asked for, or None.
+        wait: Seconds after the failure in which no process asks the source by itself.
+        took: Seconds from the taking of the lease to the failure.
+        streak: How many rounds in a row have failed, this one included, in all processes.
+        claims: The digest of the claims that were asked for, or None.
         permanent: Whether trying again cannot help until something is changed.
-        kind: The name of the error's class, where programs tell by it what to do.
-        status_code: As `ServiceError` has it; so `code` and `request_id`.
+        kind: The name of the error's class, where programs decide by it; else empty.
+        status_code: As `ServiceError` has it.
+        code: As `ServiceError` has it.
+        request_id: As `ServiceError` has it.
     """
 
     message: str
@@ -84,7 +86,7 @@ class Failure:
     request_id: str | None = None
 
     def error(self, left: float) -> TokenSourceError:
-        """What it is in another process.
+        """The error that another process raises for it.
 
         Args:
             left: Seconds of the wait that are left.
@@ -104,26 +106,26 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What lies in a store for a key.
+    """What a store keeps for a key.
 
     Attributes:
-        token: The last token, while it is valid.
-        failure: The failure of the last round, if it failed.
+        token: The last token while it is valid, or None.
+        failure: The failure of the last round, or None where it succeeded.
     """
 
     token: Kept | None = None
     failure: Failure | None = None
 
     def to_bytes(self) -> bytes:
-        """As it is put."""
+        """The record as a value for a store."""
         return json.dumps(asdict(self), separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Record:
-        """As it was put.
+        """The record in a store's value.
 
         Raises:
-            StoreError: when it is no such thing.
+            StoreError: when the value is not a record of this version.
         """
         hidden, data = Secret(data), b""  # no frame that an error passes shows it
         if (record := _parsed(hidden)) is None:
@@ -132,7 +134,7 @@ class Record:
 
 
 def digest(claims: str | None) -> str | None:
-    """What tells the claims of one challenge from those of another, and tells nothing of them."""
+    """A hash that tells the claims of one challenge from those of another, and reveals nothing of them."""
     return None if claims is None else sha256(claims.encode()).hexdigest()
 
 
@@ -142,7 +144,7 @@ def _parsed(hidden: Secret) -> Record | None:
         token, failure = content["token"], content["failure"]
         record = Record(token and _read(Kept, token), failure and _read(Failure, failure))
         if record.token is not None:
-            record.token.token(record.token.at)  # it is one
+            record.token.token(record.token.at)  # raises where the token is not usable
         return record
     return None
 

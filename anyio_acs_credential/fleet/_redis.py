@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _TRIES = 3  # to put the marks of our keys, while others put theirs
-_FENCES_KEPT = 24 * 3600  # seconds; only a clock that was set back further than that would see a fence again
+_FENCES_KEPT = 24 * 3600  # seconds; a fence could repeat only if Redis's clock were set back further than that
 
 
 class RedisTokenStore(TokenStore):
-    """What many machines share, in a Redis that all of them reach: 6.2 or later, or Valkey.
+    """A `TokenStore` for many machines, in a Redis that all of them reach: Redis 6.2 or later, or Valkey.
 
-    Entering it connects to nothing: what cannot be reached is told by the first operation that needs it. An operation
-    waits for Redis, 5 seconds at most for a connection and as long for an answer. Cancelling one ends it at once,
-    whatever the network does; it may have had its effect.
+    Entering it connects to nothing: the first operation that needs Redis says if it cannot be reached. An operation
+    waits for Redis, 5 seconds at most for a connection and as long for an answer. Cancelling an operation ends it at
+    once, whatever the network does; it may have had its effect.
 
-    Values are encrypted, and names hashed. The clock is that of Redis.
+    Values are encrypted, and names are hashed. Leases and entries last by the clock of Redis.
 
-    Its operations are those of `TokenStore`. They raise `StoreError` when Redis fails, or what it keeps cannot be read,
-    and `CredentialUsageError` where the store is not open.
+    Its operations are those of `TokenStore`. They raise `StoreError` when Redis fails or an entry cannot be read, and
+    `CredentialUsageError` where the store is not open.
 
     Args:
-        url_or_client: `redis://user:password@host:6379/0`; `rediss://` for TLS, which trusts the authorities that the
-            system trusts, or those in the file that the parameter `ssl_ca_certs` names; or `unix:///path`. Or a client
-            of coredis that is open for as long as the store is, such as one for a cluster or of a Sentinel; the store
-            does not close it.
+        url_or_client: `redis://user:password@host:6379/0`, `unix:///path`, or `rediss://` for TLS, which trusts the
+            authorities that the system trusts, or those in the file that the URL's parameter `ssl_ca_certs` names. Or a
+            client of coredis, such as one of a cluster or of a Sentinel, which is open for as long as the store is; the
+            store does not close it.
         encryption_keys: Texts that `new_encryption_key()` made. The first one encrypts; all decrypt.
-        prefix: What the keys in Redis begin with.
+        prefix: The text that the keys in Redis begin with.
 
     Raises:
         ImportError: when the extra `[redis]` is not installed.
@@ -93,11 +93,11 @@ class RedisTokenStore(TokenStore):
             self._desk.enter()
             await checkpoint()
             return self
-        # To import coredis takes a second.
+        # In a thread, since importing coredis takes a second.
         own = OwnClient(await to_thread.run_sync(self._address.make_factory, limiter=CapacityLimiter(1)))
         self._desk.enter()
         block = beside(own, "Redis of a token store")
-        await block.__aenter__()  # which never yields: no second task comes between
+        await block.__aenter__()  # it never yields, so no second task can enter in between
         self._block, self._own = block, own
         return self
 
@@ -107,7 +107,7 @@ class RedisTokenStore(TokenStore):
         self._desk.check()
         block = self._block
         if block is not None:
-            leaving(block)  # which refuses a task that cannot
+            leaving(block)  # it refuses a task that cannot leave, before anything is closed
         self._desk.leave()
         self._block = None
         if block is not None:
@@ -123,7 +123,7 @@ class RedisTokenStore(TokenStore):
         def read(answer: Any) -> Taken:
             *found, fence, left = answer
             entry = None
-            with suppress(UnreadableError):  # it is there to be replaced
+            with suppress(UnreadableError):  # an unreadable entry counts as none here, since its lease replaces it
                 entry = read_entry(found)
             return Taken(entry, None if fence is None else int(fence), int(left) / 1000)
 
@@ -144,7 +144,7 @@ class RedisTokenStore(TokenStore):
         await self._ask(RELEASE, self._sealer.name(name), fence, read=_is_one)
 
     async def _newest(self, name: str, entry: Entry | None) -> Entry | None:
-        """That entry, or a newer one under an older name, where others put theirs while a key is replaced."""
+        """This entry, or a newer one under an older name, where other processes put theirs while a key is replaced."""
         for older in self._sealer.older_names(name):
             other = await self._ask(LOOK, older, read=self._entry(name))
             if other is not None and (entry is None or other.fence > entry.fence):
@@ -177,9 +177,9 @@ class RedisTokenStore(TokenStore):
                 return read(await script.run(client, keys_of(self._prefix, hidden), *arguments))
         except CredentialError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever coredis, the network, or a nonsensical answer led to
+        except Exception as error:  # noqa: BLE001 - coredis, the network or a nonsensical answer may raise anything
             problem = redact(_said(error), *self._passwords())
-        # Outside of the handler: frames of coredis, which hold the password, would be in the error's context.
+        # Raised outside of the handler, or frames of coredis, which hold the password, would be in the error's context.
         raise explained(
             "redis-failed",
             StoreError(
@@ -223,7 +223,7 @@ def _is_one(answer: Any) -> bool:
 
 
 def _said(error: BaseException | None) -> str:
-    """What an error and its causes say: coredis itself often says only that there is no connection."""
+    """The texts of an error and its causes, since coredis itself often says only that there is no connection."""
     said: list[str] = []
     while error is not None and len(said) < 5:
         said.append(f"{type(error).__name__}: {error}")

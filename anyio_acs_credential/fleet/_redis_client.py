@@ -1,8 +1,7 @@
 """The client of Redis that a store makes for itself, from an address.
 
-Coredis goes on using a connection whose answer nobody waits for any more, also where it never comes; and each attempt
-to connect that is cancelled takes a place of its pool for good. So whatever goes wrong, the next question is asked by
-a new client.
+After a cancelled question, coredis goes on using the connection, even one whose answer never comes; and each cancelled
+attempt to connect takes a place of its pool for good. So after any failure, a new client asks the next question.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 _TRUST = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _NO_TRUST = {"ssl_cert_reqs", "ssl_check_hostname"}
 _LONGEST_ANSWER = 5  # seconds after which a connection is given up; nobody waits for it longer than one
-_IDLE = 60  # seconds after which a connection is closed: routers forget it after four minutes, and tell nobody
-_PAUSE = 1.0  # seconds before a client that failed by itself is made anew
+_IDLE = 60  # seconds after which an idle connection is closed; some routers silently drop one after four minutes
+_PAUSE = 1.0  # seconds before a new client replaces one that failed by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +32,9 @@ class Address:
     """Where Redis is.
 
     Attributes:
-        shown: The same for messages, without a user and a password.
-        passwords: What no message may show.
-        trust: The files that a connection over TLS reads; None where there is no TLS.
+        shown: The address for messages, without user and password.
+        passwords: The texts that no message may show.
+        trust: The files that a connection over TLS reads; None without TLS.
     """
 
     shown: str
@@ -44,7 +43,7 @@ class Address:
     _url: Secret = field(repr=False)
 
     def make_factory(self) -> Callable[[], Any]:
-        """A function that makes clients. This one imports coredis and reads certificates: not on an event loop.
+        """A function that makes clients. Call this one in a thread: it imports coredis and reads certificates.
 
         Raises:
             ValueError: when coredis cannot read the address, or the files in it cannot be read.
@@ -95,7 +94,7 @@ def read_address(url: Secret) -> Address:
         url: The URL, which may hold a password.
 
     Raises:
-        ValueError: when it is none of Redis's. The message shows nothing of it.
+        ValueError: when it is not a URL of Redis. The message shows nothing of it.
     """
     try:
         parts = Secret(urlsplit(url.value))
@@ -130,13 +129,13 @@ def _is_place(scheme: str, host: str | None, path: str) -> bool:
 
 
 class OwnClient:
-    """A client of coredis in a task beside a block.
+    """A client of coredis, kept open by a task beside a block.
 
     Args:
-        make: Makes one.
+        make: Makes a client.
 
     Attributes:
-        crash: Nothing ever ends the task but closing it.
+        crash: Always None: only `close()` ends the task.
     """
 
     crash: BaseException | None = None
@@ -150,7 +149,7 @@ class OwnClient:
         self._asking = 0
 
     async def run(self) -> None:
-        """Keep a client open until this is closed."""
+        """Keep a client open until `close()`."""
         try:
             with self._closing:
                 while True:
@@ -164,7 +163,7 @@ class OwnClient:
             async with self._make() as self._client:
                 self._ready.set()
                 await sleep_forever()
-        if not self._using.cancel_called:  # it has failed by itself
+        if not self._using.cancel_called:  # the client failed by itself
             await sleep(_PAUSE)
 
     def close(self) -> None:
@@ -173,10 +172,10 @@ class OwnClient:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Any]:
-        """The open client, for one question. When the question fails, and no other is asked, the next gets a new one.
+        """The open client, for one question. It waits until a client is open.
 
-        A question that goes well meanwhile shows that the client is good, and one that does not is the last in its
-        turn.
+        When a question fails while no other is in progress, the next one gets a new client. While others are in
+        progress, the client stays: it is good if one of them succeeds, and the last to fail replaces it if none does.
         """
         self._asking += 1
         try:

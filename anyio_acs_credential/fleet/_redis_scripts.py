@@ -1,8 +1,8 @@
 """What a store asks of Redis: each question is one script, so that Redis answers it whole or not at all.
 
-A name has three keys, which share a hash tag and so lie on one node of a cluster: the entry, a hash of fence and value;
-the lease, the fence of who has it; and the last fence that was given out. Each ends by Redis's own clock. The scripts
-need nothing that Redis 6.2 does not have.
+A name has three keys, which share a hash tag and so lie on one node of a cluster: the entry, a hash of its fence and
+its value; the lease, which holds its holder's fence; and the last fence that was given out. Each key expires by Redis's
+own clock. Redis 6.2 has every command that the scripts use.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ class Script:
     """A script in Lua.
 
     Args:
-        source: Its text, which finds the keys of `keys_of()` in KEYS, and its arguments in ARGV.
+        source: The script's text. It finds the keys of `keys_of()` in KEYS, and its arguments in ARGV.
     """
 
     source: str
 
     async def run(self, client: Any, keys: list[str], *arguments: bytes | int) -> Any:
-        """Run it, by its digest where Redis knows it already.
+        """Run the script, by its digest where Redis knows it already. It waits for Redis.
 
         Args:
             client: A client of coredis.
-            keys: Those of the name.
-            *arguments: Its arguments.
+            keys: The keys of the name.
+            *arguments: The script's arguments.
 
         Returns:
-            What it returns, as coredis gives it.
+            The script's result, as coredis gives it.
         """
         from coredis.exceptions import NoScriptError
 
@@ -53,21 +53,21 @@ def keys_of(prefix: str, name: str) -> list[str]:
     """The keys of a name.
 
     Args:
-        prefix: What they begin with.
-        name: The name, hidden.
+        prefix: The text that they begin with.
+        name: The name, as `Sealer.name()` hides it.
     """
     return [f"{prefix}:{{{name}}}:{kind}" for kind in _KINDS]
 
 
 def milliseconds(seconds: float) -> int:
-    """Seconds as Redis takes them: whole milliseconds, and at least one, for nothing would be for ever."""
+    """Seconds as whole milliseconds, and at least one, since 0 is an error in Redis, or deletes the key."""
     return max(1, ceil(seconds * 1000))
 
 
 LOOK = Script("return redis.call('HMGET', KEYS[1], 'fence', 'value')")
 """Returns the entry's fence and value."""
 
-# A number in Lua is a float: "%.0f" writes it out, where concatenation would round it.
+# A number in Lua is a float, which "%.0f" writes in full, where concatenation would round it.
 TAKE = Script("""\
 local entry = redis.call('HMGET', KEYS[1], 'fence', 'value')
 local left = redis.call('PTTL', KEYS[2])
@@ -80,16 +80,16 @@ redis.call('SET', KEYS[2], fence, 'PX', ARGV[1])
 redis.call('SET', KEYS[3], fence, 'PX', ARGV[2])
 return {entry[1], entry[2], fence, 0}
 """)
-"""Returns the entry's fence and value, the lease's fence or nothing, and the milliseconds that it has left.
+"""Returns the entry's fence and value; the new lease's fence, or nil; and the milliseconds until the lease is free.
 
-ARGV: milliseconds of the lease, and those for which the last fence is remembered, should the clock be set back.
+ARGV: the milliseconds of the lease, and those for which the last fence is remembered, in case the clock is set back.
 """
 
 PROLONG = Script("""\
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[2], ARGV[2])
 """)
-"""Returns whether the lease is still this fence's. ARGV: the fence, and milliseconds from now on."""
+"""Returns whether the lease is still this fence's. ARGV: the fence, and the milliseconds of the lease from now on."""
 
 PUT = Script("""\
 if tonumber(redis.call('HGET', KEYS[1], 'fence') or 0) >= tonumber(ARGV[1]) then return 0 end
@@ -98,10 +98,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
 return 1
 """)
-"""Returns whether the value is kept. ARGV: the fence, the value, and the milliseconds that it is kept."""
+"""Returns whether the value is kept. ARGV: the fence, the value, and the milliseconds for which it is kept."""
 
 RELEASE = Script("""\
 if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
 return 1
 """)
-"""ARGV: the fence."""
+"""Ends the lease if it is this fence's. ARGV: the fence."""

@@ -1,14 +1,14 @@
-"""The token source of a fleet: what the store holds, or a fetch under the lease, or another process's answer.
+"""The token source of a fleet: the store's token, or a fetch under the lease, or another process's answer.
 
 The rules of this file:
 
-1. The source is asked by the process that has the lease, or that is without a store. Nobody else asks it because it is
-   slow: all would at the same moment.
-2. What the store says is never waited for longer than a second, and never raised.
-3. A lease that was taken is ended: by what is put, or by being released, also when the round is cancelled. One whose
-   holder is killed, or waits for longer than a minute, ends by itself.
-4. What the source gave is returned, whatever becomes of the lease.
-5. A round whose time is up is a failure like others, and is put.
+1. Only the process that has the lease asks the source, and one whose store is out of order. No process asks because
+   another one is slow, since all of them would do so at the same moment.
+2. A process waits a second at most for the store itself, and never raises an error of the store.
+3. A process that took a lease ends it, by putting a record or by releasing it, also when the round is cancelled. The
+   lease of a holder that is killed, or that waits for longer than a minute, ends by itself.
+4. The source's answer is returned, whatever becomes of the lease.
+5. A round whose time is up is a failure like any other, and is put into the store.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.5  # seconds between looks for another pro
 
 
 class Attempt(NamedTuple):
-    """An attempt to take the lease; see `Taken`."""
+    """An attempt to take the lease, with the entry read; see `Taken`."""
 
     found: Found
     fence: int | None
@@ -54,10 +54,10 @@ class SharedSource(OwnSource):
     """What `shared` returns.
 
     Args:
-        source: What fetches a token.
-        store: Where it is kept.
-        key: Whose it is.
-        lease: How long a lease lasts, in seconds.
+        source: Fetches a token.
+        store: Keeps the token.
+        key: Names the user.
+        lease: Seconds that a lease lasts.
     """
 
     def __init__(self, source: TokenRefresher, store: TokenStore, key: str, lease: float) -> None:
@@ -77,7 +77,7 @@ class SharedSource(OwnSource):
             self._own.use(clock)
 
     def secrets(self) -> list[str]:
-        """What no log line may show."""
+        """The texts that no log line may show."""
         return [self._judge.given.value, *(self._own.secrets() if self._own is not None else ())]
 
     def watch_exchanges(self, watch: Watch) -> None:
@@ -86,7 +86,17 @@ class SharedSource(OwnSource):
             self._own.watch_exchanges(watch)
 
     async def __call__(self, claims: str | None = None) -> AccessToken:
-        """Make a round."""
+        """An access token: the store's, if it is newer than the one that was given last, or else the source's.
+
+        It waits for the store, and for the source or another process. Cancelling it ends the lease, if it has one.
+
+        Args:
+            claims: The claims of a challenge that the token has to meet, or None.
+
+        Raises:
+            TokenSourceError: the failure of another process, where that answers this round.
+            Exception: what the source raised, in the process that asked it.
+        """
         if not self._guard.is_closed:
             with suppress(OutOfOrderError):
                 return await self._together(claims, Patience())
@@ -109,7 +119,10 @@ class SharedSource(OwnSource):
         return token
 
     def _answer(self, found: Found, wanted: str | None, elapsed: float | None = None) -> AccessToken | None:
-        """The token in the store, if it counts; or, if it is told since when there is one, the failure is raised."""
+        """The token in the store, if it counts for this process; else None.
+
+        Where `elapsed`, the seconds since a failure's lease, is given, that failure is raised if it counts.
+        """
         token = self._judge.token(found, wanted, self.clock.time(), elapsed)
         if token is not None and found.record.token is not None:
             self._judge.give(token, found.record.token.fence)
@@ -120,12 +133,15 @@ class SharedSource(OwnSource):
         return None
 
     def _free_at(self, attempt: Attempt, wanted: str | None) -> float:
-        """When the lease may be free. A failure that is in force is told under the lease, which takes a moment."""
+        """When the lease may be free.
+
+        Where a failure is in force, its lease ends soon: each process raises that failure under the lease, in a moment.
+        """
         is_telling = self._judge.failure(attempt.found, wanted, 0.0) is not None
         return current_time() + (min(attempt.free_in, _LONGEST_PAUSE / 2) if is_telling else attempt.free_in)
 
     async def _wait(self, attempt: Attempt, until: float, patience: Patience) -> Found:
-        """Wait until another process has put something, or its lease may be over."""
+        """Wait until another process has put a record, or its lease may be over."""
         pause, found = _FIRST_PAUSE, attempt.found
         while found.fence == attempt.found.fence and (left := until - current_time()) > 0:
             await sleep(min(pause * random.uniform(0.75, 1.25), left))  # noqa: S311 - spreads, hides nothing
@@ -137,8 +153,8 @@ class SharedSource(OwnSource):
         """The token in the store after all, or what the source gives or raises."""
         began, deadline, record = self.clock.monotonic(), current_effective_deadline(), None
         try:
-            # Both fences are, as a rule, the store's clock in milliseconds. Where they are not, less time seems to have
-            # passed than has, and a failure is told once to each process at most.
+            # A fence is, as a rule, the store's clock in milliseconds. Where it is not, less time seems to have passed
+            # than has, and the failure is then raised once too often in each process at most.
             token = self._answer(found, digest(claims), (fence - found.fence) / 1000)
             outcome = token or await self._fetch(fence, claims)
         except BaseException as error:
@@ -157,26 +173,26 @@ class SharedSource(OwnSource):
         return outcome
 
     async def _fetch(self, fence: int, claims: str | None) -> AccessToken | BaseException:
-        """What the source gave, or raised, while the lease was prolonged."""
+        """The source's token or exception, while the lease is prolonged."""
         lease = Lease(partial(self._store.prolong, self._name, fence, self._lease), self._lease)
         async with beside(lease, "the lease of a token"):
             return await ask(self._source, inf, CancelScope(), Question(claims), self.clock)
 
     def _given(self, fence: int, wanted: str | None, token: AccessToken) -> Record | None:
-        """What the others are told of a token; None where it has ended."""
+        """The record that tells the others of a token; None where it has expired."""
         self._judge.give(token, fence)
         kept = kept_of(token, fence, wanted, self.clock)
         return Record(kept) if kept.life > 0 else None
 
     def _failed(self, found: Found, fence: int, wanted: str | None, error: Exception, took: float) -> Record:
-        """What the others are told of a failure, beside the token before it."""
+        """The record that tells the others of a failure, with the token before it while that is valid."""
         self._judge.tell(fence)
         last, before = found.record.token, found.record.failure
         failure = failure_of(error, before, wanted, took, random.random(), *self.secrets())  # noqa: S311 - likewise
         return Record(last if last is not None and last.left(self.clock.time()) > 0 else None, failure)
 
     async def _end(self, fence: int, record: Record | None, patience: Patience) -> None:
-        """End the lease by what is put, or by releasing it."""
+        """End the lease, by putting the record or by releasing the lease where there is no record."""
         end = partial(self._release, fence) if record is None else partial(self._put, fence, record)
         with CancelScope(shield=True), suppress(OutOfOrderError):
             await self._guard.ask(patience, end)
@@ -184,7 +200,7 @@ class SharedSource(OwnSource):
     async def _look(self) -> Found:
         try:
             entry = await self._store.look(self._name)
-        except UnreadableError as error:  # whoever has the lease replaces it
+        except UnreadableError as error:  # the next holder of the lease replaces the entry
             self._guard.tell(error)
             entry = None
         return _found(entry)

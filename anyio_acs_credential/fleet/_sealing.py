@@ -1,4 +1,4 @@
-"""Sealing what lies in a store: encrypted, authenticated, and bound to its name and fence."""
+"""How values are sealed for a store: encrypted, authenticated, and bound to their name and fence."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ._store import UnreadableError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_HASH, _FENCE = 32, 8  # bytes of what is sealed that bind it to its place
-_NAMES = b"anyio-acs-credential: names in a store"  # another use of a key is another key
+_HASH, _FENCE = 32, 8  # bytes before each value that bind it to its name and to its fence
+_NAMES = b"anyio-acs-credential: names in a store"  # derives the key that hides names from the one that encrypts
 
 
 def new_encryption_key() -> str:
-    """A new random key for `encryption_keys`. Keep it where the program's other secrets are, and out of the code.
+    """A new random key for `encryption_keys`. Keep it with the program's other secrets, and out of its code.
 
     Returns:
         The text of a Fernet key: 32 bytes, in the URL-safe base64.
@@ -30,10 +30,10 @@ def new_encryption_key() -> str:
 
 
 class Sealer:
-    """Seals values for a store, and opens them, for stores of your own as well.
+    """Seals values for a store, and opens them. Use it for stores of your own as well.
 
-    Each value is sealed together with its name and its fence, so that whoever can write to the store can neither put it
-    under another name nor have an old one pass for new.
+    Each value is sealed together with its name and its fence, so that whoever can write to the store can neither move
+    it to another name nor pass an old value off as a new one.
 
     A key is replaced in two steps: put the new one in front of the old one in every process; later, when nothing that
     was put under the old one is wanted any more, take that away. In between, a process that has both keys finds what
@@ -44,8 +44,8 @@ class Sealer:
         encryption_keys: Texts that `new_encryption_key()` made. The first one encrypts and hides names; all decrypt.
 
     Raises:
-        TypeError: when they are no list of texts.
-        ValueError: when there is none, or one is no such key. The message does not show it.
+        TypeError: when they are not a list of texts.
+        ValueError: when there is no key, or one was not made by `new_encryption_key()`. The message does not show it.
     """
 
     __slots__ = ("_fernet", "_names")
@@ -56,12 +56,12 @@ class Sealer:
         hidden, encryption_keys = Secret(encryption_keys), ()  # no frame that an error passes shows one
         keys = _checked(hidden)
         self._fernet = MultiFernet([Fernet(key.value) for key in keys])
-        # Under the last key, all would agree on names while a key is added in front. But whoever lacks the new key
-        # could not read what lies there, and the last step would lose all that token caches keep.
+        # Not the last key, under which all processes would agree on names while a key is added in front: a process that
+        # lacks the new key could not read the entries, and removing the old key would lose all that token caches keep.
         self._names = Secret([hmac.digest(urlsafe_b64decode(key.value), _NAMES, "sha256") for key in keys])
 
     def name(self, name: str) -> str:
-        """What a name is in the store: a keyed hash, which tells nothing to whoever reads it there.
+        """The name that stands in the store: a keyed hash, which reveals nothing to whoever reads the store.
 
         Args:
             name: The name.
@@ -72,23 +72,23 @@ class Sealer:
         return self._hashes(name)[0].hex()
 
     def older_names(self, name: str) -> list[str]:
-        """What a name was in the store under the keys behind the first: where to look if nothing is under `name()`.
+        """The names under the keys behind the first one, where other processes put entries while a key is replaced.
 
         Args:
             name: The name.
 
         Returns:
-            One for each further key; none while no key is being replaced.
+            One name for each further key; an empty list while no key is being replaced.
         """
         return [hashed.hex() for hashed in self._hashes(name)[1:]]
 
     def seal(self, name: str, fence: int, value: bytes) -> bytes:
-        """A value as it may lie in a store.
+        """A value sealed for a store.
 
         Args:
-            name: The name that it will be kept under.
-            fence: The fence that it will be kept with.
-            value: What to seal.
+            name: The name under which it will be kept.
+            fence: The fence with which it will be kept.
+            value: The bytes to seal.
 
         Returns:
             ASCII.
@@ -100,15 +100,15 @@ class Sealer:
         return self._fernet.encrypt(self._hashes(name)[0] + _fence(fence) + hidden.value)
 
     def open(self, name: str, fence: int, sealed: bytes) -> bytes:
-        """A value that was sealed.
+        """The value that was sealed.
 
         Args:
-            name: The name under which it lay, or under one of whose older names.
-            fence: The fence with which it lay there.
-            sealed: What lay there.
+            name: The name under which it was kept, by `name()` or by one of `older_names()`.
+            fence: The fence with which it was kept.
+            sealed: The sealed value.
 
         Returns:
-            What was sealed.
+            The bytes that were sealed.
 
         Raises:
             UnreadableError: when none of the keys opens it, or it was sealed for another name or fence.

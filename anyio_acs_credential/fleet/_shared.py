@@ -1,4 +1,4 @@
-"""One token for many processes: `shared`, and what may be given to it."""
+"""One token for many processes: `shared`, and the checks of its arguments."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ _SHORTEST_LEASE, _LONGEST_LEASE = 1.0, 300.0  # seconds
 def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float = 5.0) -> SharedSource:
     """A token source that gives the same token to all processes that have the same store and key.
 
-    Give it to a credential as its `token_refresher`, and enter the store around the credential's block. Asked for a
-    token, it takes what the store holds, if that is newer than what it gave last. Else one process takes the lease,
-    asks the source and puts what that gave into the store, where the others wait for it. Failures are shared as well,
-    for as long as the source asked to wait, or as a back-off says, and for five minutes at most: each process is told
-    once, and a `refresh()` that comes after that asks the source.
+    Give it to a credential as its `token_refresher`, and enter the store around the credential's block. When it is
+    asked for a token, it takes the store's token, if that is newer than the one it gave last. Otherwise one process
+    takes the lease, asks the source and puts the token into the store, where the others wait for it. A failure is
+    shared as well, for as long as the source asked to wait or the back-off says, and for five minutes at most: each
+    process raises it once, and a `refresh()` after that asks the source.
 
-    It waits for the store, and for the source or another process, as long as the round lasts. A process that waits for
-    its source for longer than a minute loses the lease to the next. Cancelling it ends the lease; where the round's
-    time is up, that is a failure which the others are told. A store that fails, takes longer than a second or answers
-    nonsense is logged once and done without, and tried again at the pace of a back-off.
+    It waits for the store, and for the source or another process, for as long as the round lasts. A process whose
+    source takes longer than a minute loses the lease to the next one. Cancelling it ends the lease. A round whose time
+    is up is a failure, which the others share. A store that fails, takes longer than a second or answers nonsense is
+    logged once; the process then asks its source by itself, and tries the store again at the pace of a back-off.
 
     Args:
-        source: What fetches a token: a token refresher, or an `EntraTokenExchange`, which is asked with the claims of
-            challenges too.
-        store: Where the token is kept, such as a `SQLiteTokenStore`. One store may serve many sources.
-        key: Whose token it is: a text of your own, the same in all processes for the same user, another for each
-            other user and scope.
-        lease: Seconds after which the next process takes over from one that was killed as it asked, 1 to 300.
+        source: Fetches a token: a token refresher, or an `EntraTokenExchange`, which also gets the claims of
+            challenges.
+        store: Keeps the token, such as a `SQLiteTokenStore`. One store may serve many sources.
+        key: Whose token it is: a text of your own, the same in all processes for the same user, and a different one for
+            each other user and scope.
+        lease: Seconds, from 1 to 300, after which the next process takes over from one that was killed as it asked.
 
     Returns:
         A token source for one credential.
 
     Raises:
         TypeError: when an argument is of a wrong type.
-        ValueError: when the key is empty or the lease out of its range.
+        ValueError: when the key is empty, or the lease is out of its range.
     """
     check_refresher(source)
     if not is_store(store):

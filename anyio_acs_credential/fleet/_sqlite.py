@@ -30,25 +30,27 @@ Result = TypeVar("Result")
 class SQLiteTokenStore(TokenStore):
     """A `TokenStore` for the processes of one machine: a file, with the standard library's `sqlite3`.
 
-    There is nothing to install or to run. Each process has the same path; where workers are forked, each enters a store
-    of its own. The file is made with mode 0600, in a directory that exists; nothing in it can be read without a key. It
-    survives `kill -9` at any instruction. Put it on a local disk: what a network file system calls a lock is none.
+    There is nothing to install or to run. Each process has the same path; where workers are forked, each worker enters
+    a store of its own. The file is made with mode 0600 in a directory that exists, and nothing in it can be read
+    without a key. It survives `kill -9` at any instruction. Put it on a local disk, since SQLite cannot rely on the
+    locks of a network file system.
 
-    What blocks is called in a thread of the store's own. One that hangs, as on a disk that is gone, holds up neither
+    Blocking calls run in a thread of the store's own. A call that hangs, as on a disk that is gone, holds up neither
     the event loop nor the interpreter's end. Operations then wait until their caller gives up, as `shared()` does after
-    a second.
+    a second. A cancelled operation may have its effect.
 
-    Its operations are those of `TokenStore`. They raise `StoreError` when the file cannot be used, or what lies there
-    was not written by one who has the keys, and `CredentialUsageError` in another event loop or process than it was
-    entered in.
+    Its operations are those of `TokenStore`. They raise `StoreError` when the file cannot be used, or an entry was not
+    written by one who has the keys, and `CredentialUsageError` in another event loop or process than the one that
+    entered the store.
 
     Args:
-        path: Where the file is. It belongs to one user: workers of another one need another.
-        encryption_keys: Keys of `new_encryption_key()`. The first one encrypts, all decrypt; see `Sealer`.
+        path: Where the file is, or will be made. It belongs to one user of the machine; workers that run as another
+            user need another file.
+        encryption_keys: Texts that `new_encryption_key()` made. The first one encrypts; all decrypt; see `Sealer`.
 
     Raises:
         TypeError: when an argument is of a wrong type.
-        ValueError: when one of the keys is none, or the path has a NUL in it.
+        ValueError: when there is no key, one was not made by `new_encryption_key()`, or the path has a NUL in it.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, encryption_keys: Iterable[str]) -> None:
@@ -93,7 +95,7 @@ class SQLiteTokenStore(TokenStore):
         self._desk.check()
         return await self._worker.call(self._among_ours, function, *args, together=together)
 
-    # What follows is called in the thread.
+    # The methods below run in the store's thread.
 
     def _among_ours(self, function: Callable[..., Result], *args: object) -> Result:
         """Do something, where the others have our key."""
@@ -111,13 +113,13 @@ class SQLiteTokenStore(TokenStore):
         names = [self._sealer.name(name), *self._sealer.older_names(name)]
         now = time.time()
         kept = filter(None, (slot.entry(now) for slot in self._file.read(names).values()))
-        # While a key is replaced, others put what is newest under an older name.
+        # While a key is replaced, other processes put their entries under an older name.
         return self._opened(name, max(kept, key=lambda entry: entry.fence, default=None))
 
     def _take(self, name: str, seconds: float) -> Taken:
         taken = self._file.change(self._sealer.name(name), lambda slot, now: slot.taken(now, seconds))
         entry = None
-        with suppress(UnreadableError):  # it is there to be replaced
+        with suppress(UnreadableError):  # an unreadable entry counts as none here, since its lease replaces it
             entry = self._look(name) if self._sealer.older_names(name) else self._opened(name, taken.entry)
         return Taken(entry, taken.fence, taken.free_in)
 

@@ -1,9 +1,9 @@
 """The file of a SQLite store: opened, checked, read and changed. All of it blocks, in a thread of the store's own.
 
-Why it is not in SQLite's WAL mode: there, a connection has locks for as long as it is open, and shares memory with the
-others. A fork copies what SQLite knows of its locks, but not the locks. With a rollback journal, there are none between
-two operations, and no fork comes while one is at work. What `kill -9` leaves half done, the next one who opens the file
-rolls back.
+Why it is not in SQLite's WAL mode: there, a connection holds locks for as long as it is open, and shares memory with
+other connections. A fork copies what SQLite knows of its locks, but not the locks. With a rollback journal, there are
+no locks between two operations, and a fork waits for the operation in progress. The next process that opens the file
+rolls back what `kill -9` left half done.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BUSY = 0.5  # seconds that SQLite waits for another process's transaction
-_FORK_WAIT = 1.0  # seconds that a fork waits for an operation, at most
-_OURS = 0x41435346  # "ACSF": says in the file whose it is
-_PURGE_EVERY, _PURGE_AFTER = 3600.0, 86_400.0  # seconds
+_FORK_WAIT = 1.0  # seconds at most that a fork waits for an operation
+_OURS = 0x41435346  # "ACSF", SQLite's application_id of our files
+_PURGE_EVERY, _PURGE_AFTER = 3600.0, 86_400.0  # seconds between purges, and from an entry's end to its purge
 _COLUMNS = "last_fence, leased_until, leased_for, fence, value, kept_until"
 _SCHEMA = """CREATE TABLE IF NOT EXISTS slots (
     name TEXT PRIMARY KEY, last_fence INTEGER NOT NULL, leased_until REAL NOT NULL, leased_for REAL NOT NULL,
@@ -45,7 +45,7 @@ class SQLiteFile:
     """A file with slots.
 
     Args:
-        path: Where it is, or will be made.
+        path: Where the file is, or will be made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,7 +61,7 @@ class SQLiteFile:
         """The slots of some names.
 
         Args:
-            names: As they are in the file.
+            names: The names, as they stand in the file.
 
         Raises:
             StoreError: when the file cannot be used.
@@ -70,11 +70,12 @@ class SQLiteFile:
             return {name: _slot(connection, name) for name in names}
 
     def change(self, name: str, decide: Callable[[Slot, float], tuple[Slot | None, Answer]]) -> Answer:
-        """Put another slot in the place of one, in one transaction.
+        """Replace a slot, in one transaction.
 
         Args:
-            name: As it is in the file.
-            decide: Takes the slot and the time; returns what takes its place, if it changes, and the answer.
+            name: The name, as it stands in the file.
+            decide: Takes the slot and the time in Unix seconds, and returns the slot that replaces it, or None, with
+                the answer.
 
         Returns:
             The answer.
@@ -112,7 +113,7 @@ class SQLiteFile:
         return nullcontext() if self._inside is not None else _transaction(connection)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file. The next operation opens it again."""
         with self.at_work:
             self._close()
 
@@ -144,7 +145,7 @@ class SQLiteFile:
                 ) from error
 
     def _connected(self) -> sqlite3.Connection:
-        # Looked at each time: in a file that was deleted or replaced, this process would be a fleet of its own.
+        # Checked each time: on a file that was deleted or replaced meanwhile, this process would be a fleet by itself.
         found = claim(self._path)
         if self._connection is None or found != self._opened:
             self._close()
@@ -158,7 +159,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = TRUNCATE")
         connection.execute("PRAGMA synchronous = NORMAL")
-        if not _is_ours(connection):  # looked at first, since a transaction has to wait for those of others
+        if not _is_ours(connection):  # checked outside of a transaction first, since that waits for other processes'
             with _transaction(connection):
                 _prepare(connection, path)
     except BaseException:
@@ -173,7 +174,7 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    if _is_ours(connection):  # by now
+    if _is_ours(connection):  # another process has prepared it meanwhile
         return
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables:

@@ -1,4 +1,4 @@
-"""Whose a file is, and who else may touch it: looked at before SQLite opens it."""
+"""Whose a file is, and who else may touch it: checked before SQLite opens it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getat
 
 
 def claim(path: Path) -> tuple[int, int]:
-    """Make a file that is this user's alone, or see that it is.
+    """Make a file that is this user's alone, or check that an existing one is.
 
     Args:
-        path: The file's, absolute.
+        path: The file's absolute path.
 
     Returns:
-        What tells this file from all others.
+        Device and inode, which tell this file from all others.
 
     Raises:
-        StoreError: when the file or its directory is somebody else's, or others may write to it.
-        OSError: when it cannot be made or looked at.
+        StoreError: when the file or its directory is somebody else's, others have any right to the file, or everybody
+            may replace files in the directory.
+        OSError: when the file cannot be made or examined.
     """
     try:
         status = path.lstat()
     except FileNotFoundError:
         with suppress(FileExistsError):  # another process was faster
-            # SQLite itself would make it with the rights that the umask leaves; its journals get the file's. Only a new
-            # file may be closed here: closing another would end the locks of all of this process's connections to it.
+            # SQLite itself would make the file with the rights that the umask leaves; journals get the file's rights.
+            # Only a new file may be closed here: closing one that SQLite has open would end all locks that this process
+            # holds on it (https://sqlite.org/howtocorrupt.html, section 2.2).
             os.close(os.open(path, _NEW, 0o600))
         status = path.lstat()
     if not stat.S_ISREG(status.st_mode):

@@ -1,12 +1,13 @@
-"""What a store of a fleet keeps, and the questions that it answers: write another one by this page.
+"""What a store of a fleet keeps, and the questions that it answers. This page is the specification for another store.
 
-A store has entries and leases, each under a name. The rules that make one fetch out of fifty:
+A store has entries and leases, each under a name. These rules make one fetch out of fifty:
 
 * One operation at a time has effect under a name, whole or not at all.
-* A lease has one holder, until its time by the store's own clock is over. The clocks of the machines count for nothing.
-* Each lease has a fence, a number greater than that of all before it under the name, also where the store has lost what
-  it kept: see `next_fence`.
-* An entry is replaced only under a greater fence. Whoever was stopped for a minute changes nothing newer.
+* A lease has one holder until its time is over, by the store's own clock. The machines' clocks do not matter.
+* Each lease has a fence: a number greater than the fences of all leases before it under the name, even where the store
+  has lost what it kept; see `next_fence`.
+* An entry is replaced only under a greater fence, so that a process that was stopped for a minute overwrites nothing
+  newer.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is kept under a name.
+    """What a store keeps under a name.
 
     Attributes:
-        fence: That of the lease under which it was put. It grows with each entry of the name, and never repeats.
-        value: What was put. A repr does not show it.
+        fence: The fence of the lease under which it was put. It grows with each entry of the name, and never repeats.
+        value: The bytes that were put. The repr does not show them.
     """
 
     fence: int
@@ -39,8 +40,8 @@ class Taken:
     """The answer to an attempt to take a lease.
 
     Attributes:
-        entry: What is kept under the name at that same moment, or None.
-        fence: That of the lease; None where somebody else has it.
+        entry: The entry under the name at that same moment, or None.
+        fence: The fence of the lease that was taken; None where another holder has the lease.
         free_in: Seconds, by the store's clock, after which the lease is free if its holder does not prolong it; 0.0
             where it was taken.
     """
@@ -54,7 +55,7 @@ class StoreError(CredentialError):
     """A store of a fleet cannot do what it was asked. A source that is `shared` logs it, and goes on without the store.
 
     Args:
-        message: What failed and what to do next. It may reach log files: no secrets.
+        message: What failed and what to do next. It may reach log files, so it holds no secrets.
         permanent: Whether trying again cannot help until something is changed, such as an encryption key.
     """
 
@@ -64,28 +65,28 @@ class StoreError(CredentialError):
 
 
 class UnreadableError(StoreError):
-    """What is kept under a name cannot be read: `look` raises it; to `take` it is nothing, and so it is replaced."""
+    """An entry cannot be read. `look` raises it; `take` answers as if there were no entry, so that it is replaced."""
 
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """Where the processes of a fleet keep what they share, by any means that all of them reach.
+    """Where the processes of a fleet keep what they share, by any means that all of them can reach.
 
-    It is entered once in each process and used in the event loop that entered it. Any operation may raise `StoreError`,
-    or what its driver raises: whoever asks takes each exception alike, and limits how long it waits. An operation that
-    is cancelled has had its effect, or has none.
+    It is entered once in each process, and used in the event loop that entered it. Any operation may wait, and may
+    raise `StoreError` or what its driver raises: `shared` treats every exception alike, and limits how long it waits. A
+    cancelled operation has had its whole effect, or none.
 
     `anyio_acs_credential.testing.check_token_store` runs all these rules against a store.
     """
 
     async def __aenter__(self) -> Self:
-        """Get ready. What cannot be reached now is no reason to fail: the first operation that needs it says so."""
+        """Get ready. It does not fail where a server cannot be reached: the first operation that needs it does."""
         ...
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Let go of connections, files and threads. What is kept stays, and so do leases, until their time is over."""
+        """Close connections, files and threads. Entries and leases stay until their time is over."""
         ...
 
     async def look(self, name: str) -> Entry | None:
@@ -95,12 +96,15 @@ class TokenStore(Protocol):
             name: A text of any kind and length, such as "token:8:acs:…".
 
         Returns:
-            The entry; None where there is none, or its time is over.
+            The entry; None where no entry is kept, or its time is over.
+
+        Raises:
+            UnreadableError: when the entry cannot be read.
         """
         ...
 
     async def take(self, name: str, seconds: float) -> Taken:
-        """Take the lease of a name, if it is free, and look, in one operation.
+        """Take the lease of a name if it is free, and look, in one operation.
 
         It waits for the store. Once cancelled, it has taken the lease, which ends by itself, or has not.
 
@@ -122,24 +126,24 @@ class TokenStore(Protocol):
             seconds: Seconds that it lasts from now on.
 
         Returns:
-            Whether it does. False says that its time was over, that it was ended, or that somebody else has the lease.
+            Whether it was prolonged. False where its time was over, it was ended, or another holder has the lease.
         """
         ...
 
     async def put(self, name: str, fence: int, value: bytes, seconds: float) -> bool:
-        """Keep a value, unless what is kept is as new or newer, and end the lease if it is still this fence's.
+        """Keep a value, unless the entry is as new or newer, and end the lease if it is still this fence's.
 
         It waits for the store. Once cancelled, it has done both or neither.
 
         Args:
-            name: What it is kept under.
-            fence: That of the lease under which it was made, which need not last any longer.
+            name: The name.
+            fence: The fence of the lease under which the value was made. That lease may be over.
             value: The bytes to keep.
             seconds: Seconds for which it is kept.
 
         Returns:
-            Whether it is kept. False says that an entry with this fence or a greater one is there; nothing is changed
-            then, the lease included.
+            Whether it is kept. False where the entry has this fence or a greater one; then nothing is changed, the
+            lease included.
         """
         ...
 
@@ -147,8 +151,8 @@ class TokenStore(Protocol):
         """End a lease, if it is still this fence's. It waits for the store; once cancelled, it has ended it or has not.
 
         Args:
-            name: Whose lease.
-            fence: The lease's.
+            name: The name.
+            fence: The lease's fence.
         """
         ...
 
@@ -162,7 +166,7 @@ def next_fence(last: int, now: float) -> int:
     """The fence of a new lease.
 
     A count alone would begin anew in a store that was restarted empty, or go back in one that failed over to a copy
-    which lags. The time alone would repeat where a clock is set back.
+    that lags. The time alone would repeat where the clock is set back.
 
     Args:
         last: The last fence of the name, as far as the store knows; 0 where it knows none.

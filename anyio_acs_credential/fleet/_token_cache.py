@@ -1,14 +1,15 @@
-"""MSAL's token cache in a store: who has signed in on one machine is signed in on all.
+"""MSAL's token cache in a store: a person who signs in on one machine is signed in on all.
 
-MSAL works on what is in memory, in its thread. Before it would spend a refresh token, the sign-in credential that uses
-it takes the cache's lease and the newest contents, and afterwards puts what has become of them: in the event loop.
+MSAL works on the contents in memory, in its thread. Before MSAL would spend a refresh token, its sign-in credential
+takes the cache's lease and the newest contents, and puts the changed contents afterwards, both in the event loop.
 
 The rules of this file:
 
-1. A refresh token is spent by who has the lease; by whoever is without a store; and by who has waited too long.
-2. What MSAL finds in memory needs no lease. Whether it would spend a refresh token is seen by its searching for one.
-3. What the store says is never waited for longer than a second, and never raised.
-4. Nothing that MSAL has got is lost to the process, whatever becomes of the lease; and it is put as soon as it can be.
+1. A process spends a refresh token while it has the lease, where its store is out of order, or after it has waited too
+   long for the lease.
+2. A token that MSAL finds in memory needs no lease. MSAL would spend a refresh token exactly where it searches for one.
+3. A process waits a second at most for the store itself, and never raises an error of the store.
+4. Tokens that MSAL has got stay in memory, whatever becomes of the lease, and are put as soon as they can be.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ T = TypeVar("T")
 
 _LEASE = 5.0  # seconds after which the next process takes over from one that was killed
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.5  # seconds between looks at a lease that another process has
-_LONGEST_WAIT = 20.0  # seconds for that process, or two thirds of what the caller has
-_LONGEST_END = 2.0  # seconds in which what MSAL has got is put, or left for the next time
-_KEPT = 90 * 24 * 3600.0  # seconds; a refresh token of Entra's that nobody uses lasts as long
+_LONGEST_WAIT = 20.0  # seconds at most to wait for that process; two thirds of the caller's time where that is less
+_LONGEST_END = 2.0  # seconds at most to put the contents; after that, the next turn puts them
+# Seconds; an unused refresh token of Entra lasts for 90 days:
+# https://learn.microsoft.com/entra/identity-platform/refresh-tokens
+_KEPT = 90 * 24 * 3600.0
 
 _LOOKING: ContextVar[bool] = ContextVar("looking", default=False)
 
@@ -66,16 +69,16 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
         self._name = f"cache:{key}"
         self._turn = PerLoop(Lock)
         self._guard = Guard(self)
-        self._stored: Contents = {}  # what the store had when it was last seen
-        self._fence = 0  # that of the same
+        self._stored: Contents = {}  # the store's contents when they were last seen
+        self._fence = 0  # their fence
 
     def secrets(self) -> list[str]:
-        """What no log line may show, besides what looks like a token."""
+        """The texts that no log line may show, besides those that look like a token."""
         return []
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """A block in MSAL's thread that ends where MSAL would spend a refresh token."""
+        """A block in MSAL's thread that is left where MSAL would spend a refresh token."""
         token = _LOOKING.set(True)
         try:
             with suppress(_NeedsLeaseError):
@@ -90,18 +93,19 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
         return super().search(credential_type, *args, **kwargs)
 
     async def in_turn(self, work: Callable[[], Awaitable[T]], look: Callable[[], Awaitable[T | None]]) -> T:
-        """Have MSAL work while no other process does on the same cache, with the newest contents.
+        """Have MSAL work under the cache's lease, with the newest contents.
 
-        It waits for others, for 20 seconds or two thirds of the caller's time at most, and for the work. Where the
-        store is out of order, the work is done on what is in memory. Cancelling it cancels the work and ends the lease.
+        It waits for other processes, for 20 seconds or two thirds of the caller's time at most, and for the work. Where
+        the store is out of order, the work is done on the contents in memory. Cancelling it cancels the work and ends
+        the lease.
 
         Args:
-            work: The work.
-            look: What answers from memory, or gives None. It is asked before a lease is taken, and when others have put
-                something newer.
+            work: Has MSAL work.
+            look: Answers from memory, or returns None. It is called before a lease is taken, and whenever another
+                process has put newer contents.
 
         Returns:
-            What the work returned, or what was found.
+            What `look` found, or else what `work` returned.
         """
         if (found := await look()) is not None:
             return found
@@ -120,7 +124,7 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
                     await self._end(fence)
 
     async def _begin(self, look: Callable[[], Awaitable[T | None]]) -> tuple[int | None, T | None]:
-        """The fence of the lease, or what was found meanwhile, or neither."""
+        """The fence of the lease and None; or None and what `look` found meanwhile; or None twice."""
         patience, pause = Patience(), 0.0
         give_up_at = current_time() + min(_LONGEST_WAIT, (current_effective_deadline() - current_time()) * 2 / 3)
         with suppress(OutOfOrderError):
@@ -137,14 +141,14 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
     async def _end(self, fence: int | None) -> None:
         patience = Patience()
         while fence is None or (self._is_changed() and not await self._guard.ask(patience, partial(self._put, fence))):
-            # The lease had passed to another, who has put something newer: the changes of both are put.
+            # The lease had passed to another process, which has put newer contents: the changes of both are put.
             fence, _ = await self._guard.ask(patience, self._take)
             if fence is None:
                 await sleep(_FIRST_PAUSE)
         await self._guard.ask(patience, partial(self._store.release, self._name, fence))
 
     async def _take(self) -> tuple[int | None, bool]:
-        """Take the lease, and what the store has; whether that is new."""
+        """Take the lease if it is free, and load the store's contents. The fence or None, and whether they are new."""
         taken = await self._store.take(self._name, _LEASE)
         is_new = taken.entry is not None and taken.entry.fence != self._fence
         self._load(taken.entry)
@@ -154,7 +158,7 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
         theirs = {} if entry is None else read(Secret(entry.value))
         fence = 0 if entry is None else entry.fence
         with self._lock:
-            # A store that was restarted empty, or failed over to a copy that lags, has removed nothing.
+            # A store that was restarted empty, or failed over to a copy that lags, lacks entries that nobody removed.
             before = self._stored if fence >= self._fence else {}
             self._cache = merge(before, self._contents(), theirs)
         self._stored, self._fence = theirs, fence
@@ -178,13 +182,12 @@ def shared_token_cache(store: TokenStore, *, key: str) -> msal.TokenCache:
     """A token cache for the sign-in credentials, kept in a store: a person who signs in once is signed in everywhere.
 
     Give it to a credential of `anyio_acs_credential.entra` as its `token_cache`, or to an MSAL application for
-    `MsalCredential`; and enter the store around their use. One cache is for one person, or for few: the whole of it is
-    read and written each time. Where the store is out of order, it works in memory, and says so once in the log.
-
-    MSAL alone, without such a credential, uses what is in memory.
+    `MsalCredential`, and enter the store around their use. One cache is for one person or for few, since the whole of
+    it is read and written each time. Where the store is out of order, the cache works in memory, and the log says so
+    once. MSAL alone, without such a credential, uses the contents in memory.
 
     Args:
-        store: Where it is kept, such as a `RedisTokenStore`, encrypted by that. One store may serve many caches.
+        store: Keeps the cache, such as a `RedisTokenStore`, which encrypts it. One store may serve many caches.
         key: Whose sign-in it is: a text of your own, the same in all processes for the same person.
 
     Returns:

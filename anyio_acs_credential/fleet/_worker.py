@@ -1,7 +1,7 @@
 """A thread that makes blocking calls, one after the other, and holds up nobody when one of them hangs.
 
-The threads of anyio will not do: those of asyncio are waited for when the interpreter ends, and what a call that hangs
-takes from their limiter is missed by others.
+anyio's worker threads will not do: on asyncio, the interpreter waits for them at its end, and a call that hangs keeps
+its place in their limiter from others.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Result = TypeVar("Result")
 
 
 class Worker:
-    """A daemon thread, which begins with the first call.
+    """A daemon thread, which starts with the first call.
 
     Args:
-        home: The event loop that calls.
+        home: The event loop that makes the calls.
         name: The thread's name.
         together: Makes a block in which several calls have their effect together, or none has where it raises.
     """
@@ -45,8 +45,8 @@ class Worker:
     async def call(self, function: Callable[..., Result], *args: Any, together: bool = False) -> Result:
         """Have the thread call a function.
 
-        It waits for the call, and for those before it. Cancelled, it leaves the call to the thread, which drops what it
-        has not begun.
+        It waits for the call, and for the calls before it. Cancelling it leaves a call that has begun to the thread,
+        and drops one that has not begun.
 
         Args:
             function: What to call.
@@ -57,7 +57,7 @@ class Worker:
             What the function returned.
 
         Raises:
-            BaseException: what it raised.
+            BaseException: what the function raised.
         """
         if self._thread.ident is None:
             self._thread.start()
@@ -69,7 +69,7 @@ class Worker:
         return job.outcome()  # type: ignore[no-any-return]  # what the function returned
 
     async def stop(self, last: Callable[[], object]) -> None:
-        """Call one more function, and end the thread. One that hangs is left to do so by itself, after a second."""
+        """Call one more function and end the thread. It is shielded, and waits for a second at most."""
         if self._thread.ident is None:
             return
         job = self._put(last)
@@ -87,7 +87,7 @@ class _Job:
     """One call.
 
     Attributes:
-        ended: Set when it is over.
+        ended: Set when the call is over.
         is_wanted: Whether anybody waits for it.
         together: Whether it may be made in one block with others.
         outcome: Gives what it returned, or raises what it raised.

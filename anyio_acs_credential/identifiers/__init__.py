@@ -1,8 +1,10 @@
 """Communication identifiers: who takes part in a call or a chat.
 
 Two identifiers are equal when they are of one kind and have the same raw id. They cannot be changed, so they may be
-keys and members of sets, and `match` takes them apart. A raw id that is given wins over the one that is built from the
-attributes: the service's word is the last.
+keys and members of sets, and `match` takes them apart. A given raw id wins over the one that would be built from the
+attributes, since the service's word is the last.
+
+Source of the kinds and of the raw ids: https://learn.microsoft.com/azure/communication-services/concepts/identifiers.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from ._kinds import (
     UnknownIdentifier,
 )
 
-# Public in the package itself: what is imported from here is the same.
+# These names are public in the package itself; importing them from here gives the same objects.
 public(
     CommunicationUserIdentifier,
     MicrosoftTeamsAppIdentifier,

@@ -19,7 +19,7 @@ from ._raw_ids import ACS_USER, PHONE_NUMBER, SPOOL_USER, TEAMS_APP, TEAMS_USER,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Identifiers are made without `__init__`, whose checks would take more time than the reading, and written as it writes.
+# Readers bypass `__init__`, whose checks would take longer than the reading, and set every attribute that it sets.
 _new = object.__new__
 
 
@@ -27,14 +27,14 @@ def identifier_from_raw_id(text: str) -> CommunicationIdentifier:
     """The identifier that a raw id stands for, with that raw id.
 
     Args:
-        text: A raw id, as the service or `raw_id` gave it. Any text is one: what is not known makes an
+        text: A raw id, as the service or `raw_id` gave it. Any text is a raw id; one of an unknown form makes an
             `UnknownIdentifier`.
 
     Returns:
         An identifier of one of the six kinds.
 
     Raises:
-        InvalidIdentifierError: when it is not text.
+        InvalidIdentifierError: when `text` is not a str.
     """
     if not isinstance(text, str):
         raise explained(
@@ -44,7 +44,7 @@ def identifier_from_raw_id(text: str) -> CommunicationIdentifier:
     text = str.__str__(text)  # a subclass may show another text than it holds
     if text.startswith(PHONE_NUMBER):
         return _phone_number(text)
-    prefix, _, rest = text.rpartition(":")  # the known prefixes hold no further colon: with more of them it is unknown
+    prefix, _, rest = text.rpartition(":")  # from the right, so that a raw id with further colons is unknown
     found = _READERS.get(prefix)
     if found is None:
         return _unknown(text)
@@ -69,7 +69,10 @@ def _phone_number(raw_id: str) -> PhoneNumberIdentifier:
 
 
 def _acs_user(raw_id: str, rest: str, cloud: str) -> CommunicationUserIdentifier | TeamsExtensionUserIdentifier:
-    """Three parts name a user of Teams; two, or the four of "<resource>_ext_<tenant>_<user>", one of the resource."""
+    """Three parts name a Teams user: "<resource>_<tenant>_<user>". Any other number names a user of the resource.
+
+    The service gives its own users two parts, or the four of "<resource>_ext_<tenant>_<user>".
+    """
     if rest.count("_") != 2:
         return _spool_user(raw_id, rest, cloud)
     made = _new(TeamsExtensionUserIdentifier)

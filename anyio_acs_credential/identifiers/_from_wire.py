@@ -26,11 +26,10 @@ _HELP = "pass the model as the service sent it"
 def identifier_from_wire(mapping: Mapping[str, object]) -> CommunicationIdentifier:
     """The identifier in a wire model: what the service, and the official packages, send as JSON.
 
-    It is as forgiving as the official Python package, and reads what the service's documentation shows: a missing raw
-    id is made from the members (an empty one is missing), a missing `isAnonymous` is false, a missing `cloud` is
-    public, and `kind` is read in any spelling. Where that is missing or unknown, the member of a kind decides.
-    Members that are not known are ignored, and a model without a member of any known kind makes an
-    `UnknownIdentifier`.
+    It is as forgiving as the official Python package, and reads what the service's documentation shows. A missing or
+    empty `rawId` is built from the members, a missing `isAnonymous` is false, a missing `cloud` is public, and `kind`
+    is read in any spelling. Where `kind` is missing or unknown, the nested model decides. Unknown members are ignored,
+    and a model without a nested model of a known kind makes an `UnknownIdentifier`.
 
     Args:
         mapping: The JSON object, decoded.
@@ -39,14 +38,15 @@ def identifier_from_wire(mapping: Mapping[str, object]) -> CommunicationIdentifi
         An identifier of one of the six kinds.
 
     Raises:
-        InvalidIdentifierError: when it is no mapping, lacks what identifies it, has a member of a wrong type, or
-            contradicts itself: models of more than one kind, or of another than it says. The message names the member.
+        InvalidIdentifierError: when `mapping` is not a mapping, lacks what identifies it, has a member of a wrong type,
+            or contradicts itself, with nested models of several kinds or of another kind than it says. The message
+            names the member.
     """
     kind, model, nested = _read(mapping)
-    raw_id = model.text_or_none("rawId") or None  # an empty one is none
+    raw_id = model.text_or_none("rawId") or None  # an empty rawId counts as missing
     match kind:
         case "communicationUser":
-            # The raw id of such a user is its id, and the official Python package reads no other.
+            # Such a user's id is its raw id, so either may be missing; the official Python package reads rawId alone.
             known = raw_id if nested.get("id") is None else None
             return CommunicationUserIdentifier(known or nested.text("id"), raw_id=raw_id)
         case "phoneNumber":
@@ -80,12 +80,12 @@ def identifier_from_wire(mapping: Mapping[str, object]) -> CommunicationIdentifi
 
 
 class _Model:
-    """A JSON object whose members are read by name. One that is null counts as missing.
+    """A JSON object whose members are read by name. A member that is null counts as missing.
 
     Args:
-        members: What was sent.
-        name: The member of the identifier that holds the object, for errors; empty for the identifier itself.
-        identified: Whether a raw id says what the members that identify say: then they may be empty.
+        members: The object, as it was sent.
+        name: The member of the identifier that holds the object, for messages; empty for the identifier itself.
+        identified: Whether the identifier has a raw id. If it has, the other members that identify it may be empty.
     """
 
     __slots__ = ("_identified", "_members", "_path")
@@ -132,11 +132,11 @@ def _read(mapping: object) -> tuple[str, _Model, _Model]:
         mapping: The JSON object, decoded.
 
     Returns:
-        The name of the kind on the wire, the model, and the nested one of that kind. Where that is missing, as it is
-        where the kind is newer than this code, the kind is "unknown", and the model stands for the nested one.
+        The kind's name on the wire, the model, and the nested model of that kind. Where there is no nested model of a
+        known kind, the kind is "unknown", and the model stands in for the nested one.
 
     Raises:
-        InvalidIdentifierError: when it is no object, contradicts itself, or has a nested model that is no object.
+        InvalidIdentifierError: when `mapping` or a nested model is not an object, or the model contradicts itself.
     """
     model = _Model(mapping)
     present = [name for name in _NESTED if model.get(name) is not None]
@@ -156,7 +156,7 @@ def _read(mapping: object) -> tuple[str, _Model, _Model]:
 
 
 def _letters(kind: str) -> str:
-    """A kind in whatever spelling: "microsoftTeamsUser", "MicrosoftTeamsUser", "microsoft_teams_user"."""
+    """A kind without its spelling: "microsoftTeamsUser" and "microsoft_teams_user" are "microsoftteamsuser"."""
     return "".join(filter(str.isalpha, kind)).lower()
 
 

@@ -22,7 +22,7 @@ def _chosen(raw_id: str | None, built: str) -> str:
     return built if raw_id is None else check_text("raw_id", raw_id) or built
 
 
-# In __init__, the attributes go into __dict__: __setattr__ refuses to change them.
+# Each __init__ writes into __dict__, since the __setattr__ of a frozen dataclass refuses.
 
 
 @dataclass(frozen=True, init=False)
@@ -31,7 +31,7 @@ class CommunicationUserIdentifier:
 
     Args:
         id: The id that the service gave, such as `8:acs:<resource>_<user>`.
-        raw_id: The raw id, where it is not the same as the id.
+        raw_id: The raw id, where it differs from the id.
 
     Raises:
         InvalidIdentifierError: when an argument is not text.
@@ -57,9 +57,9 @@ class PhoneNumberIdentifier:
 
     Args:
         value: The number, with its "+" (E.164) or as the service wrote it.
-        is_anonymous: Whether the caller hides the number. The raw id says it, if this does not.
-        asserted_id: What tells this use of the number from others. The raw id says it, if this does not.
-        raw_id: The raw id, where it is not "4:" and the number.
+        is_anonymous: Whether the caller hides the number. None to read it from the raw id.
+        asserted_id: What tells this use of the number from others. None to read it from the raw id.
+        raw_id: The raw id, where it is not "4:" followed by the number.
 
     Raises:
         InvalidIdentifierError: when an argument is of a wrong type.
@@ -99,11 +99,11 @@ class MicrosoftTeamsUserIdentifier:
     """A user of Microsoft Teams.
 
     Args:
-        user_id: The Entra object id of the user; of an anonymous one, the id that the meeting gave.
+        user_id: The Entra object id of the user; for an anonymous user, the id that the meeting gave.
         is_anonymous: Whether the user has joined a meeting without signing in.
-        cloud: "public", "dod" or "gcch", in any case; None is the public one. An unknown one is kept, and has the raw
-            ids of the public one.
-        raw_id: The raw id, where it is not the one that the others make.
+        cloud: "public", "dod" or "gcch", in upper or lower case; None means "public". An unknown cloud is kept, and
+            its raw ids have the prefix of the public cloud.
+        raw_id: The raw id, where it differs from the one that the other arguments make.
 
     Raises:
         InvalidIdentifierError: when an argument is of a wrong type.
@@ -137,9 +137,9 @@ class MicrosoftTeamsAppIdentifier:
 
     Args:
         app_id: The id of the application.
-        cloud: "public", "dod" or "gcch", in any case; None is the public one. An unknown one is kept, and has the raw
-            ids of the public one.
-        raw_id: The raw id, where it is not the one that the others make.
+        cloud: "public", "dod" or "gcch", in upper or lower case; None means "public". An unknown cloud is kept, and
+            its raw ids have the prefix of the public cloud.
+        raw_id: The raw id, where it differs from the one that the other arguments make.
 
     Raises:
         InvalidIdentifierError: when an argument is not text.
@@ -169,9 +169,9 @@ class TeamsExtensionUserIdentifier:
         user_id: The Entra object id of the user.
         tenant_id: The id of the user's tenant.
         resource_id: The id of the Communication Services resource.
-        cloud: "public", "dod" or "gcch", in any case; None is the public one. An unknown one is kept, and has the raw
-            ids of the public one.
-        raw_id: The raw id, where it is not the one that the others make.
+        cloud: "public", "dod" or "gcch", in upper or lower case; None means "public". An unknown cloud is kept, and
+            its raw ids have the prefix of the public cloud.
+        raw_id: The raw id, where it differs from the one that the other arguments make.
 
     Raises:
         InvalidIdentifierError: when an argument is not text.
@@ -203,13 +203,13 @@ class TeamsExtensionUserIdentifier:
 
 @dataclass(frozen=True, init=False)
 class UnknownIdentifier:
-    """An identifier of a kind that this package does not know, such as one that the service has had for a short time.
+    """An identifier of a kind that this package does not know, such as one that is new in the service.
 
-    A later release may know it, so keep the raw id, and do not conclude much from the kind.
+    A later release may know the kind, so keep the raw id, and draw no conclusion from its being unknown.
 
     Args:
         id: The id that the service gave.
-        raw_id: The raw id, where it is not the same as the id.
+        raw_id: The raw id, where it differs from the id.
 
     Raises:
         InvalidIdentifierError: when an argument is not text.

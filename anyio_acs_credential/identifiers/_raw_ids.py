@@ -1,4 +1,8 @@
-"""Raw ids: the prefix that each kind of identifier has in each cloud, and what may stand in one."""
+"""Raw ids: the prefix that each kind of identifier has in each cloud, and what may stand in one.
+
+The prefixes are those of https://learn.microsoft.com/azure/communication-services/concepts/identifiers, and of the
+official packages, which also read `8:spool:`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ _HELP = "give it as the service wrote it"
 
 
 def check_text(name: str, value: object) -> str:
-    """The value, if it is text: a plain one, since a subclass may show another than it holds."""
+    """The value as a plain str, if it is text: a subclass of str may show another text than it holds."""
     if not isinstance(value, str):
         raise explained(
             "invalid-identifier", InvalidIdentifierError(f"{name} is text (str), not {type(value).__name__}: {_HELP}")
@@ -34,10 +38,10 @@ def check_flag(name: str, value: object) -> bool:
 
 
 def check_cloud(cloud: object) -> str:
-    """The name of a cloud as the service writes it; None is the public one, and one that is not known stays as it is.
+    """The name of a cloud as the service writes it. None means "public", and an unknown name stays as it is.
 
-    The official Python package writes "DOD" where the service and all others write "dod", and reads an empty one as the
-    public one.
+    The official Python package writes "DOD" where the service and all other packages write "dod", and takes an empty
+    name for "public".
     """
     name = "public" if cloud is None else check_text("cloud", cloud) or "public"
     lower = name.lower()
@@ -45,7 +49,7 @@ def check_cloud(cloud: object) -> str:
 
 
 def number_says(number: str) -> tuple[bool, str | None]:
-    """Whether a phone number is hidden, and the asserted id behind its last "_"."""
+    """Whether a phone number is hidden, and the asserted id behind its last "_", or None."""
     if "_" not in number:
         return number == "anonymous", None
     return False, number.rpartition("_")[2] or None

@@ -8,7 +8,7 @@ from ._connection import ConnectionString, parse_connection_string
 from ._keys import AccessKeyCredential
 from ._teams_phone import TeamsPhoneAssignment
 
-# Public in the package itself: what is imported from here is the same.
+# These names are public in the package itself; importing them from here gives the same objects.
 public(
     AccessKeyCredential,
     CommunicationIdentityClient,

@@ -24,19 +24,18 @@ if TYPE_CHECKING:
 class AccessKeyAuth(httpx.Auth):
     """Signs each request of an httpx client, sync or async, with an access key of a Communication Services resource.
 
-    The signature covers exactly the bytes that are sent, so a body that is a stream is read into memory first. It says
-    when it was made, and the service refuses what is minutes from its own time. So its time is taken from its answers
-    where this machine's clock differs, and a request that was refused for its time is signed anew with it, once. What
-    is signed after the first answer is right; of what was signed before it, each request is refused once.
+    The signature covers exactly the bytes that are sent, so a streamed body is read into memory first. A signature is
+    dated, and the service refuses one whose date is minutes from the service's own time. Where this machine's clock is
+    wrong, signatures are dated by the service's clock, as the `Date` of its answers shows it. Requests that were signed
+    before the first answer are refused once each, and signed and sent once more.
 
     Args:
-        key: The access key, an `AccessKeyCredential`, or anything with a `.key` that may be rotated.
-        clock: What tells the time, at each sending.
+        key: The access key, an `AccessKeyCredential`, or anything with a `.key`, which is read at each request.
+        clock: Any object with `time()`, in Unix seconds, which is asked at each request.
 
     Raises:
         TypeError: when the key is not text.
         ValueError: when it is not base64.
-        CredentialUsageError: when a request is to go to another machine by plain http.
     """
 
     requires_request_body = True
@@ -48,16 +47,16 @@ class AccessKeyAuth(httpx.Auth):
         self._services: dict[str, ServiceClock] = {}  # one, as a rule: a key is for one resource
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign a request. Called by httpx, for sync and async clients.
+        """Sign a request. httpx calls it, for sync and async clients.
 
         Args:
-            request: What is about to be sent, whole: a streamed body is read first.
+            request: The request, whose body has been read.
 
         Yields:
-            The request, signed; and once more where the time of its signature was refused.
+            The request, signed; and once more where the service refused the date of its signature.
 
         Raises:
-            CredentialUsageError: when it is to go to another machine by plain http.
+            CredentialUsageError: when the request would leave this machine over plain http.
         """
         if not is_secure(request.url.scheme, request.url.host):
             raise explained(

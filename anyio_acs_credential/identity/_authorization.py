@@ -1,7 +1,7 @@
-"""What stands in for the resource's owner at the identity API: its access key, or an Entra identity with the right to.
+"""How requests to the Identity API are authorized: by the resource's access key, or by an Entra identity.
 
-An Entra token is held until it is due and fetched once for all who wait, so that a credential is not asked at each
-request: a plain one costs a worker thread each time.
+An Entra token is held until it is due, and one fetch serves all requests that wait for it. Without that, each request
+would ask the credential, and a plain (synchronous) credential costs a worker thread each time.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from ._keys import SupportsKey
 
 _SCOPE = "https://communication.azure.com//.default"
-"""As the official clients ask: the resource is named with a slash at its end."""
+"""The scope that the official clients ask for. The double slash is intended: the resource's name ends with a slash."""
 _EARLY = 300.0
-"""Seconds before its end at which a token is replaced, as azure-core has it."""
+"""Seconds before its expiry at which a token is replaced; azure-core's bearer token policy uses the same."""
 _PAUSE = 30.0
-"""Seconds between attempts to replace a token that is still valid, as azure-identity has it."""
+"""Seconds between attempts to replace a token that is still valid; azure-identity waits as long."""
 
 
 class Authorization(Protocol):
@@ -49,11 +49,15 @@ class Authorization(Protocol):
 
 
 def authorization_of(credential: Any, clock: ServiceClock) -> Authorization:
-    """How a credential authorizes requests to a service, whose clock learns from the answers to the calls.
+    """How a credential authorizes requests to a service.
+
+    Args:
+        credential: Anything with `.key`, or with `get_token()`.
+        clock: The service's clock, by which signatures are dated.
 
     Raises:
-        TypeError: when it is neither a key nor gives tokens.
-        ValueError: when its key is none.
+        TypeError: when the credential has neither a key nor `get_token()`.
+        ValueError: when its key is not base64.
     """
     if hasattr(credential, "get_token"):
         return EntraAuthorization(credential)
@@ -70,11 +74,11 @@ def authorization_of(credential: Any, clock: ServiceClock) -> Authorization:
 
 
 class KeyAuthorization:
-    """Signs each request with the key that the credential holds at that moment, and by the service's clock.
+    """Signs each request with the key that the credential holds at that moment, dated by the service's clock.
 
-    The clock learns from the answer to each try. So what is signed after one has come is not refused for its time; what
-    was under way before it is, each once. To let the first request of a client go alone would spare these, and cost
-    everybody whose clock is right a round trip.
+    Each answer teaches the service's clock. Where ours is wrong, the requests that were signed before the first answer
+    are therefore refused once each. Sending one request ahead of the others would avoid that, but it would cost a round
+    trip on every machine whose clock is right.
     """
 
     def __init__(self, credential: SupportsKey, clock: ServiceClock) -> None:
@@ -82,7 +86,7 @@ class KeyAuthorization:
         self._clock = clock
 
     async def send(self, client: HttpClient, call: Call, limits: Limits) -> Answer:
-        """The answer to a call; where the time of its signature was refused, to the same with one of the right time."""
+        """The answer to a call, which is signed and sent again where the service refuses the signature's date."""
         deadline, signed = current_time() + limits.timeout, 0.0
 
         async def authorize(request: Any) -> None:
@@ -98,7 +102,7 @@ class KeyAuthorization:
 
 
 class EntraAuthorization:
-    """Shows a token of an Entra credential with each request, and meets a claims challenge once."""
+    """Sends an Entra token with each request, and answers a claims challenge once."""
 
     def __init__(self, credential: SupportsGetToken) -> None:
         self._source = EntraTokenSource(credential)
@@ -108,7 +112,7 @@ class EntraAuthorization:
         self._due = self._end = Deadline(0.0, 0.0)
 
     async def send(self, client: HttpClient, call: Call, limits: Limits) -> Answer:
-        """The answer to a call; where it is a claims challenge, to the same with a token that meets it.
+        """The answer to a call. After a claims challenge, the call is sent again with a token that meets it.
 
         Raises:
             TokenSourceError: when the credential gives no token.
@@ -129,7 +133,7 @@ class EntraAuthorization:
         request.headers["Authorization"] = f"Bearer {held.token}"
 
     def _find(self, claims: str | None) -> AccessToken | None:
-        """The held token, if it is not due and was asked for with the claims."""
+        """The held token, if it is not due yet and meets the claims, where any are asked for; else None."""
         return self._held if self._due.left(time) > 0 and claims in {None, self._claims} else None
 
     async def _renew(self, claims: str | None) -> AccessToken:
@@ -137,16 +141,16 @@ class EntraAuthorization:
             return found
         held = self._held
         if claims is None and held is not None and self._end.left(time) > 0:
-            # A credential that fails, or takes half of the time, is done without while its last token is valid.
+            # While its last token is valid, a credential that fails or takes half of the time is not waited for.
             with suppress(TokenSourceError):
                 return await self._fetch(None, 0.5)
             self._due = Deadline.after(min(_PAUSE, self._end.left(time)), time)
             return held
-        # It gives up before the request does, and says what it was that took so long.
+        # It gives up before the request's own time limit, so that the error names the credential as what was slow.
         return await self._fetch(claims, 0.9)
 
     async def _fetch(self, claims: str | None, share: float) -> AccessToken:
-        """Ask the credential, for no longer than this share of the time that is left to the call."""
+        """Ask the credential, for at most this share (0 to 1) of the time that the call has left."""
         with move_on_after(share * (current_effective_deadline() - current_time())):
             try:
                 token = await self._source.get((_SCOPE,), claims)

@@ -1,4 +1,7 @@
-"""The client of the Communication Services' identity REST API."""
+"""The client of the Identity REST API of Communication Services.
+
+The API is documented at https://learn.microsoft.com/rest/api/communication/identity/communication-identity.
+"""
 
 from __future__ import annotations
 
@@ -48,28 +51,30 @@ if TYPE_CHECKING:
 class CommunicationIdentityClient:
     """Makes and deletes users of a Communication Services resource, and issues and revokes their access tokens.
 
-    It also says who may use Teams Phone through the resource. Use it in an `async with` block, and in as many tasks at
-    once as you like: they share its connections. Every method waits for the network, and for the credential where that
-    gives Entra tokens, for 30 seconds at most; cancelling one closes its connection. A call is tried three times where
-    that is safe: what may have made a user is repeated only after a 429, or where nothing was sent.
+    It also reads and sets who may use Teams Phone through the resource. Use it in an `async with` block, from as many
+    tasks at once as you like: they share its connections. Every method waits for the network, and for an Entra token
+    where the credential gives those, for 30 seconds at most. Cancelling a call closes its connection; the service may
+    have done the work all the same. A call is tried three times where that is safe: a call that makes a user is
+    repeated only after a 429, or where nothing was sent.
 
-    Where this machine's clock is wrong, requests with an access key go by the service's from its first answer on. Those
-    that were signed before it, one or many at once, are refused once each, and repeated by themselves.
+    Where this machine's clock is wrong, signatures with an access key are dated by the service's clock from its first
+    answer on. Requests that were signed before that answer are refused once each, and sent again by themselves.
 
     Args:
         endpoint: The resource's address, `https://<resource>.communication.azure.com`.
         credential: An `AccessKeyCredential`; anything with a `.key`, which is read at each request; or an Entra token
             credential, async or plain, whose identity may manage the resource. A plain one is called in a worker
-            thread. Its tokens are held until 5 minutes before their end, and a claims challenge is met once.
-        http_client: An `httpx.AsyncClient` or `httpx2.AsyncClient` to use. It is not closed here. By default the
-            block opens one of its own, which honours the environment's proxies and certificates, and needs no place in
-            asyncio's default executor or trio's default limiter to look up a name: a client of yours does. Entering
-            raises a permanent `ServiceError` where the environment names what cannot be used.
-        api_version: The version of the REST API; the methods about Teams Phone have their own.
+            thread. Its tokens are held until 5 minutes before their expiry, and a claims challenge is answered once.
+        http_client: An `httpx.AsyncClient` or `httpx2.AsyncClient` to use, which is not closed here. By default the
+            block opens one of its own, which honours the environment's proxies and certificates. It looks up names
+            without asyncio's default executor or trio's default limiter; a client of yours needs a place there.
+            Entering raises a permanent `ServiceError` where the environment names a proxy or certificates that cannot
+            be used.
+        api_version: The version of the REST API. The methods about Teams Phone use a version of their own.
 
     Raises:
         TypeError: when an argument is of a wrong type.
-        ValueError: when the endpoint or the key is not one.
+        ValueError: when the endpoint is not an https address, or the key is not base64.
     """
 
     _limits = Limits()
@@ -108,7 +113,7 @@ class CommunicationIdentityClient:
 
         Raises:
             TypeError: when it is not text.
-            ValueError: when it is no connection string. The text is not repeated.
+            ValueError: when it is not a connection string. The message does not repeat it.
         """
         hidden, text = Secret(text), ""  # no frame that an error passes shows it
         said = parse_connection_string(hidden.value)
@@ -139,15 +144,14 @@ class CommunicationIdentityClient:
     async def create_user(self) -> CommunicationUserIdentifier:
         """Make a user.
 
-        It waits for the network; cancelling it closes the connection, and the service may have made the user all the
-        same.
+        It waits for the service. Cancelling it closes the connection; the user may have been made all the same.
 
         Returns:
             The new user.
 
         Raises:
-            ServiceError: when the service refuses, cannot be reached or answers nonsense. It may have made the
-                user all the same unless the status says otherwise.
+            ServiceError: when the service refuses, cannot be reached or answers nonsense. Unless the status says
+                otherwise, the user may have been made all the same.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
         """
@@ -158,18 +162,18 @@ class CommunicationIdentityClient:
     ) -> tuple[CommunicationUserIdentifier, AccessToken]:
         """Make a user, and issue an access token for it, in one request.
 
-        It waits and is cancelled as `create_user` is.
+        It waits for the service. Cancelling it closes the connection; the user may have been made all the same.
 
         Args:
             scopes: What the token is good for, such as "chat" and "voip".
-            token_expires_in: How long the token lives; see `get_token`.
+            token_expires_in: How long the token lives, from 60 to 1440 minutes; see `get_token`.
 
         Returns:
             The new user and its token.
 
         Raises:
             TypeError: when an argument is of a wrong type.
-            ValueError: when there are no scopes, or the time is out of bounds.
+            ValueError: when there is no scope, or `token_expires_in` is out of bounds.
             ServiceError: as for `create_user`.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -183,21 +187,22 @@ class CommunicationIdentityClient:
     ) -> AccessToken:
         """Issue a new access token for a user.
 
-        `functools.partial(client.get_token, user, ["chat"])` is a token refresher. It waits for the network; cancelling
-        it closes the connection.
+        It waits for the service; cancelling it closes the connection.
+        `functools.partial(client.get_token, user, ["chat"])` is a token refresher.
 
         Args:
             user: An identifier, or its raw id.
             scopes: What the token is good for, such as "chat" and "voip".
-            token_expires_in: How long it lives, from 60 to 1440 minutes; None for the service's 24 hours. The service
-                counts in whole minutes: seconds beyond one are dropped.
+            token_expires_in: How long the token lives, from 60 to 1440 minutes, which are the bounds of the REST API's
+                `expiresInMinutes`; None for the service's default of 24 hours. Seconds beyond a whole minute are
+                dropped, since the service counts in minutes.
 
         Returns:
             The token.
 
         Raises:
             TypeError: when an argument is of a wrong type.
-            ValueError: when there are no scopes, or the time is out of bounds.
+            ValueError: when there is no scope, or `token_expires_in` is out of bounds.
             ServiceError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -209,13 +214,13 @@ class CommunicationIdentityClient:
     async def revoke_tokens(self, user: SupportsRawId | str) -> None:
         """Revoke every access token that was issued for a user.
 
-        It waits for the network; cancelling it closes the connection, and the service may have done it all the same.
+        It waits for the service. Cancelling it closes the connection; the tokens may have been revoked all the same.
 
         Args:
             user: An identifier, or its raw id.
 
         Raises:
-            TypeError: when the user is neither.
+            TypeError: when `user` is neither an identifier nor text.
             ServiceError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -225,16 +230,14 @@ class CommunicationIdentityClient:
     async def delete_user(self, user: SupportsRawId | str) -> None:
         """Delete a user with all its data, and revoke its access tokens.
 
-        It waits for the network; cancelling it closes the connection, and the service may have deleted the user all the
-        same.
-
-        Where an answer was lost, the request is repeated, and "there is no such user" is then what was wanted.
+        It waits for the service. Cancelling it closes the connection; the user may have been deleted all the same.
+        Where an answer is lost, the request is repeated, and a 404 to the repetition counts as success.
 
         Args:
             user: An identifier, or its raw id.
 
         Raises:
-            TypeError: when the user is neither.
+            TypeError: when `user` is neither an identifier nor text.
             ServiceError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -249,20 +252,19 @@ class CommunicationIdentityClient:
         client_id: str,
         user_object_id: str,
     ) -> AccessToken:
-        """Exchange an Entra token of a Teams user for an access token, which ends when the Entra token does.
+        """Exchange an Entra token of a Teams user for an access token, which expires when the Entra token does.
 
-        It waits for the Entra token and for the network; cancelling it closes the connection.
-
-        With an async function in place of the token, it makes a token refresher:
+        It waits for the service; cancelling it closes the connection. With an async function in place of the token, it
+        makes a token refresher:
         `functools.partial(client.get_token_for_teams_user, get_entra_token, client_id, user_object_id)`.
 
         Args:
             aad_token: The user's Entra token, with the scopes
                 "https://auth.msft.communication.azure.com/Teams.ManageCalls" and ".../Teams.ManageChats": its text,
-                an object with a `.token`, or an async function without arguments that gives either. That is waited
-                for without a limit here.
-            client_id: The application that the token was issued to; the service compares.
-            user_object_id: The user's object id in Entra; the service compares.
+                an object with a `.token`, or an async function without arguments that returns either. The function is
+                waited for without a time limit.
+            client_id: The application that the token was issued to; the service compares it with the token's `appid`.
+            user_object_id: The user's object id in Entra; the service compares it with the token's `oid`.
 
         Returns:
             The token.
@@ -270,7 +272,7 @@ class CommunicationIdentityClient:
         Raises:
             TypeError: when an argument is of a wrong type.
             ValueError: when an id is empty.
-            InvalidTokenError: when the Entra token is none.
+            InvalidTokenError: when the Entra token is not usable text.
             ServiceError: when the service refuses, cannot be reached or answers nonsense.
             TokenSourceError: when the client's own Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -284,7 +286,7 @@ class CommunicationIdentityClient:
     async def get_teams_phone_assignment(self, tenant_id: str, object_id: str) -> TeamsPhoneAssignment:
         """Whether somebody may use Teams Phone through this resource, and how.
 
-        It waits for the network; cancelling it closes the connection.
+        It waits for the service; cancelling it closes the connection.
 
         Args:
             tenant_id: The Entra tenant of the person or of the Teams resource account.
@@ -294,11 +296,11 @@ class CommunicationIdentityClient:
             The assignment.
 
         Raises:
-            TypeError: when an id is no text.
-            ValueError: when an id is not one of Entra's.
-            ServiceError: with the status 404 when there is none; with 403 and the code "SubscriptionNotAllowed" when
-                the resource's subscription may not use Teams Phone Extensibility; and when the service refuses
-                otherwise, cannot be reached or answers nonsense.
+            TypeError: when an id is not text.
+            ValueError: when an id does not have the form of an Entra id.
+            ServiceError: with the status 404 when there is no assignment; with 403 and the code
+                "SubscriptionNotAllowed" when the resource's subscription may not use Teams Phone Extensibility; and
+                when the service refuses otherwise, cannot be reached or answers nonsense.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
         """
@@ -312,25 +314,25 @@ class CommunicationIdentityClient:
         principal_type: Literal["user", "resource_account"],
         client_ids: Iterable[str] = (),
     ) -> TeamsPhoneAssignment:
-        """Let somebody use Teams Phone through this resource; what was assigned to them before is replaced.
+        """Let somebody use Teams Phone through this resource. It replaces an earlier assignment to the same principal.
 
-        A person's Entra token for `TEAMS_PHONE_SCOPE` is exchanged from then on, and calls to a Teams resource account
-        reach the resource. Doing it twice is as good as doing it once.
-
-        It waits for the network; cancelling it closes the connection, and the service may have done it all the same.
+        From then on, the service exchanges a person's Entra token for `TEAMS_PHONE_SCOPE`, and calls to a Teams
+        resource account reach the resource. It waits for the service. Cancelling it closes the connection; the
+        assignment may have been made all the same, and making it again does no harm.
 
         Args:
             tenant_id: The Entra tenant of the person or of the Teams resource account.
             object_id: Its object id there.
             principal_type: Which of the two it is: "user" or "resource_account".
-            client_ids: The applications that a person may use; none to name none.
+            client_ids: The applications that a person may use; empty to leave them unnamed.
 
         Returns:
             The assignment, as the service has it now.
 
         Raises:
             TypeError: when an argument is of a wrong type.
-            ValueError: when an id is not one of Entra's, a client id is empty, or the principal type is neither.
+            ValueError: when an id does not have the form of an Entra id, a client id is empty, or `principal_type` is
+                unknown.
             ServiceError: as for `get_teams_phone_assignment`.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -338,19 +340,18 @@ class CommunicationIdentityClient:
         return await self._assign("PUT", tenant_id, object_id, assignment_body(principal_type, client_ids))
 
     async def delete_teams_phone_assignment(self, tenant_id: str, object_id: str) -> None:
-        """Let somebody no longer use Teams Phone through this resource.
+        """Remove somebody's right to use Teams Phone through this resource.
 
-        It waits for the network; cancelling it closes the connection, and the service may have done it all the same.
-
-        Where an answer was lost, the request is repeated, and "there is none" is then what was wanted.
+        It waits for the service. Cancelling it closes the connection; the assignment may be gone all the same. Where an
+        answer is lost, the request is repeated, and a 404 to the repetition counts as success.
 
         Args:
             tenant_id: The Entra tenant of the person or of the Teams resource account.
             object_id: Its object id there.
 
         Raises:
-            TypeError: when an id is no text.
-            ValueError: when an id is not one of Entra's.
+            TypeError: when an id is not text.
+            ValueError: when an id does not have the form of an Entra id.
             ServiceError: as for `get_teams_phone_assignment`.
             TokenSourceError: when the Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
@@ -390,7 +391,7 @@ class CommunicationIdentityClient:
             url,
             _body_of(content),
             repeatable,
-            () if secret is None else (secret.value,),  # no local: an error passes this frame
+            () if secret is None else (secret.value,),  # not in a local variable: an error passes this frame
             self._clock,
             self._service.learn,
         )

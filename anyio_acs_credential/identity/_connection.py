@@ -14,11 +14,11 @@ _HELP = f'copy it from the "Keys" page of the resource in the Azure portal; it l
 
 @dataclass(frozen=True, slots=True)
 class ConnectionString(Unpicklable):
-    """What a connection string says. Its `repr` never shows the key, and it refuses to be pickled.
+    """The endpoint and the access key of a connection string. Its `repr` never shows the key, and it is not pickled.
 
     Attributes:
         endpoint: The resource's https address, without a slash at its end.
-        access_key: The key, as it was written.
+        access_key: The key, as the connection string has it.
     """
 
     endpoint: str
@@ -28,8 +28,8 @@ class ConnectionString(Unpicklable):
 def parse_connection_string(text: str) -> ConnectionString:
     """Read a connection string, as the Azure portal shows it.
 
-    The parts may come in any order; their names are case-insensitive, and names that are not known are ignored. Only
-    the first "=" of a part separates: the key may contain more. Whether the key is base64 is checked where it is used.
+    The parts may come in any order; their names are case-insensitive, and unknown names are ignored. Each part is split
+    at its first "=", so the key may contain more of them. Whether the key is base64 is checked where the key is used.
 
     Args:
         text: The connection string.
@@ -39,7 +39,8 @@ def parse_connection_string(text: str) -> ConnectionString:
 
     Raises:
         TypeError: when it is not text.
-        ValueError: when a part is missing or there twice, or the endpoint is none. The text is not repeated.
+        ValueError: when a part is missing or given twice, or the endpoint is not an https address. The message does not
+            repeat the text.
     """
     hidden, text = Secret(text), ""  # no frame that an error passes shows it
     if not isinstance(hidden.value, str):

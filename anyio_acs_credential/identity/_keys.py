@@ -1,6 +1,6 @@
 """Access keys, and the HMAC-SHA256 signature with which they authorize a request.
 
-What is signed, and how, is the Communication Services' "HMAC-SHA256 authentication scheme".
+What is signed, and how: https://learn.microsoft.com/rest/api/communication/authentication.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SupportsKey(Protocol):
 
 
 class AccessKeyCredential(Unpicklable):
-    """An access key of a Communication Services resource. Its `repr` never shows it, and it refuses to be pickled.
+    """An access key of a Communication Services resource. Its `repr` never shows the key, and it refuses to be pickled.
 
     Args:
         key: One of the two keys on the resource's page in the Azure portal, under "Keys". It is base64 text.
@@ -59,7 +59,7 @@ class Signer:
     """Signs requests with the key that a credential holds at that moment.
 
     Args:
-        credential: Where the key is read, at each request, since it may be rotated.
+        credential: Holds the key. It is read at each request, since it may be rotated.
 
     Raises:
         TypeError: when the key is not text.
@@ -75,7 +75,7 @@ class Signer:
 
         Args:
             request: An `httpx.Request` or `httpx2.Request` whose body has been read.
-            now: The time there, in Unix seconds.
+            now: The service's time, in Unix seconds.
         """
         text = Secret(self._credential.key)
         if self._decoded[0] != text.value:
@@ -96,7 +96,7 @@ def sign(key: bytes, method: str, target: str, *, host: str, date: str, body: by
         method: The HTTP method.
         target: Path and query, exactly as they are sent.
         host: The `Host` header: the name, and the port unless it is the scheme's own.
-        date: The time of sending, as an HTTP date (RFC 9110, section 5.6.7).
+        date: The service's time, as an HTTP date (RFC 9110, section 5.6.7).
         body: The content, exactly as it is sent.
 
     Returns:
@@ -120,7 +120,7 @@ def decode_key(key: str) -> bytes:
 
     Raises:
         TypeError: when it is not text.
-        ValueError: when it is empty or not base64. The key is not repeated.
+        ValueError: when it is empty or not base64. The message does not repeat it.
     """
     hidden, key = Secret(key), ""  # no frame that an error passes shows it
     if not isinstance(hidden.value, str):

@@ -1,4 +1,8 @@
-"""Who may use Teams Phone through a resource: what to send, and what an answer holds."""
+"""Who may use Teams Phone through a resource: what to send, and what an answer holds.
+
+Paths, bodies and the words of api-version 2025-06-30 are those of
+https://learn.microsoft.com/azure/communication-services/quickstarts/tpe/teams-phone-extensiblity-rest-api.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,10 @@ if TYPE_CHECKING:
 
 _VERSION = "2025-06-30"
 ASSIGNMENTS_QUERY = f"?api-version={_VERSION}"
-"""Names the version of the API that is documented for them, whatever the client uses for the rest."""
+"""The api-version that is documented for assignments; the client's own `api_version` does not apply to them."""
 
-# The words for a resource account differ: each is read, whoever wrote it.
+# The word for a resource account depends on the api-version; the later one is in the generated code of the official
+# identity packages. Both are read, whichever version was asked for.
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "2025-06-30": {"user": "user", "resource_account": "teamsResourceAccount"},
     "2026-09-23": {"user": "user", "resource_account": "resourceAccount"},
@@ -30,17 +35,18 @@ _MEANINGS: Mapping[object, Any] = {word.lower(): kind for words in _WORDS.values
 
 @dataclass(frozen=True, slots=True)
 class TeamsPhoneAssignment:
-    """That somebody may use Teams Phone through a Communication Services resource.
+    """A principal's right to use Teams Phone through a Communication Services resource.
 
     Attributes:
         tenant_id: The Entra tenant of the principal.
         object_id: The principal's object id there.
         principal_type: "user" for a person, "resource_account" for a Teams resource account.
-        client_ids: The applications that a person may use; empty where none is named.
+        client_ids: The applications that a person may use; empty where the assignment names no application.
 
     Raises:
-        TypeError: when an id is no text, or `client_ids` is no tuple of texts.
-        ValueError: when an id is not one of Entra's, a client id is empty, or the principal type is neither.
+        TypeError: when an id is not text, or `client_ids` is not a tuple of texts.
+        ValueError: when an id does not have the form of an Entra id, a client id is empty, or `principal_type` is
+            unknown.
     """
 
     tenant_id: str
@@ -81,7 +87,7 @@ def assignment_body(principal_type: object, client_ids: Iterable[str]) -> dict[s
 
 
 def read_assignment(answer: Answer, tenant_id: str, object_id: str) -> TeamsPhoneAssignment:
-    """What an answer says of a principal; the ids are those that were asked for, where it does not repeat them."""
+    """The assignment in an answer. Ids that the answer leaves out are those that were asked for."""
     content = read_object(answer)
     word, clients = content.get("principalType"), content.get("clientIds")
     kind = _MEANINGS.get(word.lower()) if isinstance(word, str) else None
@@ -97,7 +103,7 @@ def read_assignment(answer: Answer, tenant_id: str, object_id: str) -> TeamsPhon
 
 
 def refuse_assignment(answer: Answer, tenant_id: str, object_id: str) -> NoReturn:
-    """Raise the error for an answer without success."""
+    """Raise the error that an unsuccessful answer stands for."""
     error = error_from(answer)
     if answer.status == 404:
         command = allow_command(tenant_id, object_id)

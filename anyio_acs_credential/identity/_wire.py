@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .._tokens.service_clock import ServiceClock
 
 _MINUTE = timedelta(minutes=1)
+# expiresInMinutes: https://learn.microsoft.com/rest/api/communication/communication-identity/issue-access-token
 _LEAST, _MOST = timedelta(minutes=60), timedelta(minutes=1440)
 
 
@@ -64,7 +65,7 @@ def path_of(user: SupportsRawId | str) -> str:
 
 
 def quoted(name: str, text: str) -> str:
-    # Plain, also in what follows: a text of somebody's own class may show something else than it holds.
+    # str.__str__, here and below, since a subclass of str may show another text than it holds.
     try:
         return quote(str.__str__(text), safe="")
     except UnicodeEncodeError:
@@ -113,7 +114,7 @@ def check_id(name: str, value: str) -> str:
 
 
 def check_entra_id(name: str, value: str) -> str:
-    """An id that is part of an address: a domain, or what has a slash in it, would make it another one."""
+    """An id that becomes part of a URL's path, where a slash or a domain name would lead to another resource."""
     text = check_id(name, value)
     if not re.fullmatch("[0-9A-Za-z-]+", text):
         raise explained(
@@ -126,7 +127,7 @@ def check_entra_id(name: str, value: str) -> str:
 async def text_of(given: str | SupportsToken | Callable[[], Awaitable[str | SupportsToken]]) -> str:
     """The text of an Entra token."""
     if callable(given):
-        made = Secret(given())  # the token itself, where the function is a plain one
+        made = Secret(given())  # a plain function, given by mistake, returns the token itself
         if not inspect.isawaitable(made.value):
             kind = type(made.value).__name__
             raise explained(

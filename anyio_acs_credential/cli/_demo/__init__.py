@@ -1,1 +1,1 @@
-"""The demonstration: the main job, on an emulator of the service."""
+"""The demonstration: the library's main job, on an emulator of the service."""

@@ -1,4 +1,4 @@
-"""What a worker does: one chat request after the other, with the token that its credential has."""
+"""A worker's task: one chat request after the other, with the token of its credential."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _THREADS = "/chat/threads?api-version=2024-03-07"
 async def keep_calling(
     calls: httpx.AsyncClient, pause: float, is_wanted: Callable[[], bool], answered: Callable[[str], object]
 ) -> None:
-    """Send requests, until they are not wanted any more.
+    """Send requests until no more are wanted. Cancelling it ends the request in flight.
 
     Args:
         calls: A client of the service, which adds the token.
         pause: Seconds between two requests.
         is_wanted: Whether to send another one.
-        answered: Told of each answer: why it is no success, or an empty text.
+        answered: Called after each request, with the reason why it failed, or with an empty text.
     """
     while is_wanted():
         try:
@@ -40,10 +40,10 @@ async def keep_calling(
 
 
 def policy(lifetime: float, refresh_timeout: float) -> RefreshPolicy:
-    """What the defaults are to a token of a day, for one of seconds.
+    """A policy that is to tokens of some seconds what the defaults are to a token of a day.
 
     Args:
-        lifetime: How long it lives.
+        lifetime: Seconds that a token lives.
         refresh_timeout: Seconds that a round may take.
     """
     return RefreshPolicy(

@@ -1,4 +1,4 @@
-"""What happened when: rows over one axis of time."""
+"""The chart of a run: rows over one axis of time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from ._story import Story
 
 LABELS = 16
-"""Columns of the labels."""
+"""The labels' width in columns."""
 
 _HEIGHTS = "▁▂▃▄▅▆▇█"
 
 
 class _Row:
-    """A line of characters, each with a style, that are set by time."""
+    """A line of characters with styles, whose places are points in time."""
 
     def __init__(self, label: str, seconds: float, width: int) -> None:
         self._label = label
@@ -37,7 +37,7 @@ class _Row:
         self._cells[columns] = [(character, style)] * len(self._cells[columns])
 
     def number(self, starts: Sequence[float], now: float, style: str) -> None:
-        """One span behind the other, the last up to now."""
+        """Draw one span behind the other, the last one up to now."""
         for number, (began, ended) in enumerate(zip(starts, [*starts[1:], now], strict=False), 1):
             self.fill(began, ended, "━", style)
             self.put(began, f"{number}", f"bold {style}")
@@ -64,7 +64,7 @@ def _requests(story: Story, now: float, columns: int) -> Text:
     for at in story.answers:
         counts[row.column(at)] += 1
     most = 1.3 * max(counts) or 1.0
-    for column in range(row.column(now)):  # the last is not full yet
+    for column in range(row.column(now)):  # without the last column, whose time is not over
         height = round(counts[column] / most * len(_HEIGHTS))
         row.put((column + 0.5) * story.seconds / columns, _HEIGHTS[height] if counts[column] else " ", "cyan")
     return row.text()

@@ -23,19 +23,19 @@ from ._crew import FEWEST, MOST
 def demo(entra: bool, seconds: int, workers: int | None, backend: str, as_json: bool) -> int:
     """See requests outlive their access tokens, an outage and a revocation.
 
-    On this machine alone, it starts an emulator of Communication Services whose tokens live a few seconds, and sends
-    it chat requests all the time. The token endpoint goes down while a token is to be renewed; later all tokens are
-    revoked. No request fails. On a terminal it is shown as a live picture, in a pipe as lines.
+    It starts an emulator of Communication Services on this machine, whose tokens live a few seconds, and sends it chat
+    requests all the time. The token endpoint goes down while a token is to be renewed; later all tokens are revoked. No
+    request fails. On a terminal the run is a live picture, in a pipe it is lines.
 
     With --entra, the user is a person who signs in with a device code; the demo shows it, and enters it for her. Her
     Entra token is exchanged for access tokens with the scope of Teams Phone Extensibility. It is the exchange that
     goes down, and the revocation ends the Entra token too: a claims challenge asks for a newer one. No second sign-in
     is needed.
 
-    With --workers, so many processes share one token through a SQLite file, as the workers of a web server do. One of
+    With --workers, that many processes share one token through a SQLite file, as the workers of a web server do. One of
     them fetches each token, and the others take it from the file. The one that fetched is killed with kill -9, the
-    others go on, and it comes back. At the end it says how many tokens the service issued for each that a worker
-    held: 1, where without sharing it would be the number of workers. There is no outage and no revocation.
+    others go on, and it comes back. The last lines say how many tokens the service issued for each that a worker held:
+    1, where without sharing it would be the number of workers. There is no outage and no revocation.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""The workers of a demonstration with several processes: what each one holds, and where that came from."""
+"""The workers of a demonstration with several processes: which token each one holds, and where it came from."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ FEWEST, MOST = 2, 8
 
 @dataclass
 class Worker:
-    """A process; after it was killed, the one that takes its place.
+    """A worker's process; after that was killed, the process that takes its place.
 
     Attributes:
-        number: Counted from 1.
-        token: What it holds; None while it starts.
+        number: The worker's number, counted from 1.
+        token: The token that it holds; None while it starts.
         token_number: Which of the fleet's tokens that is, counted from 1; 0 while it starts.
-        is_shared: Whether it has that token from the store, where another worker has put it.
-        is_down: Whether it was killed, and nothing has taken its place yet.
+        is_shared: Whether it took that token from the store, where another worker had put it.
+        is_down: Whether its process was killed, and no other has taken its place yet.
         held: How many tokens this process has held.
     """
 
@@ -33,18 +33,18 @@ class Worker:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The worker's name in the story."""
         return f"worker {self.number}"
 
 
 @dataclass
 class Death:
-    """A worker that is killed.
+    """The killing of a worker. Times are seconds since the run began.
 
     Attributes:
-        worker: Which.
-        began: When it was killed, in seconds since the run began.
-        ended: When what has taken its place had a token; None until then.
+        worker: The worker.
+        began: When it was killed.
+        ended: When the process that took its place had a token; None until then.
     """
 
     worker: Worker
@@ -54,15 +54,15 @@ class Death:
 
 @dataclass
 class Crew:
-    """All of them.
+    """All workers.
 
     Attributes:
-        workers: In the order of their numbers.
-        last_fetcher: Who fetched the newest token; before there is one, the first.
+        workers: The workers, in the order of their numbers.
+        last_fetcher: The worker that fetched the newest token; before there is one, the first worker.
         fetched: How many tokens they have fetched.
-        shared: How many they have taken from the store instead.
+        shared: How many tokens they have taken from the store instead.
         lives: The most tokens that one process has held, one after the other.
-        death: Who was killed, and when.
+        death: The killing of a worker; None before it.
     """
 
     workers: list[Worker]
@@ -75,16 +75,16 @@ class Crew:
 
     @classmethod
     def of(cls, number: int) -> Crew:
-        """So many workers, none of whom has started."""
+        """A crew of this many workers, none of which has started."""
         workers = [Worker(each) for each in range(1, number + 1)]
         return cls(workers, workers[0])
 
     def number_of(self, expires_on: int) -> int:
-        """Which token it is that ends then: the fleet's first, second and so on."""
+        """The number of the token with this expiry: 1 for the fleet's first, 2 for its second and so on."""
         return self._numbers.setdefault(expires_on, len(self._numbers) + 1)
 
     def hold(self, worker: Worker, token: HeldToken, token_number: int, *, shared: bool) -> None:
-        """A worker has a token."""
+        """Take note that a worker has a token."""
         worker.token, worker.token_number, worker.is_shared = token, token_number, shared
         worker.held += 1
         self.lives = max(self.lives, worker.held)
@@ -94,10 +94,10 @@ class Crew:
             self.fetched, self.last_fetcher = self.fetched + 1, worker
 
     def kill(self, worker: Worker, at: float) -> None:
-        """A worker's process has been killed, and its token is gone with it."""
+        """Take note that a worker's process was killed, and its token with it."""
         worker.token, worker.token_number, worker.is_shared, worker.held = None, 0, False, 0
         worker.is_down, self.death = True, Death(worker, at)
 
     def all_hold(self, token_number: int) -> bool:
-        """Whether all who are not down hold this token or a newer one."""
+        """Whether all workers that are not down hold this token or a newer one."""
         return all(worker.token_number >= token_number for worker in self.workers if not worker.is_down)

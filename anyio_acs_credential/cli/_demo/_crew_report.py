@@ -1,4 +1,4 @@
-"""Writing into a story what its workers tell."""
+"""How the lines that workers write become part of a story."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class CrewReport:
-    """What happens to several processes, as they tell it.
+    """Writes into a story what its workers report.
 
     Args:
-        story: Where to write it.
-        crew: Who they are.
-        report: What writes down the rest.
+        story: The story.
+        crew: The workers.
+        report: Writes the rest of the story.
     """
 
     def __init__(self, story: Story, crew: Crew, report: Report) -> None:
@@ -30,7 +30,7 @@ class CrewReport:
         """Take note of a line that a worker wrote.
 
         Args:
-            worker: Who wrote it. Of one that was killed, what it wrote before counts no more.
+            worker: The worker that wrote it. Lines of a worker that was killed no longer count.
             message: The line.
         """
         if worker.is_down:
@@ -58,7 +58,7 @@ class CrewReport:
         self._welcome(worker)
 
     def _welcome(self, worker: Worker) -> None:
-        """With its first token, the worker that was killed is back."""
+        """Take note that the killed worker is back, once it has its first token."""
         death = self._crew.death
         if death is not None and worker is death.worker and death.ended is None:
             death.ended = self._story.now()
@@ -67,12 +67,12 @@ class CrewReport:
             self._report.note("worker_returned", text, worker=worker.number, away=round(away, 3))
 
     def kill(self, worker: Worker) -> None:
-        """The worker that fetched the last token was killed."""
+        """Take note that the worker that fetched the last token was killed."""
         text = f"{worker.name}, which fetched token {worker.token_number}, was killed (kill -9)"
         self._crew.kill(worker, self._story.now())
         self._report.note("worker_killed", text, worker=worker.number)
 
     def start_again(self, worker: Worker) -> None:
-        """Another process takes the place of the one that was killed."""
+        """Take note that another process takes the place of the one that was killed."""
         worker.is_down = False
         self._report.note("worker_started", f"{worker.name} is started again", worker=worker.number)

@@ -1,6 +1,6 @@
-"""Several processes that share one token through a store: each life of it is fetched once, whoever is killed.
+"""Several processes that share one token through a store: each token is fetched once, whichever process is killed.
 
-It knows nothing of terminals: what happens is written into a `Story`.
+It knows nothing of terminals: it writes what happens into a `Story`.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from ._crew import Crew, Worker
     from ._story import Story
 
-_GRACE = 0.2  # seconds for a Ctrl-C, which a terminal sends to all, to end the whole and not one worker
-_LAST_WAIT = 5.0  # seconds for the workers to finish what they do
+_GRACE = 0.2  # seconds in which a Ctrl-C, which a terminal sends to every process, may end the whole demonstration
+_LAST_WAIT = 5.0  # seconds that the workers have to finish
 
 
 async def run_fleet(story: Story, crew: Crew, path: str, backend: str) -> None:
     """Play the scenario, for about `story.seconds` seconds; its requests are those of the crew's processes.
 
-    Cancelling it kills them at once.
+    Cancelling it kills the processes at once.
 
     Args:
-        story: Where to write what happens.
-        crew: Who works.
-        path: Where the file is to be that they share, in a folder that is there.
-        backend: The event loop that each of them has.
+        story: The story to write.
+        crew: The workers.
+        path: The path of the file that they share, in a folder that exists.
+        backend: The event loop of each process: "asyncio" or "trio".
     """
     async with emulated(story) as (emulator, http, identities):
         fleet = _Fleet(story, crew, emulator)
@@ -54,7 +54,7 @@ async def run_fleet(story: Story, crew: Crew, path: str, backend: str) -> None:
 
 
 async def _assignment(stage: Stage, crew: Crew, path: str, backend: str) -> Assignment:
-    """What each worker is told. A person signs in first, once for all."""
+    """The assignment of each worker. Where the user is a person, that one signs in first, once for all workers."""
     emulator, key = stage.emulator, new_encryption_key()
     given = partial(
         Assignment,
@@ -65,7 +65,7 @@ async def _assignment(stage: Stage, crew: Crew, path: str, backend: str) -> Assi
         store=path,
         encryption_key=key,
         lifetime=stage.story.lifetime,
-        pause=PAUSE * len(crew.workers) / WORKERS,  # the service's log holds the requests of so many
+        pause=PAUSE * len(crew.workers) / WORKERS,  # together no more requests than the service's log holds
     )
     if not stage.story.entra:
         return given(user=(await stage.identities.create_user()).raw_id)
@@ -89,7 +89,7 @@ class _Fleet(Scenario):
 
     @asynccontextmanager
     async def at_work(self) -> AsyncGenerator[None]:
-        """Have the workers ready, and at work while the block runs; at its end they finish what they began."""
+        """Start the workers. They work while the block runs, and finish at its end."""
         async with create_task_group() as group:
             group.start_soon(self._watch)
             for worker in self._crew.workers:
@@ -103,7 +103,7 @@ class _Fleet(Scenario):
         self.report.catch_up()
 
     def assign(self, assignment: Assignment) -> None:
-        """Let the workers begin."""
+        """Let the workers begin to send requests."""
         self._assignment = assignment
         self._is_assigned.set()
 
@@ -112,7 +112,7 @@ class _Fleet(Scenario):
         return self._assignment
 
     async def _keep(self, worker: Worker) -> None:
-        """Run a worker's process, and the one that takes its place."""
+        """Run a worker's process, and after its killing the one that takes its place."""
         await self._run(worker)
         if worker.is_down:
             await self._may_return.wait()
@@ -140,11 +140,11 @@ class _Fleet(Scenario):
         news.set()
 
     async def play_with_a_death(self) -> None:
-        """Kill who fetched the second token, let the others renew it, bring the dead one back, and wait for the end."""
+        """Kill the worker that fetched the second token, let the others renew it, start that worker anew, and wait."""
         story, crew = self._story, self._crew
         await self._until_all_hold(1)
         await self._until_all_hold(len(story.tokens) + 1)
-        await sleep(0.15 * story.lifetime)  # it holds no lease, and the next renewal is ahead
+        await sleep(0.15 * story.lifetime)  # by then it holds no lease, and the next renewal is not due yet
         victim = crew.last_fetcher
         self._told.kill(victim)
         self._processes[victim.number].kill()

@@ -1,4 +1,4 @@
-"""The workers of a demonstration as a picture: a bar for the token of each, and where that came from."""
+"""The workers of a demonstration as a picture: a bar for the token of each, and where the token came from."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ._story import HeldToken
 
 _SAID = 26
-"""Columns for what is said behind a bar."""
+"""The columns of the text behind a bar."""
 
 
 def lanes(crew: Crew, now: float, width: int) -> Iterator[Text]:
-    """A line for each worker, and the mark where the renewal is due, `width` columns wide."""
+    """A line for each worker, and the mark of the renewal, `width` columns wide."""
     columns = width - LABELS - _SAID
     for worker in crew.workers:
         life = empty_bar(columns) if worker.token is None else _bar(worker.token, now, columns)
@@ -41,7 +41,7 @@ def due_part(token: HeldToken) -> float:
 
 
 def _life(token: HeldToken) -> float:
-    """More than none: where the machine stood still, a token is heard of when it has ended."""
+    """The token's life in seconds, above 0 even where the machine stood still and the token is heard of too late."""
     return max(token.expires_at - token.at, 0.001)
 
 

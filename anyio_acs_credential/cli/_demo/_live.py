@@ -1,4 +1,4 @@
-"""A run of the demonstration as a picture for the terminal: pure functions of what has been seen."""
+"""A run of the demonstration as a picture for the terminal: pure functions of the story."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LEAST_WIDTH, LEAST_HEIGHT = 78, 20
 _WIDEST, _TALL = 118, 28
-_FEW = 5  # rows: the margin, and some of what happened
+_FEW = 5  # rows for the margin and a few events
 _MARKS = {
     "sign_in_asked": ("?", "bold yellow"),
     "entra_token_fetched": ("✓", "blue"),
@@ -39,7 +39,7 @@ _MARKS = {
     "tokens_revoked": ("▼", "magenta"),
     "token_rejected": ("▼", "magenta"),
 }
-_RECENT = 3.0  # seconds for which the headline speaks of what is over
+_RECENT = 3.0  # seconds for which the headline still speaks of something that is over
 
 
 def picture(story: Story, now: float, width: int, height: int) -> RenderableType:
@@ -56,12 +56,12 @@ def picture(story: Story, now: float, width: int, height: int) -> RenderableType
     life = _token(story, now, width, bars) if story.crew is None else [*lanes(story.crew, now, width)]
     parts = [*_top(story, now, width), *life, Text(), _counts(story, now), Text(), *chart(story, now, width), Text()]
     if story.crew is not None and height < len(parts) + _FEW:
-        parts = [part for part in parts if part.plain.strip()]  # many workers in a small window
+        parts = [part for part in parts if part.plain.strip()]  # no blank rows where the window is too small
     return Padding(Group(*parts, *_log(story, height - len(parts) - 1)), (1, 2, 0, 2))
 
 
 def least_height(story: Story) -> int:
-    """Rows that the picture needs."""
+    """The number of rows that the picture needs."""
     return LEAST_HEIGHT if story.crew is None else max(LEAST_HEIGHT, 13 + len(story.crew.workers))
 
 
@@ -103,7 +103,7 @@ def _about(story: Story) -> str:
 
 
 def headline(story: Story, now: float) -> tuple[str, str]:
-    """What goes on, in a sentence, and its style."""
+    """What is happening, in a sentence, and its style."""
     if story.failed:
         return f"✗ {verdict(story)}", "bold red"
     if not story.tokens:

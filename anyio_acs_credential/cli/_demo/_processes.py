@@ -30,8 +30,8 @@ class WorkerProcess:
     """One process.
 
     Args:
-        assignment: Gives what it is told, when it is time. It has loaded what it needs before.
-        listen: Told each line that it writes; the first when it is ready.
+        assignment: Returns the assignment when it is time. By then the process has loaded its modules.
+        listen: Called with each line that the process writes; with the first one when it is ready.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class WorkerProcess:
         self._process: Process | None = None
 
     async def run(self) -> int:
-        """Run it to its end; cancelling kills it.
+        """Run the process to its end. Cancelling kills it.
 
         Returns:
             Its exit status.
         """
-        # Its faults are among its lines. On standard error there would be the traceback of a Ctrl-C that meets it while
-        # it loads modules.
+        # A process reports its faults among its lines. Its standard error would only show the traceback of a Ctrl-C
+        # that comes while it loads modules.
         process = await anyio.open_process(
             [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -60,29 +60,29 @@ class WorkerProcess:
                 self._listen(message)
                 if message["told"] == "ready":
                     told = (await self._assignment()).to_line()
-                    with suppress(BrokenResourceError, ClosedResourceError):  # it is dead already, or told to end
+                    with suppress(BrokenResourceError, ClosedResourceError):  # it has died, or was told to end
                         await _there(process.stdin).send(told)
             return await process.wait()
 
     def kill(self) -> None:
-        """End it as `kill -9` does."""
+        """End the process as `kill -9` does."""
         if self._process is not None:
             with suppress(ProcessLookupError):  # it has just ended
                 self._process.kill()
 
     async def end(self) -> None:
-        """Tell it to finish what it does."""
+        """Tell the process to finish its request and end."""
         if self._process is not None:
             await _there(self._process.stdin).aclose()
 
 
 def _there(stream: Stream | None) -> Stream:
-    """A stream that is a pipe, and so is there."""
+    """A stream of the process. It is never None, since it is a pipe."""
     return cast("Stream", stream)
 
 
 async def _next(lines: BufferedByteReceiveStream) -> bytes | None:
-    """The next line, or None at the end; one that a dying process has not finished is left out."""
+    """The next line, or None at the end. An unfinished line of a dying process is left out."""
     try:
         return await lines.receive_until(b"\n", _LONGEST_LINE)
     except (EndOfStream, IncompleteRead):

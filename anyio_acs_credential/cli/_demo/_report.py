@@ -1,4 +1,4 @@
-"""Writing into a story what the service has seen and what the credential tells."""
+"""How the service's log and the credential's events become part of a story."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from ._story import Story
 
 ISSUER = ":(issue|exchange)AccessToken$"
-"""Where the service issues access tokens, for whichever user: a pattern of paths."""
+"""A pattern of the paths at which the service issues access tokens, for either user."""
 
 _ENTRA_TOKENS = "/oauth2/v2.0/token"
 
 
 class Report:
-    """What happens, as it happens.
+    """Writes a story as it happens.
 
     Args:
-        story: Where to write it.
+        story: The story.
         emulator: The service, whose log holds more requests than the longest run makes.
     """
 
@@ -34,12 +34,12 @@ class Report:
         self._seen = len(emulator.requests)
 
     def note(self, kind: str, text: str, **details: float | str) -> None:
-        """Something happened just now, after what the service has seen."""
+        """Write an event of this moment, behind those that the service's log shows."""
         self.catch_up()
         self._story.events.append(Event(self._story.now(), kind, text, details))
 
     def observe(self, event: CredentialEvent) -> None:
-        """What the credential tells."""
+        """Take note of a credential's event."""
         match event:
             case RefreshStarted(forced=True):
                 self.note("token_rejected", "a request met a 401: new token, and the request once more")
@@ -55,11 +55,11 @@ class Report:
         self.note("token_fetched", f"token {number}, good for {life:.1f} s{fate}", number=number, life=round(life, 3))
 
     def answered(self, problem: str, whose: str = "") -> None:
-        """A worker's request has its answer, or has failed.
+        """Take note of a worker's request, which has its answer or has failed.
 
         Args:
-            problem: Why it is no success; empty if it is one.
-            whose: What its failure begins with.
+            problem: Why it failed; empty for a success.
+            whose: The text before its failure.
         """
         self._story.answers.append(self._story.now())
         if problem:
@@ -67,7 +67,7 @@ class Report:
             self.note("request_failed", f"{whose}a request failed: {problem}")
 
     def catch_up(self) -> None:
-        """Take note of what the service has seen since the last time."""
+        """Take note of the requests in the service's log since the last call."""
         records = self._emulator.requests
         new, self._seen = records[self._seen :], len(records)
         for record in new:
@@ -77,7 +77,7 @@ class Report:
         story = self._story
         if re.search(ISSUER, record.path):
             self._count_token_request(TokenRequest(at, record.status))
-        elif record.path.endswith(_ENTRA_TOKENS) and record.status == 200:  # before the code is entered, it is 400
+        elif record.path.endswith(_ENTRA_TOKENS) and record.status == 200:  # 400 until the code is entered
             self._count_entra_token(at)
         elif record.status == 401:
             story.turned_down += 1
@@ -101,7 +101,7 @@ class Report:
         self._story.events.append(Event(at, "entra_token_fetched", text, {"number": number}))
 
     def offset(self, unix_time: float) -> float:
-        """When that is, in seconds since the run began."""
+        """A time of the monotonic clock in seconds since the run began."""
         return self._story.now() + unix_time - time.time()
 
 

@@ -1,6 +1,6 @@
-"""Running the demonstration where somebody watches: a terminal, or whatever reads lines.
+"""How the demonstration is run and shown: on a terminal, or as lines.
 
-Lines are ASCII only, so that any encoding can carry them.
+The lines are ASCII only, so that any encoding can carry them.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def show(seconds: int, backend: str, *, entra: bool, workers: int | None, as_jso
     """Run the demonstration and show it as it happens.
 
     Args:
-        seconds: How long it takes.
+        seconds: Seconds that it takes.
         backend: "asyncio" or "trio".
         entra: Whether its user signs in to Entra.
-        workers: How many processes share the tokens; None for one that has them alone.
+        workers: How many processes share the tokens; None for a single process.
         as_json: Whether to show it as JSON lines.
 
     Returns:
@@ -58,7 +58,7 @@ def show(seconds: int, backend: str, *, entra: bool, workers: int | None, as_jso
 
 @contextmanager
 def _played(story: Story, backend: str) -> Iterator[Callable[[], Awaitable[None]]]:
-    """What plays it; in a folder of its own where processes share a file, which is gone at the end."""
+    """The function that plays the story. Processes share a file in a temporary folder, which is removed at the end."""
     if story.crew is None:
         yield partial(run_demo, story)
         return
@@ -68,7 +68,7 @@ def _played(story: Story, backend: str) -> Iterator[Callable[[], Awaitable[None]
 
 @contextmanager
 def _no_proxy() -> Iterator[None]:
-    """Keep HTTP clients from a proxy that the environment names: it would not find this machine's loopback."""
+    """Keep HTTP clients from the environment's proxy, which could not reach this machine's loopback."""
     before = os.environ.get("no_proxy")
     os.environ["no_proxy"] = "127.0.0.1"
     try:
@@ -95,21 +95,21 @@ def _output(story: Story, as_json: bool) -> AbstractContextManager[Callable[[], 
 
 
 def event_as_line(event: Event) -> str:
-    """What happened, behind when."""
+    """The line of an event: the time, and what happened."""
     return f"{event.at:7.2f} s  {event.text}"
 
 
 def summary_as_lines(story: Story, now: float) -> list[str]:
-    """The sums, in words."""
+    """The totals, in words."""
     first, *rest = (verdict(story), *sums(story))
     return [f"{now:7.2f} s  {first}", *(f"{'':11}{line}" for line in rest)]
 
 
 def event_as_json(event: Event) -> str:
-    """What happened, as one JSON object."""
+    """An event as a JSON object."""
     return json.dumps({"event": event.kind, "at": round(event.at, 3), "text": event.text, **event.details})
 
 
 def summary_as_json(story: Story, now: float) -> str:
-    """The sums, as one JSON object."""
+    """The totals as a JSON object."""
     return json.dumps({"event": "summary", "at": round(now, 3), "text": verdict(story), **story.summary()})

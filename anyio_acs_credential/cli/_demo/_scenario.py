@@ -1,6 +1,6 @@
 """The main job on real sockets: a client that outlives its tokens, an outage and a revocation.
 
-It knows nothing of terminals: what happens is written into a `Story`.
+It knows nothing of terminals: it writes what happens into a `Story`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def run_demo(story: Story) -> None:
     Cancelling it ends everything at once.
 
     Args:
-        story: Where to write what happens.
+        story: The story to write.
     """
     async with emulated(story) as (emulator, http, identities):
         scenario = Scenario(story, emulator)
@@ -54,8 +54,8 @@ async def run_demo(story: Story) -> None:
 
 @asynccontextmanager
 async def emulated(story: Story) -> AsyncGenerator[tuple[Emulator, httpx.AsyncClient, CommunicationIdentityClient]]:
-    """The service, a client that trusts it, and what whoever holds its access key can do."""
-    entra_lifetime = 2 * story.lifetime  # renewed at half of it, which is in the outage
+    """The service, an HTTP client that trusts it, and an identity client with its access key."""
+    entra_lifetime = 2 * story.lifetime  # an Entra token is renewed at half of its life, which is in the outage
     async with (
         open_emulator(
             token_lifetime=story.lifetime, entra_token_lifetime=entra_lifetime, device_code_interval=1
@@ -67,7 +67,7 @@ async def emulated(story: Story) -> AsyncGenerator[tuple[Emulator, httpx.AsyncCl
 
 
 def _policy(lifetime: float) -> RefreshPolicy:
-    return policy(lifetime, refresh_timeout=max(0.4, lifetime / 20))  # short: the service hangs for a while
+    return policy(lifetime, refresh_timeout=max(0.4, lifetime / 20))  # short, since the service hangs for a while
 
 
 def _http_client(emulator: Emulator, auth: httpx.Auth | None = None) -> httpx.AsyncClient:
@@ -78,7 +78,7 @@ class Scenario:
     """A run.
 
     Args:
-        story: Where to write it.
+        story: The story to write.
         emulator: The service.
     """
 
@@ -89,14 +89,14 @@ class Scenario:
         self.report = Report(story, emulator)
 
     def begin(self) -> None:
-        """Let its time begin."""
+        """Start the run's clock."""
         story, emulator = self._story, self._emulator
         story.began = time.monotonic()
         self.report.note("started", f"emulated service at {emulator.endpoint}, token life {story.lifetime:g} s")
 
     @asynccontextmanager
     async def working(self, calls: httpx.AsyncClient) -> AsyncGenerator[None]:
-        """Let the workers send requests while the block runs; at its end they finish what they began."""
+        """Let the workers send requests while the block runs. At its end they finish the requests in flight."""
         async with create_task_group() as group:
             group.start_soon(self._watch)
             for _ in range(WORKERS):
@@ -111,19 +111,19 @@ class Scenario:
             await sleep(_WATCH)
 
     async def play(self, credential: CommunicationTokenCredential, identities: CommunicationIdentityClient) -> None:
-        """Let the second token meet an outage and the next a revocation, and wait for the end."""
+        """Let the second token meet an outage and the third a revocation, and wait for the end."""
         story, updates = self._story, credential.updates()
         await anext(updates)
         await anext(updates)
         await self._outage(story.tokens[-1])
         await anext(updates)
-        # In the middle of a token's life: a round in flight could still bring a token that is about to be revoked.
+        # In the middle of a token's life, since a round in flight could bring a token that is revoked at once.
         await sleep(0.15 * story.lifetime)
         await self._revoke(str(credential.raw_id), identities)
         await self._until(story.seconds)
 
     async def _outage(self, token: HeldToken) -> None:
-        """Break what issues tokens in three ways, from when the token is to be renewed until it is almost over."""
+        """Break the token endpoint in three ways, from the token's renewal until it has almost expired."""
         story, emulator = self._story, self._emulator
         began = token.renew_at - 0.02 * story.lifetime
         part = (token.expires_at - 0.2 * story.lifetime - began) / 3
@@ -147,7 +147,7 @@ class Scenario:
         self._story.trouble = what
 
     async def _revoke(self, identity: str, identities: CommunicationIdentityClient) -> None:
-        """End all tokens: those of the service, and a person's Entra token, as a new password does."""
+        """End all tokens: the service's, and a person's Entra token, as a new password does."""
         story, what = self._story, "all tokens revoked: the service turns them down"
         if story.entra:
             since = {"essential": True, "value": str(int(time.time()))}

@@ -1,4 +1,4 @@
-"""What a run of the demonstration has seen so far: the scenario writes it, and the renderers read it."""
+"""What has happened so far in a run of the demonstration: the scenario writes it, and the renderers read it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from ._crew import Crew
 
 WORKERS = 4
-"""Tasks that send requests all the time."""
+"""How many tasks send requests all the time."""
 
 
 class Event(NamedTuple):
-    """Something worth a line. Times are seconds since the run began, here and below."""
+    """An event, worth a line. Here and below, times are seconds since the run began."""
 
     at: float
     kind: str
@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
 
 class HeldToken(NamedTuple):
-    """When an access token was received, is to be renewed, and ends."""
+    """When an access token was received, is to be renewed, and expires."""
 
     at: float
     renew_at: float
@@ -34,24 +34,24 @@ class HeldToken(NamedTuple):
 
 
 class TokenRequest(NamedTuple):
-    """When the service decided on a request for a token, and how: its HTTP status, or None for no answer."""
+    """When the service answered a request for a token, and with which HTTP status; None for no answer."""
 
     at: float
     status: int | None
 
     @property
     def granted(self) -> bool:
-        """Whether it gave a token."""
+        """Whether the answer was a token."""
         return self.status == 200
 
     @property
     def challenged(self) -> bool:
-        """Whether it wants a newer Entra token first."""
+        """Whether the service demanded a newer Entra token."""
         return self.status == 401
 
 
 class SignIn(NamedTuple):
-    """When a person was asked to sign in to Entra, and what was shown: where to go, and what to enter there."""
+    """When a person was asked to sign in to Entra, at which address, and with which code."""
 
     at: float
     page: str
@@ -60,7 +60,7 @@ class SignIn(NamedTuple):
 
 @dataclass
 class Span:
-    """From when to when; no end while it lasts."""
+    """When something began and ended; the end is None while it lasts."""
 
     began: float
     ended: float | None = None
@@ -71,21 +71,21 @@ class Story:
     """One run.
 
     Attributes:
-        seconds: How long it is to take.
+        seconds: Seconds that it is to take.
         entra: Whether its user signs in to Entra, whose tokens are exchanged for access tokens.
-        crew: The processes that share the tokens; None where one process has them.
+        crew: The processes that share the tokens; None for a single process.
         began: When it began, on the monotonic clock; None while it is being set up.
         sign_in: How the user was asked to sign in.
         entra_tokens: When each Entra token was issued.
         answers: When each request of the workers had its final answer, or failed.
-        failed: How many of those were no success.
-        turned_down: Requests that met a 401, before they were sent once more.
-        tokens: The access tokens that the credential, or the first to have each, has held.
-        token_requests: What the service got where it issues access tokens.
-        trouble: What it does there instead of answering; empty while it works.
-        outage: When that was.
+        failed: How many of these requests failed.
+        turned_down: How many requests met a 401, before they were sent once more.
+        tokens: The access tokens that the credential has held; of several processes, each by the first that held it.
+        token_requests: The requests to the token endpoint.
+        trouble: How the token endpoint is broken; empty while it works.
+        outage: When it was broken.
         revoked_at: When all tokens were revoked.
-        events: What happened, in order.
+        events: The events, in order.
         over: Whether the run has come to its end.
     """
 
@@ -108,7 +108,7 @@ class Story:
 
     @property
     def lifetime(self) -> float:
-        """Seconds that each access token lives: some six tokens fit a run."""
+        """Seconds that each access token lives, so that about six tokens fit into a run."""
         return 0.35 * self.seconds
 
     def now(self) -> float:
@@ -117,36 +117,36 @@ class Story:
 
     @property
     def issuer(self) -> str:
-        """Where the service issues access tokens."""
+        """The name of the token endpoint."""
         return "the exchange" if self.entra else "the token endpoint"
 
     @property
     def sent(self) -> int:
-        """Requests of the workers."""
+        """How many requests the workers have made."""
         return len(self.answers)
 
     @property
     def refused(self) -> int:
-        """Requests for a token that failed."""
+        """How many requests for a token have failed."""
         return sum(not request.granted and not request.challenged for request in self.token_requests)
 
     @property
     def challenges(self) -> int:
-        """Requests for a token that had to be made again with a newer Entra token."""
+        """How many requests for a token were made again with a newer Entra token."""
         return sum(request.challenged for request in self.token_requests)
 
     @property
     def requests_a_life(self) -> float:
-        """Tokens that the service issued for each that one worker held, to a tenth: what sharing brings down."""
+        """How many tokens the service issued for each that one worker held, to a tenth. Sharing brings it down to 1."""
         granted = sum(request.granted for request in self.token_requests)
         return round(granted / self.crew.lives, 1) if self.crew is not None and self.crew.lives else 0.0
 
     def rate(self, now: float) -> int:
-        """Requests in the second before `now`."""
+        """How many requests were answered in the second before `now`."""
         return len(self.answers) - bisect_left(self.answers, now - 1)
 
     def summary(self) -> dict[str, float]:
-        """The sums."""
+        """The totals of the run."""
         entra = {"entra_tokens": len(self.entra_tokens), "claims_challenges": self.challenges} if self.entra else {}
         return {
             "requests_sent": self.sent,
@@ -180,7 +180,7 @@ def verdict(story: Story) -> str:
 
 
 def sums(story: Story) -> tuple[str, ...]:
-    """What happened behind the verdict."""
+    """The facts behind the verdict."""
     if story.crew is not None:
         return (*_of_entra(story), *_of_crew(story, story.crew))
     asked = _count(len(story.token_requests), "exchange" if story.entra else "token request")
@@ -200,7 +200,7 @@ def _of_entra(story: Story) -> tuple[str, ...]:
 
 
 def _of_crew(story: Story, crew: Crew) -> Iterator[str]:
-    """What sharing was good for: what a token's life cost the service, and what it would cost without."""
+    """What sharing saved: the fetches for each token's life, and what they would be without it."""
     workers, noun = len(crew.workers), "exchange" if story.entra else "token request"
     yield f"{_count(crew.fetched, 'token')} fetched by {workers} workers, and {crew.shared} taken from the store"
     yield f"the service saw {_count(story.requests_a_life, noun)} a token life; without sharing, {workers}"

@@ -1,4 +1,4 @@
-"""The two users of the demonstration: how each comes to an access token."""
+"""The two users of the demonstration, and how each gets an access token."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from ._story import Story
 
     MakeCredential: TypeAlias = Callable[..., CommunicationTokenCredential]
-    """Makes a user's credential; it takes what every credential takes, such as a policy."""
+    """Makes a user's credential. It takes the arguments that every credential takes, such as a policy."""
 
 PERSON = "alice"
-"""Who signs in to Entra."""
+"""The name of the person who signs in to Entra."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a user finds.
+    """The surroundings of a user.
 
     Attributes:
-        story: The run.
-        report: What writes it.
-        emulator: Service and Entra.
-        http: A client that trusts them.
-        identities: What whoever holds the resource's access key can do.
+        story: The run's story.
+        report: Writes the story.
+        emulator: The service and Entra.
+        http: An HTTP client that trusts them.
+        identities: An identity client with the resource's access key.
     """
 
     story: Story
@@ -52,14 +52,14 @@ class Stage:
 
 @asynccontextmanager
 async def resource_user(stage: Stage) -> AsyncGenerator[MakeCredential]:
-    """A user of the resource alone, whose tokens come from whoever holds its access key."""
+    """A user of the resource alone, whose tokens are issued with the resource's access key."""
     user = await stage.identities.create_user()
     yield partial(CommunicationTokenCredential, token_refresher=partial(stage.identities.get_token, user, ["chat"]))
 
 
 @asynccontextmanager
 async def entra_user(stage: Stage) -> AsyncGenerator[MakeCredential]:
-    """A person who signs in to Entra with a device code; those tokens are exchanged for Teams Phone Extensibility."""
+    """A person who signs in to Entra with a device code. Her tokens are exchanged for Teams Phone Extensibility."""
     async with signed_in(stage) as entra:
         yield partial(
             CommunicationTokenCredential,
@@ -72,11 +72,11 @@ async def entra_user(stage: Stage) -> AsyncGenerator[MakeCredential]:
 
 @asynccontextmanager
 async def signed_in(stage: Stage, token_cache: TokenCache | None = None) -> AsyncGenerator[DeviceCodeCredential]:
-    """Her sign-in.
+    """The credential of a person, who signs in.
 
     Args:
-        stage: What she finds.
-        token_cache: Where it is kept, for others as well.
+        stage: Her surroundings.
+        token_cache: Keeps her sign-in, for other processes as well; None for memory.
     """
     from ...entra import DeviceCodeCredential
 
@@ -113,5 +113,5 @@ class _Person:
         await self._has_read.wait()
         await sleep(0.08 * self._stage.story.seconds)
         self._stage.report.note("code_entered", f"{PERSON} enters the code (the demonstration plays her part)")
-        with suppress(ValueError):  # somebody at this machine was faster, on the page itself
+        with suppress(ValueError):  # whoever watches has entered the code on the page itself
             self._stage.emulator.approve(self._code, PERSON)

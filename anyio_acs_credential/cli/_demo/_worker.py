@@ -1,6 +1,6 @@
-"""A worker of a demonstration with several processes: a line tells it what to do, and it tells what happens in others.
+"""A worker's process in a demonstration: it reads its assignment as a line, and writes what happens as further lines.
 
-It ends when its standard input does: with the demonstration, whatever becomes of that.
+It ends when its standard input does, so that it never outlives the demonstration.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ if TYPE_CHECKING:
     Tell: TypeAlias = Callable[[dict[str, object]], object]
 
 PROGRAM = f"from {__name__} import main; main()"
-"""What Python is to run. Nothing of it is secret: other processes see arguments."""
+"""The program for `python -c`. Nothing in it is secret, since other processes see arguments."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a worker is told.
+    """A worker's assignment.
 
     Attributes:
         backend: "asyncio" or "trio".
         connection_string: Names the service, and has its key.
         endpoint: The service's address.
-        ca_file: The authority to trust.
+        ca_file: The path of the certificate authority to trust.
         store: The path of the file that all workers share.
-        encryption_key: What is in there is encrypted with it.
-        user: Whose tokens they are; a raw id, or the name of a person who has signed in.
+        encryption_key: The key of that file.
+        user: The user's raw id, or the name of a person who has signed in.
         lifetime: Seconds that a token lives.
         pause: Seconds between two requests.
-        client_id: The application that the person signed in to; empty where the user is one of the resource.
-        authority: Where she signed in.
+        client_id: The application that the person signed in to; empty for a user of the resource.
+        authority: The authority where the person signed in.
     """
 
     backend: str
@@ -74,33 +74,33 @@ class Assignment:
     authority: str = ""
 
     def to_line(self) -> bytes:
-        """It as a line of JSON."""
+        """The assignment as a line of JSON."""
         return f"{json.dumps(asdict(self))}\n".encode()
 
 
 def main() -> None:
-    """Work until standard input ends. What cannot be done is told as the last line."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the demonstration decides what ends
+    """Work until standard input ends. An error is reported as the last line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process; the demonstration decides
     _tell({"told": "ready"})
     line = sys.stdin.readline()
-    if not line:  # it has ended before this process came so far
+    if not line:  # the demonstration has ended before this process was ready
         return
     assignment = Assignment(**json.loads(line))
     end = partial(to_thread.run_sync, sys.stdin.read, abandon_on_cancel=True)
     try:
         anyio.run(work, assignment, end, _tell, backend=assignment.backend)
     except Exception as error:  # noqa: BLE001 - the demonstration tells it
-        with suppress(OutputError):  # nobody is there any more
+        with suppress(OutputError):  # the demonstration has ended
             _tell({"told": "fault", "error": _described(error)})
 
 
 async def work(assignment: Assignment, end: Callable[[], Awaitable[object]], tell: Tell) -> None:
-    """Send requests with a token that is shared, until the end.
+    """Send requests with a shared token, until the end.
 
     Args:
-        assignment: What to do.
+        assignment: The assignment.
         end: Returns when it is time to end.
-        tell: Told what happens.
+        tell: Called with what happens.
     """
     is_working = True
     trust = ssl.create_default_context(cafile=assignment.ca_file)
@@ -122,12 +122,12 @@ async def work(assignment: Assignment, end: Callable[[], Awaitable[object]], tel
 
         group.start_soon(keep_calling, calls, assignment.pause, lambda: is_working, answered)
         await end()
-        is_working = False  # what was begun is finished
+        is_working = False  # the request in flight is finished first
 
 
 @asynccontextmanager
 async def _user(assignment: Assignment, store: SQLiteTokenStore, http: httpx.AsyncClient) -> AsyncGenerator[Source]:
-    """Where the user's tokens come from: the two of `_users`, with a person's sign-in taken from the store."""
+    """The user's token source: as in `_users`, but with a person's sign-in from the store."""
     if not assignment.client_id:
         async with CommunicationIdentityClient.from_connection_string(
             assignment.connection_string, http_client=http

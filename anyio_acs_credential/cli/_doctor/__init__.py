@@ -1,1 +1,1 @@
-"""What is wrong between this machine and the service: found, put into plain words, and shown."""
+"""The examination of the way from this machine to the service: what is wrong, in plain words."""

@@ -1,4 +1,4 @@
-"""What is examined: what was given, and what the checks have learned so far."""
+"""The case that is examined: what was given, and what the checks have learned so far."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SignIn(NamedTuple):
     """Where people sign in.
 
     Attributes:
-        client_id: To which application.
+        client_id: The application that they sign in to.
         issuer: The address before "/.well-known/openid-configuration".
     """
 
@@ -37,20 +37,20 @@ class Case:
     Attributes:
         endpoint: The resource's address; empty where none was given.
         key: Its access key.
-        scopes: What tokens are to be good for.
+        scopes: The scopes that tokens are to have.
         user: The raw id of a user of the resource.
         sign_in: Where people sign in to Entra.
         entra_token: An Entra token of such a person.
         tenant_id: The person's directory.
         object_id: The person's id in it.
-        clock: This machine's.
+        clock: This machine's clock.
         patience: Seconds for one step.
         stack: Closes what is open at the end.
-        client: Sends requests, once the environment allows one.
+        client: The HTTP client, once the environment allows one.
         visit: The first request to the resource.
-        certificate: What was shown there and refused, in DER.
-        service: The service's time, once an answer has told it, and this machine's until then: so the key is not blamed
-            for the clock.
+        certificate: The certificate that was shown there and refused, in DER.
+        service: The service's clock once an answer has shown it, and this machine's until then, so that the key is not
+            blamed for a wrong clock.
         token: An access token, once there is one.
     """
 
@@ -76,7 +76,7 @@ class Case:
 
     @property
     def host(self) -> str:
-        """The resource's."""
+        """The resource's host."""
         return urlsplit(self.endpoint).hostname or ""
 
     @property
@@ -85,6 +85,6 @@ class Case:
         return bool(self.sign_in or self.entra_token or any("://" in scope for scope in self.scopes))
 
     def secrets(self) -> list[str]:
-        """What no line may show."""
+        """The texts that no line may show."""
         held = [secret.value for secret in (self.key, self.entra_token) if secret is not None]
         return held if self.token is None else [*held, self.token.token]

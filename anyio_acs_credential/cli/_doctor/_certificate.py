@@ -17,14 +17,14 @@ _NOT_YET, _OVER, _ANOTHER_NAME, _ANOTHER_ADDRESS = 9, 10, 62, 64  # OpenSSL's X5
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What is read of a certificate.
+    """The fields of a certificate that the checks read.
 
     Attributes:
         issuer: Who signed it.
-        signed_by_itself: Whether nobody else did.
+        signed_by_itself: Whether it is self-signed.
         names: The hosts that it is for.
-        begins: When it begins, in Unix seconds.
-        ends: When it ends.
+        begins: When its validity begins, in Unix seconds.
+        ends: When its validity ends, in Unix seconds.
     """
 
     issuer: str
@@ -35,7 +35,7 @@ class Certificate:
 
 
 def read_certificate(der: bytes) -> Certificate | None:
-    """What is in a certificate; None where it cannot be read."""
+    """The fields of a certificate; None where it cannot be read."""
     try:
         found = x509.load_der_x509_certificate(der)
         return Certificate(
@@ -50,7 +50,7 @@ def read_certificate(der: bytes) -> Certificate | None:
 
 
 def _name(name: x509.Name) -> str:
-    """The common name and the organisation, as far as there are such."""
+    """The common name and the organisation, as far as the certificate has them."""
     wanted = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
     parts = [str(part.value) for oid in wanted for part in name.get_attributes_for_oid(oid)]
     return ", ".join(parts) or name.rfc4514_string() or "nobody who says a name"
@@ -65,7 +65,7 @@ def _hosts(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def judge_trusted_certificate(certificate: Certificate, host: str) -> Finding:
-    """What it means that TLS succeeded: with the service, or with whoever opens it on the way."""
+    """What it means that TLS succeeded: with the service, or with a proxy that opens connections on the way."""
     parts = certificate.issuer.lower().split(", ")
     if host.endswith(_AZURE) and not any(part.startswith(_ITS_ISSUERS) for part in parts):
         return warning(
@@ -79,9 +79,9 @@ def judge_refused_certificate(code: int, certificate: Certificate | None, host: 
     """What it means that the certificate was refused.
 
     Args:
-        code: OpenSSL's reason.
-        certificate: What was shown; None where that could not be found out.
-        host: Who should have shown it.
+        code: OpenSSL's reason, an X509_V_ERR.
+        certificate: The certificate that was shown; None where it is unknown.
+        host: The host that was asked.
         now: This machine's time, in Unix seconds.
     """
     if certificate is None:

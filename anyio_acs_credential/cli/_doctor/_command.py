@@ -61,9 +61,9 @@ def doctor(
 ) -> int:
     """Find out what is wrong between this machine and a Communication Services resource.
 
-    Each line is a check: ok, a warning, or a failure with what to do; they come in the order in which a request meets
-    them, from the clock to the chat endpoint. What an earlier failure makes pointless, or what lacks an argument, is
-    not tried. No user is made and nothing is changed; no token, key or secret is shown.
+    Each line is a check: ok, a warning, or a failure with what to do. They come in the order in which a request meets
+    them, from the clock to the chat endpoint. A check is not tried where an earlier failure makes it pointless or an
+    argument is missing. No user is made and nothing is changed; no token, key or secret is shown.
 
     \b
     Examples:
@@ -103,7 +103,7 @@ def doctor(
 
 
 def _resource(connection: str | None, endpoint: str | None) -> tuple[Secret | None, str]:
-    """The access key, if it is known, and the endpoint; empty where it is not."""
+    """The access key and the endpoint; each is empty where it is not known."""
     from ..._http.endpoint import check_endpoint
     from ..._redaction import Secret
 

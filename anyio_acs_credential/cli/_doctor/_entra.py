@@ -1,4 +1,4 @@
-"""Entra: whether the authority answers, signs people in to the application, and what the exchange makes of a token."""
+"""The checks of Entra: whether the authority signs people in to the application, and whether the exchange answers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FIXES = {
 
 
 async def check_sign_in(case: Case) -> Finding:
-    """Whether people can sign in: the authority is known, and begins a sign-in with a code, which nobody will enter."""
+    """Whether people can sign in: the authority is found, and begins a sign-in with a code, which nobody will enter."""
     if case.sign_in is None:
         return not_tried("there is no application: give --client-id and --tenant-id")
     parts = urlsplit(case.sign_in.issuer)
@@ -56,7 +56,7 @@ async def check_sign_in(case: Case) -> Finding:
 
 
 async def _as_it_is(_request: Any) -> None:
-    """Nobody is asking."""
+    """Show no code: nobody signs in."""
 
 
 async def _as_form(request: Any) -> None:
@@ -64,7 +64,7 @@ async def _as_form(request: Any) -> None:
 
 
 def _refused(answer: Answer) -> Finding:
-    """What the authority has against it (RFC 6749, section 5.2)."""
+    """Why the authority refuses the sign-in (RFC 6749, section 5.2)."""
     if is_transient(answer.status):
         return explain(error_from(answer))
     content: Mapping[str, Any] = {}
@@ -80,7 +80,7 @@ async def check_exchange(case: Case) -> Finding:
     """Whether the exchange answers; with a person's Entra token, whether it gives an access token for it.
 
     Raises:
-        ServiceError: when it gives none.
+        ServiceError: when it gives no access token.
     """
     if not case.is_for_entra:
         return not_tried("tokens come from the access key: give --client-id to examine a sign-in")
@@ -102,7 +102,7 @@ async def check_exchange(case: Case) -> Finding:
 
 
 def claims_of(token: Secret | None) -> Mapping[str, Any]:
-    """What an Entra token says; nothing where it is opaque or missing."""
+    """The claims of the Entra token; empty where it is opaque or missing."""
     if token is not None:
         with suppress(InvalidTokenError):
             return AccessToken.from_jwt(token.value).claims
@@ -113,7 +113,7 @@ def judge_refused_person(claims: Mapping[str, Any], now: float) -> Finding:
     """Why the exchange refuses a person's Entra token.
 
     Args:
-        claims: The token's.
+        claims: The token's claims.
         now: The service's time, in Unix seconds.
     """
     ends = claims.get("exp")

@@ -1,4 +1,4 @@
-"""The checks, in the order in which a request meets them, and which of them need which."""
+"""The checks, in the order in which a request meets them, and which check needs which."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class _Check(NamedTuple):
-    """One of them.
+    """A check.
 
     Attributes:
-        name: For programs.
-        needs: Without which others it is pointless.
-        run: Finds out.
+        name: Its name for programs.
+        needs: The checks without whose success it is pointless.
+        run: Makes the check.
     """
 
     name: str
@@ -50,10 +50,10 @@ TITLES = {
     "token": "token",
     "chat": "chat",
 }
-"""What people are told of each check, in the order in which they are told."""
+"""The titles of the checks, in the order in which they are reported."""
 
 
-# As they are made: what the clock is compared with is in the first answer.
+# The order in which they are made: the first answer of the service has the time that the clock is compared with.
 _ORDER = (
     _Check("version", (), check_versions),
     _Check("environment", (), check_environment),
@@ -70,7 +70,7 @@ _ORDER = (
     _Check("token", ("resource", "scopes"), check_token),
     _Check("chat", (), check_chat),
 )
-_STEPS = 4  # at most, in a check; each of them ends by itself
+_STEPS = 4  # the most steps in a check; each step has a time limit of its own
 
 
 async def examine(case: Case, tell: Callable[[str, Finding], None]) -> Mapping[str, Finding]:
@@ -79,11 +79,11 @@ async def examine(case: Case, tell: Callable[[str, Finding], None]) -> Mapping[s
     It waits for each no longer than a few times the case's patience. Cancelling it closes what is open.
 
     Args:
-        case: What is examined.
-        tell: Called with each finding, in the order of `TITLES`, as soon as it and those before it are there.
+        case: The case.
+        tell: Called with each finding, in the order of `TITLES`, as soon as it and those before it are known.
 
     Returns:
-        What was found, in that order, by the names of the checks.
+        The findings in that order, by the names of the checks.
     """
     found: dict[str, Finding] = {}
     untold = list(TITLES)
@@ -108,7 +108,7 @@ async def _make(check: _Check, case: Case, found: Mapping[str, Finding]) -> Find
 
 
 def _pointless(check: _Check, case: Case, found: Mapping[str, Finding]) -> str | None:
-    """Which other check it would need; None where it has them."""
+    """A check that it needs and that did not succeed; None where all did."""
     for name in _needs(check, case):
         need = found[name]
         if need.state is State.FAILURE:

@@ -1,4 +1,4 @@
-"""What a check found, in a sentence, and what to do about it."""
+"""The finding of a check, in a sentence, and what to do about it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Finding:
     """The outcome of a check.
 
     Attributes:
-        state: Whether all is well.
+        state: How the check came out.
         text: What was found.
         fix: What to do about it; empty where there is nothing to do, or the text says it.
-        see: The address of its entry in docs/errors.md; empty where there is none.
+        see: The address of its entry in docs/errors.md; empty where it has no entry.
     """
 
     state: State
@@ -35,7 +35,7 @@ class Finding:
     see: str = ""
 
     def without(self, *secrets: str) -> Finding:
-        """The same with no secret and no control character in it: parts of it are the words of others."""
+        """The same finding without secrets and control characters, which foreign texts in it may hold."""
         return Finding(self.state, redact(self.text, *secrets), redact(self.fix, *secrets), self.see)
 
 
@@ -45,21 +45,21 @@ def ok(text: str) -> Finding:
 
 
 def warning(text: str, fix: str, anchor: str = "") -> Finding:
-    """It works, and will not always; the anchor is that of an entry in docs/errors.md."""
+    """It works now, but not always; `anchor` is that of an entry in docs/errors.md."""
     return Finding(State.WARNING, text, fix, anchor and page_of(anchor))
 
 
 def failure(text: str, fix: str, anchor: str = "") -> Finding:
-    """It does not work; the anchor is that of an entry in docs/errors.md."""
+    """It does not work; `anchor` is that of an entry in docs/errors.md."""
     return Finding(State.FAILURE, text, fix, anchor and page_of(anchor))
 
 
 def not_tried(why: str) -> Finding:
-    """Nothing is known."""
+    """The check was not tried."""
     return Finding(State.NOT_TRIED, why)
 
 
 def explain(error: CredentialError) -> Finding:
-    """An error of this package: its sentence names the fix, and its note the entry."""
+    """A failure from an error of this package, whose message names the fix, and whose note the entry."""
     notes = getattr(error, "__notes__", ())
     return Finding(State.FAILURE, str(error), see=next((note.removeprefix("See ") for note in notes), ""))

@@ -1,4 +1,4 @@
-"""This machine: what is installed, and what the environment says of proxies and certificates."""
+"""The checks of this machine: the installed packages, and the environment's proxies and certificates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NEED = re.compile(r"""([\w.-]+)(?:[^;>]*>=\s*([0-9.]+))?[^;]*(?:;.*\bextra\s*==
 
 
 async def check_versions(_case: Case) -> Finding:
-    """What is installed. It waits for files."""
+    """Whether the installed packages are new enough. It blocks for reading files."""
     return await to_thread.run_sync(_read, limiter=CapacityLimiter(1))
 
 
@@ -58,11 +58,11 @@ def _parts(need: str) -> tuple[str, str, str]:
 
 
 def judge_versions(needs: Iterable[str], installed: Mapping[str, str]) -> Finding:
-    """Whether what is installed is new enough.
+    """Whether the installed packages are new enough.
 
     Args:
         needs: The requirements of this package, as its metadata has them.
-        installed: The versions of those that are installed.
+        installed: The versions of the installed packages, by name.
     """
     extras: dict[str, bool] = {}
     too_old = {}
@@ -83,9 +83,9 @@ def _numbers(version: str) -> list[int]:
 
 
 async def check_environment(case: Case) -> Finding:
-    """Whether this library, and whoever uses httpx, can make clients of what the environment says.
+    """Whether this library and httpx can make clients with the environment's proxies and certificates.
 
-    It waits for files.
+    It blocks for reading files.
     """
     try:
         case.client = await case.stack.enter_async_context(client_factory(None)())
@@ -100,7 +100,7 @@ async def check_environment(case: Case) -> Finding:
 
 
 def _ask_httpx() -> str | None:
-    """Why httpx makes no client here: the name of its error, whose text may have a proxy's password in it."""
+    """Why httpx makes no client here: the name of its error, since its text may have a proxy's password in it."""
     try:
         with httpx.Client():
             return None
@@ -119,7 +119,7 @@ def _judge_httpx(problem: str, exempt: str) -> Finding:
 
 
 def _httpx_takes(entry: str) -> bool:
-    """Whether httpx reads an entry, as it makes a pattern of it."""
+    """Whether httpx can read an entry of NO_PROXY, of which it makes a URL pattern."""
     pattern = entry if "://" in entry else f"all://*{entry}"
     with suppress(ValueError):
         ipaddress.IPv6Address(entry.partition("/")[0])

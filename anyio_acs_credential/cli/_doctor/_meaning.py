@@ -1,4 +1,4 @@
-"""What an answer of the resource means, or that there is none."""
+"""What an answer of the resource means, or a missing answer."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Trouble:
     """Why there is no answer.
 
     Attributes:
-        kind: The certificate was refused, TLS failed otherwise, a proxy refused the way, nothing came in time, or
-            the connection was lost.
+        kind: The certificate was refused, TLS failed otherwise, a proxy refused the connection, no answer came in time,
+            or the connection was lost.
         detail: What is known of it.
         code: OpenSSL's reason to refuse the certificate.
     """
@@ -37,11 +37,11 @@ class Visit:
     """A first request to the resource.
 
     Attributes:
-        answer: Its answer.
-        trouble: Why there is none.
-        secured: Whether it came as far as through TLS, or did without on this machine.
-        certificate: What was shown there, in DER.
-        received: When its answer was read, or it was given up, in Unix seconds of this machine's clock.
+        answer: Its answer, or None.
+        trouble: Why there is no answer.
+        secured: Whether TLS was established, or is not needed since the resource is on this machine.
+        certificate: The certificate that was shown there, in DER.
+        received: When its answer was read, or the request was given up, in Unix seconds by this machine's clock.
     """
 
     answer: Answer | None
@@ -52,12 +52,12 @@ class Visit:
 
 
 def judge_tls(visit: Visit, shown: bytes | None, host: str) -> Finding:
-    """What became of TLS.
+    """Whether TLS succeeded, and with whom.
 
     Args:
         visit: The first request.
         shown: The certificate that was refused, in DER, if it is known.
-        host: Whom it was for.
+        host: The host that was asked.
     """
     trouble = visit.trouble
     if trouble is None or (visit.secured and trouble.kind in {"silent", "lost"}):  # a proxy may have a TLS of its own
@@ -89,7 +89,7 @@ def _judge_success(visit: Visit, host: str) -> Finding:
 
 
 def judge_resource(visit: Visit, host: str) -> Finding:
-    """Whether a Communication Services resource answers: it refuses what is not signed, with a code of its own."""
+    """Whether a Communication Services resource answers: it refuses an unsigned request with a code of its own."""
     answer = visit.answer
     if answer is None:
         lost = visit.trouble.detail if visit.trouble else ""
@@ -109,7 +109,7 @@ def judge_resource(visit: Visit, host: str) -> Finding:
 
 
 def judge_key(answer: Answer) -> Finding:
-    """Whether the access key is accepted, by the answer to a signed request for a token of nobody."""
+    """Whether the access key is accepted, by the answer to a signed request for a token of an unknown user."""
     if is_transient(answer.status):
         return warning(f"the resource answers {answer.status}, which says nothing of the key", _LATER, "refused")
     if answer.status == 401:
@@ -119,7 +119,7 @@ def judge_key(answer: Answer) -> Finding:
 
 
 def judge_exchange(answer: Answer) -> Finding:
-    """Whether the exchange answers, by what it says to an Entra token that is none."""
+    """Whether the exchange answers, by its refusal of an invalid Entra token."""
     error = error_from(answer)
     if answer.status in {400, 401, 403} and error.code:
         return ok("the exchange answers; whether it takes a person's Entra token was not tried (ACS_ENTRA_TOKEN)")

@@ -1,4 +1,4 @@
-"""The way to the resource: which host is asked first, its addresses, and whether it takes a connection."""
+"""The checks of the network: which host is asked first, its addresses, and whether it accepts a connection."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Way(NamedTuple):
     """Where requests go first.
 
     Attributes:
-        host: The resource's, or a proxy's.
+        host: The resource's host, or a proxy's.
         port: Its port.
-        named_by: What names the proxy; empty without one.
+        named_by: The environment variable that names the proxy; empty without a proxy.
     """
 
     host: str
@@ -46,7 +46,7 @@ class Way(NamedTuple):
 
 
 def way_to(endpoint: str) -> Way:
-    """Where requests to an endpoint go first, as the environment has it."""
+    """Where requests to an endpoint go first, according to the environment."""
     parts = urlsplit(endpoint)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     proxies = getproxies()
@@ -56,18 +56,18 @@ def way_to(endpoint: str) -> Way:
     named_by, address = found
     proxy = urlsplit(address if "://" in address else f"http://{address}")
     if parts.scheme == "http" and not is_secure("http", proxy.hostname or ""):
-        return Way(host, port)  # what is sent in plain text stays on this machine
+        return Way(host, port)  # plain http is for this machine alone, so no proxy is asked
     return Way(proxy.hostname or "", proxy.port or _PORTS.get(proxy.scheme, 80), named_by)
 
 
 async def _find_addresses(host: str) -> list[str]:
-    """The addresses of a host, as the system's resolver has them.
+    """The addresses of a host, from the system's resolver.
 
-    It waits for the resolver. Cancelling it leaves that alone in its thread, a daemon, which keeps no process from
-    its end: a resolver can take a minute, and a worker thread would be waited for.
+    It waits for the resolver. Cancelling it abandons the resolver in its thread. That is a daemon thread, since a
+    resolver can take a minute, and the interpreter would wait for a worker thread.
 
     Raises:
-        OSError: when there is none.
+        OSError: when the host has no address.
     """
     done, loop = anyio.Event(), current_token()
     found: list[str] = []
@@ -76,7 +76,7 @@ async def _find_addresses(host: str) -> list[str]:
     def ask() -> None:
         try:
             found.extend({str(entry[4][0]): None for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
-        except (OSError, UnicodeError) as error:  # a name that no host can have is none in IDNA either
+        except (OSError, UnicodeError) as error:  # IDNA raises UnicodeError for a name that no host can have
             errors.append(error)
         with suppress(RunFinishedError):
             from_thread.run_sync(done.set, token=loop)
@@ -101,9 +101,9 @@ async def look_up(way: Way, patience: float, given_by: str) -> Finding:
     """Whether a host has an address.
 
     Args:
-        way: Names it.
+        way: The host.
         patience: Seconds to wait.
-        given_by: What is to be corrected where it is no proxy's.
+        given_by: What names the host, to be corrected; for a proxy, `way` says it.
     """
     with suppress(ValueError):
         return ok(f"{ip_address(way.host)} is an address, and needs no name")
@@ -128,7 +128,7 @@ def _unknown(way: Way, error: OSError, given_by: str) -> Finding:
 
 
 async def check_tcp(case: Case) -> Finding:
-    """Whether the host takes a connection."""
+    """Whether the host accepts a connection."""
     way = way_to(case.endpoint)
     try:
         stream = await Network().connect_tcp(way.host, way.port, case.patience)
@@ -144,9 +144,9 @@ async def check_tcp(case: Case) -> Finding:
 
 
 def reason_of(error: BaseException | None) -> str:
-    """What the system said."""
+    """The system's text for an error."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno:  # its own text is another on each event loop
+        if isinstance(error, OSError) and error.errno:  # the error's own text differs between event loops
             return os.strerror(error.errno)
         error = error.__cause__ or error.__context__
     return "it does not say why"

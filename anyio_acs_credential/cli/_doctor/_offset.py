@@ -11,7 +11,7 @@ from ._finding import Finding, failure, not_tried, ok, warning
 if TYPE_CHECKING:
     from ..._tokens.service_clock import Proof
 
-_REFUSED = 300  # seconds; the service refuses signatures that are older, or of the future
+_REFUSED = 300  # seconds; a clock that is further off counts as a failure, since the service refuses its signatures
 _SET = "set it, or switch on its synchronisation (NTP)"
 
 
@@ -19,9 +19,9 @@ def judge_clock(proof: Proof | None, now: float, begins: float | None) -> Findin
     """What the first answer says of this machine's clock.
 
     Args:
-        proof: What it proves; None where no answer tells.
+        proof: The service's time as the answer proves it; None where no answer does.
         now: This machine's time, in Unix seconds.
-        begins: When the service's certificate begins, if it is known.
+        begins: When the validity of the service's certificate begins, in Unix seconds, if it is known.
     """
     if proof is None and begins is not None and now < begins:
         text = f"it is {date_and_time(now)} here, and the service's certificate begins at {date_and_time(begins)}"

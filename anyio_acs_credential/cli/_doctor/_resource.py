@@ -1,4 +1,4 @@
-"""The resource: whether it is one, whether it takes the key, and what it gives for it."""
+"""The checks of the resource: whether it is one, accepts the key, and issues a token that works."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
     from ._case import Case
 
 _CHAT = "/chat/threads?maxPageSize=1&api-version=2024-03-07"
-_SHORT = 60  # seconds
+_SHORT = 60  # seconds of life below which a new token gets a warning
 
 
 async def ask(case: Case, call: Call, authorize: Authorize) -> Answer:
-    """The answer to a request, waited for as long as the case has patience; a connection may be lost once.
+    """The answer to a request. It waits for as long as the case has patience, and repeats a lost request once.
 
     Raises:
-        ServiceError: when there is none.
+        ServiceError: when no answer comes.
     """
     return await send(case.client, call, authorize, Limits(timeout=case.patience, tries=2, backoff=0.1))
 
 
 async def check_tls(case: Case) -> Finding:
-    """Whether TLS is spoken, by whom; it makes the first request, which tells more than that."""
+    """Whether TLS succeeds, and with whom. It makes the first request, which later checks read as well."""
     first = await visit(case, case.client)
-    if first.trouble is not None and first.trouble.kind == "lost":  # once may be chance
+    if first.trouble is not None and first.trouble.kind == "lost":  # a connection may be lost once by chance
         first = await visit(case, case.client)
     case.visit = first
     if first.trouble is not None and first.trouble.kind == "certificate":
@@ -57,7 +57,7 @@ async def check_resource(case: Case) -> Finding:
 
 
 async def check_clock(case: Case) -> Finding:
-    """Whether this machine's clock is the service's."""
+    """Whether this machine's clock agrees with the service's."""
     answer = case.visit and case.visit.answer
     proof = answer.proof if answer else None
     case.service.learn(proof)
@@ -66,7 +66,7 @@ async def check_clock(case: Case) -> Finding:
 
 
 async def check_key(case: Case) -> Finding:
-    """Whether the access key is accepted: a request for a token of nobody is refused for the user alone."""
+    """Whether the access key is accepted: a request for an unknown user's token is then refused for the user alone."""
     if case.key is None:
         return not_tried("there is no connection string: set ACS_CONNECTION_STRING")
     return judge_key(await _ask_signed(case, token_call(case.endpoint)))
@@ -82,7 +82,7 @@ async def _ask_signed(case: Case, call: Call) -> Answer:
 
 
 async def check_token(case: Case) -> Finding:
-    """Whether a token is issued, and what it is good for. It makes no user."""
+    """Whether a token is issued, and with which scopes. It makes no user."""
     if case.token is None and case.is_for_entra:
         return not_tried("nobody is signed in here: give ACS_ENTRA_TOKEN, a person's Entra token")
     if case.token is None and (case.key is None or case.user is None):
@@ -100,7 +100,7 @@ async def check_token(case: Case) -> Finding:
 
 
 def judge_token(token: AccessToken, now: float, wanted: Sequence[str]) -> Finding:
-    """What a token that was just issued is good for, and how long.
+    """Whether a token that was just issued has the scopes, and lives long enough.
 
     Args:
         token: The token.
@@ -128,7 +128,7 @@ def granted_by(token: AccessToken) -> list[str]:
 
 
 async def check_chat(case: Case) -> Finding:
-    """Whether the chat endpoint takes the token."""
+    """Whether the chat endpoint accepts the token."""
     if case.token is None:
         return not_tried("there is no token for it")
     granted = granted_by(case.token)

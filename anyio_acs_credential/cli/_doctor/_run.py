@@ -1,4 +1,4 @@
-"""Making the examination, and showing it: a line a check, or one JSON object."""
+"""How the examination is made and shown: as a line for each check, or as one JSON object."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _WIDTH, _TITLE_WIDTH = max(map(len, State)), max(map(len, TITLES.values()))
 
 
 def show(case: Case, backend: str, *, as_json: bool) -> int:
-    """Show what is found, each line as soon as it is known.
+    """Show the findings, each one as soon as it is known.
 
     Args:
-        case: What is examined.
+        case: The case.
         backend: "asyncio" or "trio".
         as_json: Whether to show one JSON object at the end.
 
@@ -42,14 +42,14 @@ async def _show(case: Case, as_json: bool) -> int:
 
 
 def as_line(name: str, finding: Finding) -> str:
-    """A finding, with its fix and where more stands."""
+    """The lines of a finding, with its fix and the address of its entry."""
     said = f"{finding.text}: {finding.fix}" if finding.fix else finding.text
     see = f" (see {finding.see})" if finding.see else ""
     return f"{finding.state:{_WIDTH}}  {TITLES[name]:{_TITLE_WIDTH}}  {said}{see}"
 
 
 def summary(findings: Iterable[Finding]) -> str:
-    """All of them in a sentence."""
+    """All findings in a sentence."""
     count = Counter(finding.state for finding in findings)
     said = [f"{count[state]} {state}{'s' if count[state] > 1 else ''}" for state in (State.FAILURE, State.WARNING)]
     bad = [part for part in said if not part.startswith("0")]
@@ -60,12 +60,12 @@ def summary(findings: Iterable[Finding]) -> str:
 
 
 def is_well(findings: Iterable[Finding]) -> bool:
-    """Whether nothing is wrong with what was tried."""
+    """Whether no check that was tried found a failure or a warning."""
     return all(finding.state in {State.OK, State.NOT_TRIED} for finding in findings)
 
 
 def to_json(findings: Mapping[str, Finding]) -> str:
-    """All of them for a program."""
+    """All findings for a program."""
     checks = [
         {
             "check": name,

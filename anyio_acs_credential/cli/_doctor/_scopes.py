@@ -1,4 +1,4 @@
-"""What tokens may be good for: whether the scopes are known, and whether a person is allowed Teams Phone."""
+"""The checks of scopes: whether they are known, and whether a person is allowed to use Teams Phone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KNOWN = ("chat", "voip", "chat.join", "chat.join.limited", "voip.join")
 
 
 async def check_scopes(case: Case) -> Finding:
-    """Whether who issues the tokens knows the scopes. It waits for nothing."""
+    """Whether the issuer of the tokens knows the scopes. It waits for nothing."""
     return _judge_entra(case.scopes) if case.is_for_entra else _judge(case.scopes)
 
 
@@ -39,10 +39,10 @@ def _judge(scopes: tuple[str, ...]) -> Finding:
 
 
 async def check_assignment(case: Case) -> Finding:
-    """Whether a person may use the resource for Teams Phone. It allows nobody.
+    """Whether a person may use the resource for Teams Phone. It changes nothing.
 
     Raises:
-        ServiceError: when the resource does not say.
+        ServiceError: when the resource gives no answer.
     """
     if not case.is_for_entra or not families.is_teams_phone(case.scopes):
         return not_tried("the scopes are not Teams Phone's")
@@ -64,5 +64,5 @@ async def check_assignment(case: Case) -> Finding:
 
 
 def _id_in(*given: object) -> str | None:
-    """The first that is one: people sign in to a directory by its domain, too."""
+    """The first GUID among the values; a tenant may be given by its domain instead."""
     return next(filter(is_guid, given), None)

@@ -1,4 +1,4 @@
-"""A first request to the resource, without anything secret in it: how far it came, and who answered."""
+"""A first request to the resource, with no secret in it: how far it came, and who answered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._case import Case
 
 NOBODY = "8:acs:00000000-0000-0000-0000-000000000000_00000000-0000-0000-0000-000000000000"
-"""A user whom no resource has: a token for it is refused, and nothing comes of asking for one."""
+"""A user that no resource has. The service refuses a token for it, so that asking changes nothing."""
 
 
 def token_call(endpoint: str, user: str = NOBODY, body: bytes = b'{"scopes": ["chat"]}') -> Call:
@@ -35,9 +35,9 @@ def token_call(endpoint: str, user: str = NOBODY, body: bytes = b'{"scopes": ["c
 
 
 async def visit(case: Case, client: HttpClient) -> Visit:
-    """Ask for a token of nobody, without a signature: a resource refuses that, and says so as only a service does.
+    """Ask for a token of an unknown user, without a signature: the form of the refusal shows whether it is a resource.
 
-    It waits for the answer, as long as the case has patience. Cancelling it closes the connection.
+    It waits for the answer for as long as the case has patience. Cancelling it closes the connection.
     """
     call = token_call(case.endpoint)
     request = build(client, call)
@@ -60,7 +60,7 @@ async def _ask(client: HttpClient, request: Any, seen: _Seen, clock: Clock) -> A
     finally:
         seen.end()
     await reading.finish(response)
-    proof = proof_in(reading.headers, sent, Moment.now(clock))  # over https or loopback: `build` sees to that
+    proof = proof_in(reading.headers, sent, Moment.now(clock))  # `build` allows https and loopback alone
     return Answer(reading.status, reading.headers, reading.body, reading.problem, proof=proof)
 
 
@@ -68,8 +68,8 @@ class _Seen(Connecting):
     """Notes how far a connection came.
 
     Attributes:
-        secured: Whether TLS is spoken.
-        certificate: What the other side showed, in DER.
+        secured: Whether TLS is established.
+        certificate: The certificate that the other side showed, in DER.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class _Seen(Connecting):
         self.certificate: bytes | None = None
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        """What has begun, is complete or has failed."""
+        """Note a step that has begun, is complete or has failed."""
         await super().__call__(event, info)
         if event.endswith(".start_tls.complete"):
             tls = info["return_value"].get_extra_info("ssl_object")
@@ -86,7 +86,7 @@ class _Seen(Connecting):
 
 
 def _read(error: Exception) -> Trouble:
-    """What kept the answer away. The texts of HTTP libraries quote headers, and are not repeated but for a proxy's."""
+    """Why no answer came. Only a proxy's text is repeated, since the texts of HTTP libraries may quote headers."""
     name = type(error).__name__
     tls = tls_failure(error)
     if isinstance(tls, ssl.SSLCertVerificationError):
@@ -99,9 +99,9 @@ def _read(error: Exception) -> Trouble:
 
 
 async def certificate_of(case: Case) -> bytes | None:
-    """The certificate that is shown there, whoever has signed it. Nothing that it protects is believed.
+    """The certificate that the host shows, whoever signed it. Nothing else of that connection is used.
 
-    It waits for the answer, as long as the case has patience.
+    It waits for the host for as long as the case has patience.
     """
     from ..._http.own_transport import make_client
 

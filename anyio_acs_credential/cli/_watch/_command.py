@@ -46,10 +46,10 @@ def watch(
     """Watch a credential get its token, renew it and meet failures, until Ctrl-C.
 
     It is the credential that a program would have: of a user of the resource that a connection string names, or, with
-    --client-id, of a person who signs in to Entra with a device code. Its state, when the token ends, when the next
-    one is due, and each round are shown, with whether it fetched the token or another process did; a token never is.
-    What is left of a token goes by the service's clock, and where this machine's is wrong, that is shown as well. On a
-    terminal it is a live picture, in a pipe lines.
+    --client-id, of a person who signs in to Entra with a device code. It shows the state, when the token ends, when the
+    next one is due, and each round with whether it fetched the token or another process did. It never shows a token.
+    What is left of a token goes by the service's clock; where this machine's clock is wrong, that is shown as well. On
+    a terminal it is a live picture, in a pipe it is lines.
 
     \b
     Examples:
@@ -104,7 +104,7 @@ def _entra_user(
         where["authority"] = authority
     sign_in = partial(DeviceCodeCredential, client_id, **where)
     try:
-        sign_in()  # its arguments are checked now, not when the terminal is taken
+        sign_in()  # checks its arguments now, before the picture takes the terminal
         return EntraUser(check_endpoint(endpoint), check_scopes(scopes or (DEFAULT_SCOPE,)), sign_in)
     except ValueError as error:
         raise click.UsageError(str(error)) from None

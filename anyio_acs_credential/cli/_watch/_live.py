@@ -1,4 +1,4 @@
-"""A credential as a picture for the terminal: a pure function of what it has told."""
+"""A credential as a picture for the terminal: a pure function of its history."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def picture(log: Log, now: float, width: int, height: int) -> RenderableType:
     """The credential as it stands.
 
     Args:
-        log: What it has told.
+        log: Its history.
         now: Unix seconds.
         width: Columns of the terminal.
         height: Its rows.
@@ -56,7 +56,7 @@ def picture(log: Log, now: float, width: int, height: int) -> RenderableType:
 
 
 def _beginning(log: Log) -> list[Text]:
-    """What there is to do before there is a credential."""
+    """What is awaited while there is no credential yet."""
     asked = [entry for entry in log.entries if entry.kind == "sign_in_asked"]
     return [styled_line((f"? {asked[-1].text}", "bold yellow") if asked else ("… making ready", "bold"))]
 

@@ -1,4 +1,4 @@
-"""What a credential has told so far: it is written here, and the views read it."""
+"""The history of a credential, which the views read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """Something that happened. Times are Unix seconds, here and below."""
+    """An event. Here and below, times are Unix seconds."""
 
     at: float
     kind: str
@@ -25,9 +25,9 @@ class Entry(NamedTuple):
 
 
 class HeldToken(NamedTuple):
-    """How long the held token lived when it was received, and what is left of that when it is to be renewed.
+    """Seconds that the held token had left when it was received, and that it will have left when its renewal is due.
 
-    Both are seconds of the credential's own reckoning: it knows the service's clock, from which ours may differ.
+    Both are by the credential's reckoning, which knows the service's clock.
 
     Attributes:
         shared: Whether another process has fetched it.
@@ -39,7 +39,7 @@ class HeldToken(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """Where it came from."""
+        """Where the token came from."""
         return "from the fleet" if self.shared else "its own fetch"
 
 
@@ -49,9 +49,9 @@ class Log:
 
     Attributes:
         endpoint: The resource's address.
-        entries: What happened, in order.
+        entries: The events, in order.
         held: The held token.
-        credential: Whose history it is; None while its user is made or signs in.
+        credential: The credential; None while its user is made or signs in.
     """
 
     endpoint: str
@@ -60,7 +60,7 @@ class Log:
     credential: CommunicationTokenCredential | None = None
 
     def note(self, kind: str, text: str, **details: float | str | bool | None) -> None:
-        """Something happened just now."""
+        """Add an event of this moment."""
         if self.credential is not None:
             now = self.credential.statistics()
             details |= {"state": now.state.value, "refreshes": now.refreshes, "failures": now.failures}
@@ -68,7 +68,7 @@ class Log:
         self.entries.append(Entry(time.time(), kind, text, details))
 
     def observe(self, event: CredentialEvent) -> None:
-        """What the credential tells."""
+        """Take note of a credential's event."""
         match event:
             case RefreshStarted(forced=forced):
                 self.note("refresh_started", "asking for a token", forced=forced)

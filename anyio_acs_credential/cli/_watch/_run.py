@@ -1,4 +1,4 @@
-"""Watching a credential until somebody ends it: on a terminal, or as lines.
+"""How a credential is watched until somebody ends it: on a terminal, or as lines.
 
 The lines are ASCII only, so that any encoding can carry them.
 """
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def show(user: ResourceUser | EntraUser, backend: str, *, as_json: bool) -> int:
-    """Show what a user's credential does, as it does it.
+    """Show what a user's credential does, as it happens.
 
     Args:
-        user: Whose credential it is.
+        user: The user.
         backend: "asyncio" or "trio".
         as_json: Whether to show it as JSON lines.
 
@@ -60,10 +60,10 @@ def _output(log: Log, as_json: bool) -> AbstractContextManager[Callable[[], None
 
 
 def entry_as_line(entry: Entry) -> str:
-    """What happened, behind when."""
+    """The line of an event: the time, and what happened."""
     return f"{clock_time(entry.at)}  {entry.text}".encode("ascii", "backslashreplace").decode()
 
 
 def entry_as_json(entry: Entry) -> str:
-    """What happened, as one JSON object."""
+    """An event as a JSON object."""
     return json.dumps({"event": entry.kind, "at": round(entry.at, 3), "text": entry.text, **entry.details})

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from ._log import Log
 
     MakeCredential: TypeAlias = Callable[..., CommunicationTokenCredential]
-    """Makes the user's credential; it takes what every credential takes, such as an observer."""
+    """Makes the user's credential. It takes the arguments that every credential takes, such as an observer."""
 
 
 @dataclass(frozen=True)
 class ResourceUser:
-    """A user whose tokens come from whoever holds the resource's access key.
+    """A user of the resource, whose tokens are issued with the resource's access key.
 
     Attributes:
-        connection: Names the resource, and has the key.
-        user: The raw id of one who exists; None to make one.
-        scopes: What the tokens are good for.
+        connection: The resource's endpoint and key.
+        user: The raw id of an existing user; None to make one.
+        scopes: The scopes of the tokens.
     """
 
     connection: ConnectionString
@@ -42,7 +42,7 @@ class ResourceUser:
 
     @asynccontextmanager
     async def ready(self, log: Log) -> AsyncGenerator[MakeCredential]:
-        """The user, who is made first where there is none."""
+        """The user, who is made first where no raw id is given."""
         async with identity_client(self.connection) as identities:
             user = self.user
             if user is None:
@@ -58,8 +58,8 @@ class EntraUser:
 
     Attributes:
         endpoint: The resource's address.
-        scopes: What the tokens are good for.
-        sign_in: A `DeviceCodeCredential` that lacks what shows the code.
+        scopes: The scopes of the tokens.
+        sign_in: Makes a `DeviceCodeCredential` from a `prompt_callback`.
     """
 
     endpoint: str
@@ -68,7 +68,7 @@ class EntraUser:
 
     @asynccontextmanager
     async def ready(self, log: Log) -> AsyncGenerator[MakeCredential]:
-        """The person, once she has signed in."""
+        """The person, once signed in."""
 
         def ask(page: str, code: str, expires_on: int) -> None:
             text = f"To sign in, open {page} and enter the code {code}"

@@ -1,1 +1,1 @@
-"""The emulated Entra tenant: its people, what they agreed to, and the tokens that they get for it."""
+"""The emulated Entra tenant: its people, what they agreed to, and their tokens."""

@@ -1,4 +1,4 @@
-"""How the application proves that it is the one: a secret, or an assertion signed with its certificate's key."""
+"""How the application authenticates: by a secret, or by an assertion signed with its certificate's key."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from .._settings import Clock
 
-_CLOCK_SKEW = 300
+_CLOCK_SKEW = 300  # seconds by which an assertion's `iat` may be ahead
 
 
 class ClientSecrets:
     """The secrets of one application.
 
     Args:
-        client_id: The application.
+        client_id: The application's id.
         secret: Its secret.
-        clock: What tells the time.
+        clock: The emulator's clock.
     """
 
     def __init__(self, client_id: str, secret: str, clock: Clock) -> None:
@@ -36,7 +36,7 @@ class ClientSecrets:
         self._keys: list[Any] = []
 
     def add_certificate(self, pem: bytes) -> None:
-        """Accept what is signed with the key of this certificate.
+        """Accept assertions that are signed with the key of this certificate.
 
         Raises:
             ValueError: when there is no certificate in it.
@@ -44,14 +44,14 @@ class ClientSecrets:
         self._keys.append(load_pem_x509_certificate(pem).public_key())
 
     def check(self, form: Mapping[str, str], *, required: bool) -> None:
-        """Let a request pass with what it says of secrets, if it says anything.
+        """Let a request pass whose secret or assertion is right, or which has neither and needs neither.
 
         Args:
             form: The fields of the request, with those of its header.
-            required: Whether it must say something.
+            required: Whether it needs one of the two.
 
         Raises:
-            OAuthError: when it says something wrong.
+            OAuthError: in every other case.
         """
         if "client_assertion" in form:
             self._check_assertion(form["client_assertion"])
@@ -93,7 +93,7 @@ def read_client(header: str, form: Mapping[str, str]) -> dict[str, str]:
     return {**form, "client_id": unquote_plus(client_id), "client_secret": unquote_plus(secret)}
 
 
-# Whether it has expired is for the emulator's clock to say, and its audience is the address by which it came.
+# PyJWT would read this machine's clock; the emulator's decides. The audience is the address of the token endpoint.
 _OPTIONS: Any = {
     "require": ["iss", "sub", "exp"],
     **dict.fromkeys(("verify_exp", "verify_nbf", "verify_iat", "verify_aud"), False),

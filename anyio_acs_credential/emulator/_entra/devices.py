@@ -33,8 +33,9 @@ class DeviceCodes:
     """The device authorization grant (RFC 8628).
 
     Attributes:
-        interval: Seconds between a client's questions about a code.
-        lifetime: Seconds that a code lives.
+        interval: Seconds between a client's polls for a code, at first 5 (RFC 8628, section 3.2).
+        lifetime: Seconds that a code lives, at first 900, as in Entra:
+            https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -66,7 +67,7 @@ class DeviceCodes:
             device.grant = Grant(user=user, scope=device.scope, claims=device.claims, signed_in_at=now)
 
     def redeem(self, device_code: str) -> Grant:
-        """What the person agreed to; once.
+        """What the person agreed to. A code is redeemed once.
 
         Raises:
             OAuthError: in every other case, such as when the person has not answered yet.

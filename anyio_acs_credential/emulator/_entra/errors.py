@@ -1,4 +1,4 @@
-"""A request that the authority refuses, as Entra says it."""
+"""How the authority refuses a request, in Entra's words."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 class OAuthError(Exception):
-    """What is answered instead of tokens (RFC 6749, section 5.2).
+    """A refusal, which is answered instead of tokens (RFC 6749, section 5.2).
 
     Args:
         error: The `error` of the answer.
-        code: The number with which Entra's description begins, without `AADSTS`.
-        description: What the description goes on with.
+        code: The number with which Entra's description begins, without `AADSTS`, as
+            https://learn.microsoft.com/entra/identity-platform/reference-error-codes lists it.
+        description: The rest of the description.
         status: The HTTP status.
         members: Further members of the answer, such as `suberror`.
     """

@@ -1,4 +1,4 @@
-"""What people agreed to, in the forms in which it is redeemed for tokens. No I/O."""
+"""What people agreed to, and the codes and refresh tokens that redeem it. No I/O."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .._settings import Clock
 
+# Seconds: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
 _CODE_LIFETIME = 600
 
 
@@ -26,7 +27,7 @@ class Grant:
         user: The person's name.
         scope: The scopes, separated by spaces.
         claims: The claims that were asked for.
-        nonce: What the id token repeats.
+        nonce: The nonce that the id token repeats.
         signed_in_at: When the person signed in, in Unix seconds.
     """
 
@@ -47,23 +48,23 @@ class _Code:
 
 
 class AuthorizationCodes:
-    """The authorization code grant, with proof of possession (RFC 6749, section 4.1; RFC 7636)."""
+    """The authorization code grant, with its proof key (RFC 6749, section 4.1; RFC 7636)."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._codes: dict[str, _Code] = {}
 
     def issue(self, grant: Grant, redirect_uri: str, challenge: str | None) -> str:
-        """A code that is redeemed with the same address, and what the challenge is made of."""
+        """A code, to be redeemed with the same redirect URI and, if there is a challenge, with its verifier."""
         code = token_urlsafe(32)
         self._codes[code] = _Code(grant, redirect_uri, challenge, self._clock.time() + _CODE_LIFETIME)
         return code
 
     def redeem(self, text: str, redirect_uri: str | None, verifier: str | None) -> Grant:
-        """What the person agreed to; once.
+        """What the person agreed to. A code is redeemed once.
 
         Raises:
-            OAuthError: when the code is not good, or not with these.
+            OAuthError: when the code is unknown, redeemed or expired, or does not go with the redirect URI or verifier.
         """
         code = self._codes.get(text)
         if code is None:
@@ -81,10 +82,10 @@ class AuthorizationCodes:
 
 
 class RefreshTokens:
-    """Refresh tokens. Each use brings another; the old one stays good, as in Entra, unless they are for single use.
+    """Refresh tokens. Each use brings another one. The old one stays valid, as in Entra, unless `single_use` is set.
 
     Attributes:
-        single_use: Whether a used one is refused.
+        single_use: Whether a used refresh token is refused.
     """
 
     def __init__(self) -> None:
@@ -102,7 +103,7 @@ class RefreshTokens:
         """What the person agreed to.
 
         Raises:
-            OAuthError: when the token is not good.
+            OAuthError: when the token is unknown, revoked or used up.
         """
         grant = self._grants.get(token)
         if grant is None:
@@ -114,7 +115,7 @@ class RefreshTokens:
         return grant
 
     def revoke(self, user: str) -> None:
-        """Refuse the refresh tokens that a user was given so far."""
+        """Refuse all refresh tokens that were issued for a user so far."""
         self._ended.update(token for token, grant in self._grants.items() if grant.user == user)
 
 

@@ -31,7 +31,7 @@ input, button {{ font: inherit; padding: 0.3rem 0.6rem }}
 
 
 def message_page(title: str, text: str, status: int = 200) -> Response:
-    """A page that says one thing."""
+    """A page with one message."""
     return _page(title, f"<p>{escape(text)}</p>", status)
 
 
@@ -39,9 +39,9 @@ def sign_in_page(users: Iterable[str], hint: str, params: Mapping[str, str]) -> 
     """A page where a person signs in to an application.
 
     Args:
-        users: Who signed in or was added before.
-        hint: The name to begin with.
-        params: What the application's request said.
+        users: The names that the page suggests.
+        hint: The name that the page fills in.
+        params: The parameters of the application's request.
     """
     return _page("Sign in", f'<form method="post">{_hidden(params)}{_user_field(users, hint)}</form>')
 

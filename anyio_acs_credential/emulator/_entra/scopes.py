@@ -1,4 +1,4 @@
-"""What a scope means: for which service a token is, and what it may do there."""
+"""What a scope means: which service a token is for, and what it allows there."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import NamedTuple
 from .errors import OAuthError
 
 _OPENID = frozenset({"openid", "profile", "email", "offline_access"})
-_GRAPH = "00000003-0000-0000-c000-000000000000"
+_GRAPH = "00000003-0000-0000-c000-000000000000"  # Microsoft Graph's application id, the same in every tenant
 _RESOURCE = frozenset({"https://communication.azure.com"})
 _TEAMS = frozenset({"https://auth.msft.communication.azure.com", "https://auth.msft.communication.azure.us"})
 
 
 class Api(NamedTuple):
-    """What takes Entra tokens.
+    """An API that takes Entra tokens.
 
     Attributes:
-        audiences: For whom its tokens are; the second of two is the US government cloud's.
-        names: What they may do there; each has one of these.
-        applications: Whether it takes an application's own tokens as well, which name nothing.
+        audiences: The audiences of its tokens; one that ends with ".us" is the US government cloud's.
+        names: The scopes of which a token must have one.
+        applications: Whether it also takes an application's own tokens, which have no scopes.
     """
 
     audiences: frozenset[str]
@@ -27,7 +27,7 @@ class Api(NamedTuple):
 
 
 MANAGEMENT = Api(_RESOURCE, frozenset({"user_impersonation"}), applications=True)
-"""The Identity API, in place of the access key."""
+"""The Identity API, where the token takes the place of the access key."""
 CLIENTS = Api(_RESOURCE, frozenset({"Chat", "VoIP"}))
 """The exchange that every resource has."""
 TEAMS_EXTENSION = Api(_TEAMS, frozenset({"TeamsExtension.ManageCalls"}))
@@ -40,10 +40,10 @@ class Permission(NamedTuple):
     """What a person is asked to allow.
 
     Attributes:
-        scopes: The scopes in full, in alphabetical order, without those of OpenID.
-        openid: The scopes of OpenID among them.
-        audience: The service that the access token is for.
-        names: What the access token may do there.
+        scopes: The full scopes in alphabetical order, without those of OpenID.
+        openid: The scopes of OpenID that were asked for.
+        audience: The audience of the access token.
+        names: The names of its scopes there.
     """
 
     scopes: tuple[str, ...]
@@ -53,7 +53,7 @@ class Permission(NamedTuple):
 
 
 def read_scopes(text: str, client_id: str) -> Permission:
-    """What a request asks for.
+    """The permission that a request asks for.
 
     Args:
         text: Scopes, separated by spaces.
@@ -83,7 +83,7 @@ def _find(scope: str, client_id: str) -> tuple[str, str]:
         return resource, _known(name, TEAMS_EXTENSION.names | TEAMS_USERS.names)
     if resource == "https://communication.azure.com/clients":
         return resource.removesuffix("/clients"), _known(name, CLIENTS.names)
-    if resource.removesuffix("/") in _RESOURCE:  # the official clients ask for it with a slash at its end
+    if resource.removesuffix("/") in _RESOURCE:  # the official clients write the resource with a slash at its end
         return resource.removesuffix("/"), _known(name, MANAGEMENT.names)
     raise OAuthError("invalid_resource", 500011, f"The resource principal named {resource} was not found.")
 

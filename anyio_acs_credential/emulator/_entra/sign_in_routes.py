@@ -1,4 +1,4 @@
-"""The authority's endpoints for people: the sign-in page, and the page for codes of other devices."""
+"""The authority's endpoints for people: the sign-in page, and the page for device codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 async def _authorize(request: Request) -> Response:
-    """The authorization endpoint (RFC 6749, section 4.1.1): what it refuses goes back to the application, if to any."""
+    """The authorization endpoint (RFC 6749, section 4.1.1).
+
+    A refusal goes back to the application, unless the application or its redirect URI is unknown: then it is a page.
+    """
     params = await form_of(request) if request.method == "POST" else dict(request.query_params)
     try:
         entra = entra_of(request)
@@ -43,7 +46,7 @@ async def _authorize(request: Request) -> Response:
 
 
 def _redirect_uri(entra: Entra, params: Mapping[str, str]) -> str:
-    """Where to send the person back to: a registered address, or loopback with any port (RFC 8252, section 7.3)."""
+    """The address to send the person back to: a registered one, or loopback with any port (RFC 8252, section 7.3)."""
     uri = params.get("redirect_uri", "")
     if uri not in entra.redirect_uris and not _is_loopback(uri):
         raise OAuthError(
@@ -61,7 +64,7 @@ def _is_loopback(uri: str) -> bool:
 
 
 def _decide(entra: Entra, params: Mapping[str, str]) -> dict[str, str] | None:
-    """What the application is answered; None while the person has not said anything."""
+    """The answer to the application; None while the person has not decided."""
     _check(entra, params)
     if params.get("decision") == "cancel":
         raise OAuthError("access_denied", 65004, "The user declined to sign in.")

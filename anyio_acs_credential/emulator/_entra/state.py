@@ -24,16 +24,16 @@ class Entra:
     """One tenant of Entra, with one application in it.
 
     Args:
-        key: What signs the tokens.
-        clock: What tells the time.
-        endpoint: Where it is served.
+        key: Signs the tokens.
+        clock: The emulator's clock.
+        endpoint: The address at which it is served.
 
     Attributes:
-        users: Who can sign in: names, and their object ids.
-        secrets: How the application proves that it is the one.
-        tokens: What it issues.
-        sign_in_as: Who signs in without being asked; None to ask.
-        redirect_uris: Where else than to loopback people are sent back.
+        users: The object ids of the users, by name.
+        secrets: How the application authenticates.
+        tokens: Issues and checks tokens.
+        sign_in_as: The user who signs in without being asked; None to ask.
+        redirect_uris: The addresses to which people may be sent back, besides loopback.
     """
 
     def __init__(self, key: SigningKey, clock: Clock, endpoint: str) -> None:
@@ -55,11 +55,11 @@ class Entra:
         self._required: dict[str, Mapping[str, Any]] = {}
 
     def add_user(self, name: str) -> str:
-        """The object id of a user, who can sign in from now on."""
+        """Add a user, if the name is new. The user's object id."""
         return self.users.setdefault(name, self.tokens.object_id(name))
 
     def grant(self, user: str, scope: str, claims: Mapping[str, Any], nonce: str | None = None) -> Grant:
-        """What a person agrees to now."""
+        """What a person agrees to at this moment."""
         self.add_user(user)
         return Grant(user=user, scope=scope, claims=claims, nonce=nonce, signed_in_at=self.clock.time())
 
@@ -68,10 +68,10 @@ class Entra:
 
         Args:
             grant: What the person agreed to.
-            form: What the client sent: it may ask for other scopes and for claims.
+            form: The client's request, which may ask for other scopes and for claims.
 
         Raises:
-            OAuthError: when that is wrong.
+            OAuthError: when its scopes or claims are wrong.
         """
         agreed = read_scopes(grant.scope, self.client_id)
         permission = read_scopes(form.get("scope") or grant.scope, self.client_id)
@@ -84,10 +84,10 @@ class Entra:
         return answer
 
     def on_behalf_of(self, assertion: str, form: Mapping[str, str]) -> Grant:
-        """What the person agreed to whose token an application shows (Entra's on-behalf-of flow).
+        """What the user agreed to whose token the application presents (Entra's on-behalf-of flow).
 
         Raises:
-            OAuthError: when the token is not good, or was not issued for this application.
+            OAuthError: when the token is not valid, or was not issued for this application.
         """
         try:
             claims = self.tokens.check(assertion, frozenset({self.client_id}))
@@ -107,7 +107,7 @@ class Entra:
             raise OAuthError("unauthorized_client", 700016, "The application was not found in the directory.")
 
     def answer_device(self, user_code: str, user: str | None) -> None:
-        """Let a person answer the question whose code another device shows: by signing in, or with None.
+        """Have a person enter the code that another device shows, and sign in, or decline where `user` is None.
 
         Raises:
             ValueError: when the code is unknown, has expired or was answered before.
@@ -117,11 +117,11 @@ class Entra:
             self.add_user(user)
 
     def require_claims(self, user: str, claims: Mapping[str, Any]) -> None:
-        """Exchange no token of a user that was not asked for with these claims."""
+        """From now on, accept no token of a user that was not requested with these claims."""
         self._required[user] = claims
 
     def claims_missing(self, token_claims: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The claims that a token should have been asked for with; a token that was ends the requirement."""
+        """The required claims that a token lacks, or None. A token that has them ends the requirement."""
         user = token_claims.get("name", self.client_id)
         required = self._required.get(user)
         if required is None or not _covers(token_claims["asked"], required):
@@ -146,7 +146,7 @@ def read_claims(form: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _covers(asked: object, required: object) -> bool:
-    """Whether all that is required was asked for. MSAL adds what its application is capable of."""
+    """Whether all required claims were asked for. More may have been: MSAL adds its application's capabilities."""
     if not isinstance(required, dict):
         return asked == required
     return isinstance(asked, dict) and all(name in asked and _covers(asked[name], required[name]) for name in required)

@@ -1,4 +1,4 @@
-"""The switches with which a test, or a demonstration, acts as the people who sign in, and as their administrator."""
+"""The switches by which a test or a demonstration acts for the people who sign in, and for their administrator."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 class EntraSwitches:
     """The Entra tenant of an emulator, with one application in it.
 
-    A user is known by any name; who was not added before is added where the name is used first.
+    A user may have any name. A name that was not added before is added where it is first used.
 
     Attributes:
         authority: Where the users sign in, such as `https://127.0.0.1:41234/{tenant_id}`.
         tenant_id: The tenant's id.
-        client_id: The application that they sign in to.
-        client_secret: The secret of that application. Another one each time.
+        client_id: The id of the application that they sign in to.
+        client_secret: The secret of that application. Each emulator makes a new one.
     """
 
     authority: str
@@ -32,7 +32,7 @@ class EntraSwitches:
 
     @property
     def sign_in_as(self) -> str | None:
-        """Who signs in at the sign-in page without being asked; None, as at first, for a page with buttons."""
+        """The user who signs in at the sign-in page without being asked; None (the default) for a page with buttons."""
         return self._entra.sign_in_as
 
     @sign_in_as.setter
@@ -41,7 +41,7 @@ class EntraSwitches:
 
     @property
     def single_use_refresh_tokens(self) -> bool:
-        """Whether a refresh token is refused once it was used; at first it is not, as in Entra."""
+        """Whether a refresh token can be used once only; by default it can be used again, as in Entra."""
         return self._entra.refresh_tokens.single_use
 
     @single_use_refresh_tokens.setter
@@ -49,7 +49,7 @@ class EntraSwitches:
         self._entra.refresh_tokens.single_use = single_use
 
     def add_user(self, name: str) -> str:
-        """Let somebody sign in.
+        """Add a user, who can sign in from then on.
 
         Args:
             name: The user's name.
@@ -68,7 +68,7 @@ class EntraSwitches:
         self._entra.redirect_uris.add(uri)
 
     def add_client_certificate(self, pem: bytes) -> None:
-        """Take the application for itself too when it signs with the key of this certificate.
+        """Let the application also authenticate with the key of this certificate, in PEM.
 
         Args:
             pem: The certificate, in PEM.
@@ -79,7 +79,7 @@ class EntraSwitches:
         self._entra.secrets.add_certificate(pem)
 
     def approve(self, user_code: str, user: str = "user") -> None:
-        """Sign in on another device, as somebody who enters a user code at the page.
+        """Enter a user code and sign in, as a person does on another device.
 
         Args:
             user_code: The code that the device shows.
@@ -91,7 +91,7 @@ class EntraSwitches:
         self._entra.answer_device(user_code, user)
 
     def decline(self, user_code: str) -> None:
-        """Refuse to sign in on another device.
+        """Enter a user code and decline to sign in.
 
         Args:
             user_code: The code that the device shows.
@@ -102,13 +102,13 @@ class EntraSwitches:
         self._entra.answer_device(user_code, None)
 
     def revoke_refresh_tokens(self, user: str) -> None:
-        """End a user's sign-ins: refresh tokens issued so far bring `invalid_grant`. Access tokens stay good.
+        """End a user's sign-ins: refresh tokens issued so far bring `invalid_grant`. Access tokens stay valid.
 
         Args:
             user: The user's name.
 
         Raises:
-            ValueError: when nobody has this name, so that there is nothing to end.
+            ValueError: when no user has this name.
         """
         if user not in self._entra.users:
             known = ", ".join(map(repr, self._entra.users)) or "nobody yet"
@@ -116,17 +116,17 @@ class EntraSwitches:
         self._entra.refresh_tokens.revoke(user)
 
     def require_claims(self, user: str, claims: str) -> None:
-        """Take no token of a user any more until one comes that was asked for with these claims.
+        """Accept no token of a user until one comes that was requested with these claims.
 
-        Until then the exchange, and the Identity API, answer 401 with a claims challenge (continuous access
-        evaluation); the exchange of a Teams user's token answers 401 without one.
+        Until then the exchange and the Identity API answer 401 with a claims challenge (continuous access evaluation),
+        and the exchange of a Teams user's token answers 401 without one.
 
         Args:
             user: The user's name; `client_id` for the application's own tokens.
-            claims: A JSON object, as an application passes it on to Entra.
+            claims: The text of a JSON object, as an application passes it on to Entra.
 
         Raises:
-            ValueError: when it is none.
+            ValueError: when `claims` is not a JSON object.
         """
         try:
             self._entra.require_claims(user, read_claims({"claims": claims}))
@@ -134,11 +134,11 @@ class EntraSwitches:
             raise ValueError("claims are the text of a JSON object") from error
 
     def issue_entra_token(self, *scopes: str, user: str = "user") -> str:
-        """An Entra access token, as if the user had signed in: to exchange, to manage with, or to show for its user.
+        """An Entra access token, as if the user had signed in: to exchange, to manage the resource, or as an assertion.
 
         Args:
-            scopes: As an application asks for them, of one service; `api://{client_id}/access_as_user` for a token
-                that the application itself takes, as the on-behalf-of flow needs it.
+            scopes: The scopes that an application would ask for, all of one service; `api://{client_id}/access_as_user`
+                for a token that the application itself takes, as the on-behalf-of flow needs it.
             user: The user's name.
 
         Raises:

@@ -31,7 +31,7 @@ def entra_of(request: Request) -> Entra:
     """The emulated tenant that a request is for.
 
     Raises:
-        OAuthError: when the path names another one.
+        OAuthError: when the path names another tenant.
     """
     entra = cast("Entra", request.app.state.entra)
     if request.path_params["tenant"] not in {entra.tenant_id, "organizations", "common"}:

@@ -1,4 +1,4 @@
-"""The tokens of the emulated authority: what they say, and which of them are good. No I/O."""
+"""The tokens of the emulated authority: what they say, and which of them are valid. No I/O."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class EntraTokens:
     """Tokens of one tenant's users, for one application.
 
     Args:
-        key: What signs the tokens.
-        clock: What tells the time.
+        key: Signs the tokens.
+        clock: The emulator's clock.
         authority: The tenant's address.
-        client_id: The application.
+        client_id: The application's id.
 
     Attributes:
         lifetime: Seconds that a token lives.
-        refresh_in: After how many seconds clients are told to renew a token; None for half of its life where that is
-            two hours or more, as Entra does.
+        refresh_in: Seconds after which clients are told to renew a token; None for half of its life where that is two
+            hours or more, as Entra does.
     """
 
     def __init__(self, key: SigningKey, clock: Clock, authority: str, client_id: str) -> None:
@@ -42,16 +42,16 @@ class EntraTokens:
         self.refresh_in: float | None = None
 
     def object_id(self, user: str) -> str:
-        """The id of a user in the tenant: the same for the same name."""
+        """The object id of a user: always the same for the same name."""
         return str(uuid5(NAMESPACE_URL, f"{self.issuer}/{user}"))
 
     def access_token(self, user: str, permission: Permission, claims: Mapping[str, Any]) -> str:
-        """A token for the service of the permission, which says which claims it was asked for with."""
+        """A token for the permission's service. Its own claim `asked` has the claims that it was requested with."""
         names = " ".join(permission.names)
         return self._sign(self._person(user), **self._access(permission, claims), scp=names)
 
     def application_token(self, permission: Permission, claims: Mapping[str, Any]) -> str:
-        """A token of the application itself, for nobody."""
+        """A token of the application itself, without a user."""
         object_id = self.object_id(self._client_id)
         return self._sign({"oid": object_id, "sub": object_id}, **self._access(permission, claims), idtyp="app")
 
@@ -68,14 +68,14 @@ class EntraTokens:
         return self._answer(self.application_token(permission, claims))
 
     def client_info(self, user: str) -> str:
-        """Who signed in, as MSAL reads it."""
+        """The `client_info` of a user, by which MSAL knows who signed in."""
         return encode({"uid": self.object_id(user), "utid": self.tenant_id})
 
     def check(self, token: str, audiences: frozenset[str]) -> dict[str, Any]:
-        """The claims of an access token that is good now.
+        """The claims of a valid access token.
 
         Raises:
-            ValueError: when it is malformed, signed by somebody else, for another service or expired.
+            ValueError: when it is malformed, signed with another key, for another service or expired.
         """
         claims = self._key.verify(token)
         if claims.get("iss") != self.issuer:
@@ -87,10 +87,10 @@ class EntraTokens:
         return claims
 
     def check_for(self, token: str, api: Api) -> dict[str, Any]:
-        """The claims of an access token that is good now, and allows what an API does.
+        """The claims of a valid access token for an API.
 
         Raises:
-            ValueError: as for `check`, or when it allows nothing that the API does.
+            ValueError: as for `check`, or when it has none of the API's scopes.
         """
         claims = self.check(token, api.audiences)
         if claims.get("idtyp") == "app":

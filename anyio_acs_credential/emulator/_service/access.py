@@ -1,7 +1,7 @@
-"""Who may call: requests signed with the access key, with a user's access token, or with an Entra token.
+"""Who may call: requests signed with the access key, or with a user's access token or an Entra token.
 
-The check of signatures is written from Microsoft's description of the HMAC-SHA256 scheme, and apart from what this
-package signs with, so that each checks the other.
+The check of signatures is written from https://learn.microsoft.com/rest/api/communication/authentication, and apart
+from the package's own signing, so that each checks the other.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from .._entra.scopes import Api
     from .state import Service
 
-_CLOCK_SKEW = 300
+_CLOCK_SKEW = 300  # seconds; an assumption, since no number of the service's is known
 _SIGNED = "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature="
 
 
 async def check_manager(request: Request) -> None:
     """Let a request pass that may manage the resource.
 
-    It is signed with the access key, over exactly the bytes that arrived, or carries an Entra token for it.
+    Such a request is signed with the access key, over exactly the bytes that arrived, or carries an Entra token.
 
     Args:
-        request: What arrived. Its body is read.
+        request: The request, whose body is read.
 
     Raises:
         ServiceError: 401, in every other case.
@@ -48,11 +48,11 @@ async def check_manager(request: Request) -> None:
 
 
 def check_entra(request: Request, api: Api) -> Mapping[str, Any]:
-    """Let a request pass that carries a good Entra token.
+    """Let a request pass that carries a valid Entra token.
 
     Args:
-        request: What arrived.
-        api: What the token is for.
+        request: The request.
+        api: The API that the token must be for.
 
     Returns:
         The claims of the token.
@@ -90,18 +90,18 @@ async def _check_signature(request: Request, service: Service) -> None:
 
 
 def check_user(request: Request, service: Service, scopes: frozenset[str]) -> Mapping[str, Any]:
-    """Let a request pass that carries a good access token.
+    """Let a request pass that carries a valid access token.
 
     Args:
-        request: What arrived.
-        service: Who issued the token.
-        scopes: The token must have one of them.
+        request: The request.
+        service: The service, which issued the token.
+        scopes: The scopes of which the token must have one.
 
     Returns:
         The claims of the token.
 
     Raises:
-        ServiceError: 401 without a good token; 403 when it has none of the scopes.
+        ServiceError: 401 without a valid token; 403 when it has none of the scopes.
     """
     claims = service.check_token(_bearer_token(request))
     if scopes.isdisjoint(claims["acsScope"].split(",")):

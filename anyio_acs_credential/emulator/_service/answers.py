@@ -1,4 +1,4 @@
-"""From the wire and back: what the routes share."""
+"""What the routes share: reading requests and making answers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def json_object(request: Request) -> dict[str, Any]:
     """The body of a request; an empty one is an empty object.
 
     Raises:
-        ServiceError: 400, when it is anything else than a JSON object.
+        ServiceError: 400, when it is not a JSON object.
     """
     try:
         value: Any = json.loads(await request.body() or b"{}")

@@ -1,4 +1,4 @@
-"""As much of the Chat REST API as shows whether an access token is accepted."""
+"""The part of the Chat REST API that shows whether an access token is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request that the service refuses."""
+"""How the service refuses a request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class ServiceError(Exception):
-    """What the service answers instead of what was asked for.
+    """A refusal, which is answered with the service's error JSON.
 
     Args:
         status: The HTTP status.

@@ -1,4 +1,4 @@
-"""The exchange of an Entra token for an access token: of its bearer, and of a Teams user whom somebody else names."""
+"""The exchange of an Entra token for an access token: by its user, or for a Teams user by a manager of the resource."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ async def _exchange_teams_user(request: Request) -> Response:
             raise ServiceError(400, "ValidationError", f"{name} is not the {claim} of the Entra token.")
     identity = f"8:orgid:{claims['oid']}"
     service.register_identity(identity)
-    # The token ends when the Entra token does; the service offers no other lifetime.
+    # The access token expires with the Entra token; the service offers no other lifetime.
     return JSONResponse(service.issue_token(identity, _granted(claims, TEAMS_USERS), _DAY, until=claims["exp"]))
 
 
 def _teams_claims(request: Request, token: object) -> Mapping[str, Any]:
-    """The claims of a Teams user's token. The service does not say what is wrong with one."""
+    """The claims of a Teams user's Entra token. The service does not say what is wrong with an invalid one."""
     entra = entra_of(request)
     try:
         claims = entra.tokens.check_for(token if isinstance(token, str) else "", TEAMS_USERS)

@@ -31,8 +31,8 @@ VERSIONS = frozenset(
         "2026-09-23",
     }
 )
-"""The versions of the Identity API."""
-_MINUTES = range(60, 1441)
+"""The api-versions of the Identity API, from its specifications in Azure/azure-rest-api-specs."""
+_MINUTES = range(60, 1441)  # of `expiresInMinutes`
 
 
 async def _create(request: Request) -> Response:
@@ -75,7 +75,7 @@ async def _authorized(request: Request) -> Service:
 
 
 def _user(request: Request) -> str:
-    """The user in the path, if the resource made it: a Teams user is Entra's."""
+    """The user in the path, if it is one of the resource's. A Teams user is Entra's."""
     identity: str = request.path_params["identity"]
     if identity.startswith("8:orgid:"):
         raise ServiceError(404, "IdentityNotFound", "The identity is not one of this resource.")

@@ -21,10 +21,10 @@ SCOPES = frozenset({"chat", "chat.join", "chat.join.limited", "voip", "voip.join
 
 
 class Assignment(NamedTuple):
-    """That somebody may use Teams Phone.
+    """A principal's right to use Teams Phone.
 
     Attributes:
-        is_user: Whether that is a person, and no resource account.
+        is_user: Whether the principal is a person; else it is a resource account.
         client_ids: The applications that the person may use; empty for all.
     """
 
@@ -32,7 +32,7 @@ class Assignment(NamedTuple):
     client_ids: tuple[str, ...]
 
     def allows(self, client_id: str) -> bool:
-        """Whether the person may come with this application."""
+        """Whether the person may use Teams Phone with this application."""
         return self.is_user and (not self.client_ids or client_id in self.client_ids)
 
 
@@ -40,14 +40,14 @@ class Service:
     """One Communication Services resource.
 
     Args:
-        key: What signs the tokens.
-        clock: What tells the time.
+        key: Signs the tokens.
+        clock: The emulator's clock.
         token_lifetime: Seconds that every token lives, or None for what each request asks.
 
     Attributes:
-        access_key: The key of the resource, as bytes.
-        assignments: Who may use Teams Phone: tenant and object id, in lower case, and how.
-        requires_assignment: Whether nobody else may.
+        access_key: The access key of the resource, as bytes.
+        assignments: Who may use Teams Phone, by tenant id and object id in lower case.
+        requires_assignment: Whether the exchange refuses everybody else.
     """
 
     def __init__(self, key: SigningKey, *, clock: Clock, token_lifetime: float | None = None) -> None:
@@ -58,8 +58,8 @@ class Service:
         self.assignments: dict[tuple[str, str], Assignment] = {}
         self.requires_assignment = False
         self._key = key
-        # The generation of a user's tokens. Revoking begins a new one: times in whole seconds, as tokens have
-        # them, could not tell a token issued just before from one issued just after.
+        # The generation of each user's tokens, by raw id. Revoking begins a new one, since the whole seconds of a
+        # token's `iat` could not tell a token issued just before from one issued just after.
         self._generations: dict[str, str] = {}
 
     @property
@@ -68,21 +68,21 @@ class Service:
         return b64encode(self.access_key).decode()
 
     def identities(self) -> list[str]:
-        """The raw ids of the users who are known."""
+        """The raw ids of the known users."""
         return list(self._generations)
 
     def create_identity(self) -> str:
-        """The raw id of a new user."""
+        """Make a user, and return its raw id."""
         identity = f"8:acs:{self.resource_id}_{uuid4()}"
         self._generations[identity] = token_hex(8)
         return identity
 
     def register_identity(self, identity: str) -> None:
-        """Know a user by this raw id, if it is a new one."""
+        """Add a user with this raw id, if it is unknown."""
         self._generations.setdefault(identity, token_hex(8))
 
     def delete_identity(self, identity: str) -> None:
-        """Forget a user and refuse the tokens issued so far.
+        """Remove a user, and refuse its tokens.
 
         Raises:
             ServiceError: 404, when there is no such user.
@@ -107,8 +107,8 @@ class Service:
         Args:
             identity: The user's raw id.
             scopes: What the token is good for.
-            lifetime: Seconds, unless the service has a `token_lifetime`.
-            until: When it ends at the latest, in Unix seconds.
+            lifetime: Seconds that it lives, unless the service has a `token_lifetime`.
+            until: Its latest expiry, in Unix seconds.
 
         Raises:
             ServiceError: 404, when there is no such user.
@@ -131,7 +131,7 @@ class Service:
         """Let a person pass who may use Teams Phone.
 
         Args:
-            claims: Of the person's Entra token.
+            claims: The claims of the person's Entra token.
 
         Raises:
             ServiceError: 403, when an assignment is required, and there is none for this person and application.
@@ -142,13 +142,13 @@ class Service:
             raise ServiceError(403, "Forbidden", "The user is not allowed to use Teams Phone through this resource.")
 
     def check_token(self, token: str) -> Mapping[str, Any]:
-        """The claims of a token that is good now.
+        """The claims of a valid access token.
 
         Args:
-            token: What the client sent.
+            token: The text that the client sent.
 
         Raises:
-            ServiceError: 401, when it is malformed, signed by somebody else, expired or revoked, or its user deleted.
+            ServiceError: 401, when it is malformed, signed with another key, expired or revoked, or its user is gone.
         """
         try:
             claims = self._key.verify(token)
@@ -171,12 +171,12 @@ class Service:
 
 
 def refused(reason: str) -> ServiceError:
-    """What is answered to a token that is not good (RFC 6750, section 3.1)."""
+    """The refusal of an invalid token (RFC 6750, section 3.1)."""
     challenge = f'Bearer error="invalid_token", error_description="{reason}"'
     headers = {"WWW-Authenticate": challenge}
     return ServiceError(401, "Unauthorized", f"The access token is not accepted: {reason}.", headers)
 
 
 def _timestamp(when: float) -> str:
-    # Seven digits, as .NET writes them; Python has six.
+    # The service writes seven fractional digits, as .NET does; Python's %f has six.
     return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%dT%H:%M:%S.%f}0+00:00"

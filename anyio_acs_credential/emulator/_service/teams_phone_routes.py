@@ -20,7 +20,7 @@ _RESOURCE_ACCOUNT = {
     "2025-06-30": "teamsResourceAccount",
     "2026-09-23": "resourceAccount",
 }
-"""What each version of the API calls a resource account."""
+"""The word for a resource account in each api-version."""
 _VERSIONS = frozenset(_RESOURCE_ACCOUNT)
 
 
@@ -53,7 +53,7 @@ async def _delete(request: Request) -> Response:
 
 
 async def _authorized(request: Request) -> tuple[str, str]:
-    """Whom a request of somebody who may manage the resource is about."""
+    """The principal that a request is about, if its sender may manage the resource."""
     await check_manager(request)
     check_version(request, _VERSIONS)
     return request.path_params["tenant_id"].lower(), request.path_params["object_id"].lower()

@@ -662,22 +662,22 @@ class TestStore:
         assert isinstance(await member(source, store, clock)(), AccessToken)
         assert clock.monotonic() - began <= 4
 
+    @pytest.mark.parametrize("operation", ["look", "prolong"])
     @pytest.mark.parametrize("kind", ["a cancellation", "a group of them"])
     async def test_a_cancellation_that_a_driver_lets_out(
-        self, kind: str, store: FaultyStore, clock: VirtualClock, anyio_backend: Any
+        self, kind: str, operation: str, store: FaultyStore, clock: VirtualClock, anyio_backend: Any
     ) -> None:
         if anyio_backend[0] == "trio" and kind == "a cancellation":
             pytest.skip("trio's cannot be made by a driver")
 
-        async def fault(_asked: str) -> None:
-            raise (
-                asyncio.CancelledError
-                if kind == "a cancellation"
-                else BaseExceptionGroup("", [asyncio.CancelledError()])
-            )
+        async def fault(asked: str) -> None:
+            if asked == operation:
+                stray = asyncio.CancelledError()
+                raise stray if kind == "a cancellation" else BaseExceptionGroup("", [stray])
 
         store.fault = fault
-        assert isinstance(await member(Asked(LIFE, clock=clock), store, clock)(), AccessToken)
+        assert isinstance(await member(Asked(LIFE, clock=clock, latency=3), store, clock)(), AccessToken)
+        assert operation in store.asked
 
     async def test_what_ends_a_program_passes(self, store: FaultyStore, clock: VirtualClock) -> None:
         async def fault(_asked: str) -> None:

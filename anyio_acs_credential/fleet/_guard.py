@@ -59,7 +59,7 @@ class Guard:
         self._retry_at = 0.0
 
     @property
-    def is_closed(self) -> bool:
+    def is_backing_off(self) -> bool:
         """Whether the store is in a back-off after a failure, and is not asked now."""
         return self._streak > 0 and self._source.clock.monotonic() < self._retry_at
 
@@ -87,8 +87,7 @@ class Guard:
                 self._recovered()
                 return answer
         except BaseException as error:  # noqa: ASYNC103 - a store's driver may raise anything
-            is_cancelled = current_effective_deadline() == -inf or native_cancellations() > cancellations
-            if not isinstance(error, Exception) and (is_cancelled or not _is_stray(error)):
+            if not is_stores_fault(error, cancellations):
                 raise
             fault = self._described(error)
         finally:
@@ -133,6 +132,17 @@ class Guard:
             _logger.log(level, message, *args, extra=extra)
 
 
-def _is_stray(error: BaseException) -> bool:
-    """Whether an error is a cancellation that is not ours, or a group that may hold one: some drivers let those out."""
+def is_stores_fault(error: BaseException, cancellations: int) -> bool:
+    """Whether what an operation of a store raised is a fault of the store, and not a cancellation of this process's.
+
+    A driver may let a cancellation out of its own tasks, or a group that holds one.
+
+    Args:
+        error: What it raised.
+        cancellations: What `native_cancellations()` was before the operation.
+    """
+    if isinstance(error, Exception):
+        return True
+    if current_effective_deadline() == -inf or native_cancellations() > cancellations:
+        return False
     return isinstance(error, (BaseExceptionGroup, get_cancelled_exc_class())) and not ends_program(error)

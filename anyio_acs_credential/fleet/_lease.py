@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from anyio import CancelScope, current_time, move_on_after, sleep
 
 from .._refreshing.round import Round
+from .._refreshing.source import native_cancellations
+from ._guard import is_stores_fault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,8 +37,13 @@ class Lease:
             is_ours, began = True, current_time()
             while is_ours and current_time() - began < _LONGEST:
                 await sleep(self._seconds / 3)
-                with suppress(Exception), move_on_after(_PATIENCE):
-                    is_ours = await self._prolong() is not False
+                cancellations = native_cancellations()
+                try:
+                    with move_on_after(_PATIENCE):
+                        is_ours = await self._prolong() is not False
+                except BaseException as error:  # noqa: ASYNC103 - whatever a store's driver raises
+                    if not is_stores_fault(error, cancellations):
+                        raise
 
     def close(self) -> None:
         """Stop prolonging it."""

@@ -97,7 +97,7 @@ class SharedSource(OwnSource):
             TokenSourceError: the failure of another process, where that answers this round.
             Exception: what the source raised, in the process that asked it.
         """
-        if not self._guard.is_closed:
+        if not self._guard.is_backing_off:
             with suppress(OutOfOrderError):
                 return await self._together(claims, Patience())
         token = accept(await call(self._source, claims), self.clock)

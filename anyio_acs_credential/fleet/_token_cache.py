@@ -128,7 +128,7 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
         patience, pause = Patience(), 0.0
         give_up_at = current_time() + min(_LONGEST_WAIT, (current_effective_deadline() - current_time()) * 2 / 3)
         with suppress(OutOfOrderError):
-            while not self._guard.is_closed and current_time() < give_up_at:
+            while not self._guard.is_backing_off and current_time() < give_up_at:
                 fence, is_new = await self._guard.ask(patience, self._take, costs=not pause)
                 if fence is not None:
                     return fence, None

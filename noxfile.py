@@ -55,6 +55,13 @@ def install(session: nox.Session, *groups: str, extras: str = "[all]") -> None:
     session.install("--editable", f".{extras}", *dependency_groups(PROJECT, *groups))
 
 
+def run_tests(session: nox.Session, *arguments: str) -> None:
+    """On every core. Bytecode is kept, beside the packages: whole programs spend most of their time in imports."""
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    session.env["PYTHONPYCACHEPREFIX"] = str(Path(session.virtualenv.location).resolve() / "bytecode")
+    session.run("pytest", *EACH_CORE, *arguments, *session.posargs)
+
+
 def floors() -> list[str]:
     """The oldest release of each runtime package and of each extra's that pyproject.toml admits."""
     project = PROJECT["project"]
@@ -102,14 +109,14 @@ def tests(session: nox.Session) -> None:
         session.env["UNMEASURED"] = "*/fleet/_redis*.py"
     measured = ["--cov"] if session.python == LOWEST and not session.posargs else []
     part = [] if session.python == FOUND[-1] or session.posargs else ONCE_IS_ENOUGH
-    session.run("pytest", *EACH_CORE, *measured, *part, *session.posargs)
+    run_tests(session, *measured, *part)
 
 
 @nox.session(python=MIDDLE or LOWEST)
 def lowest(session: nox.Session) -> None:
     """With the oldest packages that pyproject.toml admits: on a Python between, where there is one."""
     session.install("--editable", ".", *dependency_groups(PROJECT, "test"), *floors())
-    session.run("pytest", *EACH_CORE, *ONCE_IS_ENOUGH, "-k", "not uvloop", *session.posargs)
+    run_tests(session, *ONCE_IS_ENOUGH, "-k", "not uvloop")
 
 
 @nox.session(python=False)

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._arguments import Seconds, backend_option, check_scopes, connection_option, read_user, require_connection
+from .._arguments import (
+    Seconds,
+    backend_option,
+    check_scopes,
+    connection_option,
+    read_entra_id,
+    read_user,
+    require_connection,
+)
 from .._interrupt import loading
 
 if TYPE_CHECKING:
@@ -27,7 +35,7 @@ def _read_id(_: click.Context, __: click.Parameter, text: str | None) -> str | N
 @click.option("--client-id", callback=_read_id, help="An application of Entra: can people sign in to it?")
 @click.option("--tenant-id", callback=_read_id, help="Their directory's id or domain; without it, any.")
 @click.option("--authority", help="With --client-id: where they sign in, if not at Microsoft's public cloud.")
-@click.option("--object-id", callback=_read_id, help="A person's id in Entra: may they use Teams Phone there?")
+@click.option("--object-id", callback=read_entra_id, help="A person's id in Entra: may they use Teams Phone there?")
 @click.option(
     "--entra-token",
     envvar="ACS_ENTRA_TOKEN",

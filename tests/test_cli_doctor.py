@@ -158,6 +158,8 @@ def test_both_may_name_the_resource(emulator: Emulator, capsys: pytest.CaptureFi
         (["--object-id", "a\x1bb"], "give the id that Entra shows"),
         (["--object-id", "ada@contoso.example"], "give the id that Entra shows, such as"),
         (["--authority", "https://login.example"], "give --client-id too"),
+        (["--entra-token", "Bearer c2VjcmV0"], 'leave out the "Bearer " prefix'),
+        (["--entra-token", "a c2VjcmV0\nb"], "white space"),
         (["--client-id", "x", "--authority", "http://login.example"], "https://"),
         (["--scope", "chat voip"], "one scope each time"),
         (["--timeout", "0"], "give whole seconds from 1 to 60"),

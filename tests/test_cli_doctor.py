@@ -135,7 +135,7 @@ def test_what_is_not_given_decides_what_is_tried(
     assert (status, found["chat"]["state"]) == (0, "ok")
     monkeypatch.setenv("ACS_ENTRA_TOKEN", "")
     at_entra = ["--client-id", "x", "--tenant-id", emulator.tenant_id, "--authority", emulator.endpoint]
-    status, found = diagnosed(capsys, *at_entra, "--object-id", "y")
+    status, found = diagnosed(capsys, *at_entra, "--object-id", emulator.add_user("ada"))
     assert (status, found["sign_in"]["fix"][:19]) == (1, "correct --client-id")
     assert TEAMS in found["scopes"]["text"]
 
@@ -156,7 +156,10 @@ def test_both_may_name_the_resource(emulator: Emulator, capsys: pytest.CaptureFi
         (["--client-id", ""], "give the id that Entra shows"),
         (["--tenant-id", "a b"], "give the id that Entra shows"),
         (["--object-id", "a\x1bb"], "give the id that Entra shows"),
+        (["--object-id", "ada@contoso.example"], "give the id that Entra shows, such as"),
         (["--authority", "https://login.example"], "give --client-id too"),
+        (["--entra-token", "Bearer c2VjcmV0"], 'leave out the "Bearer " prefix'),
+        (["--entra-token", "a c2VjcmV0\nb"], "white space"),
         (["--client-id", "x", "--authority", "http://login.example"], "https://"),
         (["--scope", "chat voip"], "one scope each time"),
         (["--timeout", "0"], "give whole seconds from 1 to 60"),

@@ -974,12 +974,14 @@ async def test_scopes_that_nobody_exchanges(
 
 @pytest.mark.promise("R95", "R97")
 async def test_a_persons_token_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For another service; ended; opaque; and where the exchange is out of order."""
+    """For another service; ended; opaque; none of Entra; and where the exchange is out of order."""
     ended = make_jwt(-7200, aud="x", scp="y")
+    access = make_jwt(3600, skypeid="acs:a_b", scp=1792)
     async with emulated(monkeypatch) as emulator:
         teams = emulator.issue_entra_token(TEAMS)
-        cases = [of_entra(emulator, entra_token=Secret(token)) for token in (teams, ended, "opaque-token-of-a-person")]
-        foreign, late, opaque = [await examined(case) for case in cases]
+        given = (teams, ended, "opaque-token-of-a-person", access)
+        cases = [of_entra(emulator, entra_token=Secret(token)) for token in given]
+        foreign, late, opaque, of_the_resource = [await examined(case) for case in cases]
         emulator.fail("exchangeAccessToken", status=503)
         broken = await examined(of_entra(emulator, entra_token=Secret(emulator.issue_entra_token(SCOPE))))
         absent = await examined(of_entra(emulator))
@@ -990,12 +992,14 @@ async def test_a_persons_token_that_is_refused(monkeypatch: pytest.MonkeyPatch) 
     )
     assert late["exchange"].text.startswith("the exchange refuses the Entra token, which ended 2 h ago")
     assert opaque["exchange"].text.startswith("the service answered 401")
+    assert of_the_resource["exchange"].text.endswith("which does not say for whom it is")
+    assert "no access token of a resource" in of_the_resource["exchange"].fix
     assert broken["exchange"].text.startswith("the service answered 503")
     assert absent["exchange"].text.startswith("the service answered 503")
-    for found in (foreign, late, opaque):
+    for found in (foreign, late, opaque, of_the_resource):
         assert found["token"].text == "not before exchange is well"
-    for token in (teams, ended, "opaque-token-of-a-person"):
-        assert token not in str((foreign, late, opaque))
+    for token in given:
+        assert token not in str((foreign, late, opaque, of_the_resource))
 
 
 @pytest.mark.promise("R95")

@@ -395,15 +395,17 @@ async def test_without_the_consent_the_error_says_what_to_run_and_afterwards_it_
     [
         ("user", (), 200),
         ("user", ("its own",), 200),
+        ("user", ("ITS OWN",), 200),
         ("user", (APP,), 403),
         ("resource_account", (), 403),
     ],
 )
 async def test_whom_an_assignment_allows(kind: Any, clients: tuple[str, ...], status: int) -> None:
-    """A person, with any application or with those that are named."""
+    """A person, with any application or with those that are named, in capitals or not."""
     async with open_emulator(require_teams_phone_assignment=True) as emulator, http_of(emulator) as http:
         client = CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http)
-        applications = [client_id.replace("its own", emulator.client_id) for client_id in clients]
+        its_own = {"its own": emulator.client_id, "ITS OWN": emulator.client_id.upper()}
+        applications = [its_own.get(client_id, client_id) for client_id in clients]
         async with client:
             await client.set_teams_phone_assignment(
                 emulator.tenant_id, emulator.add_user("ada"), principal_type=kind, client_ids=applications

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from .. import ConnectionString
+
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 backend_option = click.option(
     "--backend", type=click.Choice(["asyncio", "trio"]), default="asyncio", show_default=True, help="The event loop."
@@ -40,6 +43,14 @@ def read_user(_: click.Context, __: click.Parameter, text: str | None) -> str | 
     if text is None or (text.isprintable() and isinstance(identifier_from_raw_id(text), CommunicationUserIdentifier)):
         return text
     raise click.BadParameter("give the raw id of a user of the resource, as 8:acs:<resource>_<user>")
+
+
+def read_entra_id(_: click.Context, __: click.Parameter, given: Any) -> Any:
+    """One id, several, or none, without repeating what was given, which may be a secret in the wrong place."""
+    given_ids = [given] if isinstance(given, str) else given or ()
+    if not all(_GUID.fullmatch(text) for text in given_ids):
+        raise click.BadParameter("give the id that Entra shows, such as 87d349ed-44d7-43e1-9a83-5f2406dee5bd")
+    return given
 
 
 def check_scopes(_: click.Context, __: click.Parameter, scopes: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._arguments import backend_option, connection_option, require_connection
+from ._arguments import backend_option, connection_option, read_entra_id, require_connection
 from ._interrupt import loading
 from ._output import say
 
@@ -20,15 +19,6 @@ if TYPE_CHECKING:
 
     Work = Callable[[CommunicationIdentityClient], Awaitable[dict[str, Any]]]
 
-_GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-
-
-def _read_id(_: click.Context, __: click.Parameter, given: Any) -> Any:
-    """Check ids of Entra. The error does not repeat them, since they may be a secret in the wrong place."""
-    if not all(_GUID.fullmatch(text) for text in ([given] if isinstance(given, str) else given)):
-        raise click.BadParameter("give the id that Entra shows, such as 87d349ed-44d7-43e1-9a83-5f2406dee5bd")
-    return given
-
 
 def _arguments(command: Callable[..., int]) -> Callable[..., int]:
     """Add the arguments and options that each of the commands has."""
@@ -36,8 +26,8 @@ def _arguments(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--json", "as_json", is_flag=True, help="One JSON object."),
         backend_option,
         connection_option,
-        click.argument("object_id", metavar="OBJECT", callback=_read_id),
-        click.argument("tenant_id", metavar="TENANT", callback=_read_id),
+        click.argument("object_id", metavar="OBJECT", callback=read_entra_id),
+        click.argument("tenant_id", metavar="TENANT", callback=read_entra_id),
     ):
         command = add(command)
     return command
@@ -102,7 +92,7 @@ def show(*, tenant_id: str, object_id: str, **options: Any) -> int:
     "--client-id",
     "client_ids",
     multiple=True,
-    callback=_read_id,
+    callback=read_entra_id,
     help="An application that the person may use; repeat it. Without it, none is named.",
 )
 def allow(

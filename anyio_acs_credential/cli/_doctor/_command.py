@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._arguments import Seconds, backend_option, check_scopes, connection_option, read_user, require_connection
+from .._arguments import (
+    Seconds,
+    backend_option,
+    check_scopes,
+    connection_option,
+    read_entra_id,
+    read_user,
+    require_connection,
+)
 from .._interrupt import loading
 
 if TYPE_CHECKING:
@@ -20,6 +28,20 @@ def _read_id(_: click.Context, __: click.Parameter, text: str | None) -> str | N
     raise click.BadParameter("give the id that Entra shows, without white space")
 
 
+def _read_token(_: click.Context, __: click.Parameter, text: str | None) -> Secret | None:
+    """Without the end of a line. What no header can carry would be sent by nobody, and tell nothing."""
+    from ..._errors import InvalidTokenError
+    from ..._redaction import Secret
+    from ..._tokens.jwt import check_text
+
+    if not text or not text.strip():
+        return None
+    try:
+        return Secret(check_text(text.strip()))
+    except InvalidTokenError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command(short_help="Find out what is wrong between here and the service.")
 @connection_option
 @click.option("--endpoint", envvar="ACS_ENDPOINT", show_envvar=True, help="Of the resource, to do without a key.")
@@ -27,11 +49,12 @@ def _read_id(_: click.Context, __: click.Parameter, text: str | None) -> str | N
 @click.option("--client-id", callback=_read_id, help="An application of Entra: can people sign in to it?")
 @click.option("--tenant-id", callback=_read_id, help="Their directory's id or domain; without it, any.")
 @click.option("--authority", help="With --client-id: where they sign in, if not at Microsoft's public cloud.")
-@click.option("--object-id", callback=_read_id, help="A person's id in Entra: may they use Teams Phone there?")
+@click.option("--object-id", callback=read_entra_id, help="A person's id in Entra: may they use Teams Phone there?")
 @click.option(
     "--entra-token",
     envvar="ACS_ENTRA_TOKEN",
     show_envvar=True,
+    callback=_read_token,
     help="Of a person who has signed in: exchange it. Better in the environment.",
 )
 @click.option(
@@ -53,7 +76,7 @@ def doctor(
     tenant_id: str | None,
     authority: str | None,
     object_id: str | None,
-    entra_token: str | None,
+    entra_token: Secret | None,
     scopes: tuple[str, ...],
     timeout: int,
     backend: str,
@@ -83,7 +106,6 @@ def doctor(
                                              129  ended by SIGHUP
     """  # noqa: D301 - click's mark is the character, not its escape
     with loading():
-        from ..._redaction import Secret
         from ._case import Case
         from ._run import show
 
@@ -94,7 +116,7 @@ def doctor(
         scopes=scopes or _default_scopes(client_id or entra_token, object_id),
         user=user,
         sign_in=_sign_in(client_id, tenant_id, authority),
-        entra_token=Secret(entra_token.strip()) if entra_token and entra_token.strip() else None,
+        entra_token=entra_token,
         tenant_id=tenant_id,
         object_id=object_id,
         patience=timeout,
@@ -134,7 +156,7 @@ def _sign_in(client_id: str | None, tenant_id: str | None, authority: str | None
     return SignIn(client_id, found.get("oidc_authority") or f"{found['authority']}/v2.0")
 
 
-def _default_scopes(of_entra: str | None, of_teams_phone: str | None) -> tuple[str, ...]:
+def _default_scopes(of_entra: object, of_teams_phone: object) -> tuple[str, ...]:
     from ... import DEFAULT_SCOPE, TEAMS_PHONE_SCOPE
 
     return (TEAMS_PHONE_SCOPE,) if of_teams_phone else (DEFAULT_SCOPE,) if of_entra else ("chat",)

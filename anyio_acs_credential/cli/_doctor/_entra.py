@@ -120,5 +120,9 @@ def judge_refused_person(claims: Mapping[str, Any], now: float) -> Finding:
     if isinstance(ends, int | float) and ends <= now:
         text = f"the exchange refuses the Entra token, which ended {span(now - ends)} ago"
         return failure(text, "sign in again, and give the new one", "refused")
+    if claims.get("aud") is None:
+        text = "the exchange refuses what it was given as an Entra token, which does not say for whom it is"
+        fix = "give a person's Entra token, as Entra issued it, and no access token of a resource"
+        return failure(text, fix, "refused")
     text = f"the exchange refuses the Entra token, which is for {claims.get('aud')} with {claims.get('scp')}"
     return failure(text, "ask Entra for the scopes that --scope names", "refused")

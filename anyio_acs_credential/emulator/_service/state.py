@@ -33,7 +33,8 @@ class Assignment(NamedTuple):
 
     def allows(self, client_id: str) -> bool:
         """Whether the person may use Teams Phone with this application."""
-        return self.is_user and (not self.client_ids or client_id in self.client_ids)
+        named = {named.lower() for named in self.client_ids}
+        return self.is_user and (not named or client_id.lower() in named)
 
 
 class Service:

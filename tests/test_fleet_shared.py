@@ -769,6 +769,47 @@ class TestStore:
             await anyio.sleep(5)
         assert 55 < len(store.asked) < 75
 
+    @pytest.mark.parametrize("operation", ["take", "put"])
+    async def test_one_that_can_only_be_read_is_told_once(
+        self, operation: str, store: FaultyStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One that is full or read-only is not taken for mended because it is read, and not tried in each round."""
+        caplog.set_level(logging.INFO, "anyio_acs_credential")
+
+        async def full(asked: str) -> None:
+            if asked == operation:
+                raise OSError("no space is left")
+
+        store.fault = full
+        mine = member(Asked(LIFE, clock=clock, latency=0), store, clock)
+        for _ in range(720):
+            await mine()
+            await anyio.sleep(5)
+        assert 55 < store.asked.count("look") < 75
+        store.fault = None
+        await anyio.sleep(70)
+        await mine()
+        told = [getattr(each, "acs_event", "") for each in caplog.records]
+        assert told == ["store_failed", "store_recovered"]
+
+    @pytest.mark.parametrize("answer", [LIFE, TokenSourceError("throttled", retry_after=60)])
+    async def test_one_that_another_process_uses_works_again(
+        self, answer: Any, store: FaultyStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "anyio_acs_credential")
+        mine, other = (member(Asked(*script, clock=clock), store, clock) for script in ([LIFE], [answer]))
+
+        async def fail(_: str) -> None:
+            raise OSError("down")
+
+        store.fault = fail
+        await mine()
+        store.fault = None
+        await anyio.sleep(70)
+        await all_of(other, mine)
+        told = [getattr(each, "acs_event", "") for each in caplog.records]
+        assert told == ["store_failed", "store_recovered"]
+
     async def test_a_fleet_comes_together_again(self, store: FaultyStore, clock: VirtualClock) -> None:
         """What the store kept from before is not taken for newer than what each has fetched by itself."""
         source = Asked(600, LIFE, clock=clock, latency=0)

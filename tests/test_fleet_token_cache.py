@@ -35,7 +35,7 @@ class Store(MemoryTokenStore):
     """A store whose operations fail, hang, or come after something else has happened.
 
     Attributes:
-        fault: None; "fails", "hangs" or "raises nonsense".
+        fault: None; "fails", "is full", "hangs" or "raises nonsense".
         asked: What it was asked, in order.
     """
 
@@ -70,6 +70,8 @@ class Store(MemoryTokenStore):
             await anyio.sleep_forever()
         if self.fault == "fails":
             raise StoreError("out of order")
+        if self.fault == "is full" and operation == "put":
+            raise StoreError("no space is left")
         if self.fault == "raises nonsense":
             raise ValueError("whatever a driver raises")
 
@@ -373,7 +375,7 @@ def shown(error: BaseException) -> list[str]:
 
 @pytest.mark.promise("R80")
 class TestAStoreOutOfOrder:
-    @pytest.mark.parametrize("fault", ["fails", "raises nonsense", "hangs"])
+    @pytest.mark.parametrize("fault", ["fails", "is full", "raises nonsense", "hangs"])
     async def test_it_costs_a_second_once_and_is_told_once(self, fault: str, caplog: pytest.LogCaptureFixture) -> None:
         """And what was got meanwhile is put when it works again."""
         caplog.set_level(logging.INFO)

@@ -113,9 +113,11 @@ class SharedSource(OwnSource):
         token = self._judge.token(found, wanted, self.clock.time(), elapsed)
         if token is not None and found.record.token is not None:
             self._judge.give(token, found.record.token.fence)
+            self._guard.recovered()
             return token
         if elapsed is not None and (error := self._judge.failure(found, wanted, elapsed)) is not None:
             self._judge.tell(found.fence)
+            self._guard.recovered()
             raise error
         return None
 
@@ -180,6 +182,7 @@ class SharedSource(OwnSource):
         end = partial(self._release, fence) if record is None else partial(self._put, fence, record)
         with CancelScope(shield=True), suppress(OutOfOrderError):
             await self._guard.ask(patience, end)
+            self._guard.recovered()
 
     async def _look(self) -> Found:
         try:

@@ -129,6 +129,7 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
                 if fence is not None:
                     return fence, None
                 if is_new and (found := await look()) is not None:
+                    self._guard.recovered()
                     return None, found
                 pause = min(1.5 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
                 await sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - spreads, hides nothing
@@ -142,6 +143,7 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
             if fence is None:
                 await sleep(_FIRST_PAUSE)
         await self._guard.ask(patience, partial(self._store.release, self._name, fence))
+        self._guard.recovered()
 
     async def _take(self) -> tuple[int | None, bool]:
         """Take the lease, and what the store has; whether that is new."""

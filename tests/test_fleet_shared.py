@@ -810,6 +810,34 @@ class TestStore:
         told = [getattr(each, "acs_event", "") for each in caplog.records]
         assert told == ["store_failed", "store_recovered"]
 
+    async def test_one_that_keeps_no_token_is_waited_for_by_nobody(
+        self, store: FaultyStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As on a disk that is almost full: leases fit there, and tokens do not."""
+
+        async def put(name: str, fence: int, value: bytes, seconds: float) -> bool:
+            if len(value) > 50:
+                raise OSError("no space is left")
+            return await MemoryTokenStore.put(store, name, fence, value, seconds)
+
+        store.put = put  # type: ignore[method-assign]
+        source = Asked(LIFE, clock=clock, latency=3)
+        began = clock.monotonic()
+        answers = await all_of(*(member(source, store, clock) for _ in range(20)))
+        assert all(isinstance(answer, AccessToken) for answer in answers)
+        assert clock.monotonic() - began <= 2 * 3 + 1
+        assert caplog.text.count("another process could not put its token there") == 19
+
+    async def test_what_could_not_be_put_is_put_again_at_once(self, store: FaultyStore, clock: VirtualClock) -> None:
+        async def once(asked: str) -> None:
+            if asked == "put" and store.asked.count("put") == 1:
+                raise OSError("cut")
+
+        store.fault = once
+        source = Asked(LIFE, clock=clock)
+        await all_of(*(member(source, store, clock) for _ in range(20)))
+        assert source.play.calls == 1
+
     async def test_a_fleet_comes_together_again(self, store: FaultyStore, clock: VirtualClock) -> None:
         """What the store kept from before is not taken for newer than what each has fetched by itself."""
         source = Asked(600, LIFE, clock=clock, latency=0)

@@ -413,6 +413,14 @@ class TestAStoreOutOfOrder:
             assert await cache.in_turn(work, nothing) == "done"
             assert anyio.current_time() - began == pytest.approx(1 if fault == "hangs" else 0)
 
+    async def test_one_that_keeps_nothing_has_nobody_wait_for_a_lease(self) -> None:
+        """As on a disk that is almost full, where leases fit."""
+        async with Store() as store:
+            store.fault, began = "is full", anyio.current_time()
+            for _ in range(5):
+                await signed_in(cache_on(store), "alice")
+            assert anyio.current_time() - began == pytest.approx(0)
+
     async def test_one_that_breaks_while_another_is_waited_for(self) -> None:
         async with Store() as store, anyio.create_task_group() as group:
             await store.fence()

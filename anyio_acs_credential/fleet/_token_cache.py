@@ -163,7 +163,13 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
 
     async def _put(self, fence: int) -> bool:
         contents = Secret(self._contents())
-        if not await self._store.put(self._name, fence, write(contents.value), _KEPT):
+        try:
+            is_kept = await self._store.put(self._name, fence, write(contents.value), _KEPT)
+        except Exception:
+            with suppress(Exception):  # the next would wait for a lease that nobody uses
+                await self._store.release(self._name, fence)
+            raise
+        if not is_kept:
             return False
         self._stored, self._fence = contents.value, fence
         return True

@@ -3,7 +3,7 @@
 Make the key once, and keep it with the app's other secrets; the store is a file that only the app's user can read.
 
     export ACS_CONNECTION_STRING='endpoint=https://<resource>.communication.azure.com/;accesskey=<key>'
-    export ACS_USER='<the raw id of the bot, which was created once>'
+    export ACS_USER_ID='<the raw id of the bot, which was created once>'
     export FLEET_STORE="$HOME/tokens.db"
     export FLEET_KEY="$(python -c 'from anyio_acs_credential import fleet; print(fleet.new_encryption_key())')"
     python several_workers.py 8000
@@ -27,7 +27,7 @@ from anyio_acs_credential.fleet import SQLiteTokenStore, shared
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncGenerator[dict[str, Any]]:
     """Open the store and the credential in each worker, after it was forked or started."""
-    user = os.environ["ACS_USER"]
+    user = os.environ["ACS_USER_ID"]
     async with (
         CommunicationIdentityClient.from_connection_string(os.environ["ACS_CONNECTION_STRING"]) as identity,
         SQLiteTokenStore(os.environ["FLEET_STORE"], encryption_keys=[os.environ["FLEET_KEY"]]) as store,

@@ -102,7 +102,7 @@ async def running(**settings: Any) -> AsyncGenerator[tuple[Emulator, dict[str, s
                     "ACS_CONNECTION_STRING": emulator.connection_string,
                     "ACS_ENDPOINT": emulator.endpoint,
                     "ACS_TOKEN": token.token,
-                    "ACS_USER": user.raw_id,
+                    "ACS_USER_ID": user.raw_id,
                     "TOKEN_SERVER": f"{token_server.url}/token",
                     "ENTRA_AUTHORITY": f"{emulator.authority}/v2.0",
                     "ENTRA_CLIENT_ID": emulator.client_id,
@@ -226,7 +226,7 @@ async def test_an_example_runs_with_what_its_docstring_exports(command: str, tmp
     assert written_in(tmp_path) == []
 
 
-THEIR_OWN = {"ACS_USER", "FLEET_KEY", "FLEET_STORE", "LISTENER_KEY", "REDIS_URL", "TOKEN_SERVER", "TOKEN_STORE_KEYS"}
+THEIR_OWN = {"FLEET_KEY", "FLEET_STORE", "LISTENER_KEY", "REDIS_URL", "TOKEN_SERVER", "TOKEN_STORE_KEYS"}
 
 
 async def test_a_program_beside_the_emulator_finds_what_the_examples_export() -> None:

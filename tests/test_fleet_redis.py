@@ -540,6 +540,8 @@ class TestBadArguments:
             "redis://canary:66666",
             "redis://[canary",
             "unix://",
+            "redis://127.0.0.1/canary",
+            "redis://127.0.0.1/1/2",
             "rediss://127.0.0.1?ssl_cert_reqs=none",
             "rediss://127.0.0.1?ssl_check_hostname=false",
         ],

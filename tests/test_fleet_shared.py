@@ -769,6 +769,75 @@ class TestStore:
             await anyio.sleep(5)
         assert 55 < len(store.asked) < 75
 
+    @pytest.mark.parametrize("operation", ["take", "put"])
+    async def test_one_that_can_only_be_read_is_told_once(
+        self, operation: str, store: FaultyStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One that is full or read-only is not taken for mended because it is read, and not tried in each round."""
+        caplog.set_level(logging.INFO, "anyio_acs_credential")
+
+        async def full(asked: str) -> None:
+            if asked == operation:
+                raise OSError("no space is left")
+
+        store.fault = full
+        mine = member(Asked(LIFE, clock=clock, latency=0), store, clock)
+        for _ in range(720):
+            await mine()
+            await anyio.sleep(5)
+        assert 55 < store.asked.count("look") < 75
+        store.fault = None
+        await anyio.sleep(70)
+        await mine()
+        told = [getattr(each, "acs_event", "") for each in caplog.records]
+        assert told == ["store_failed", "store_recovered"]
+
+    @pytest.mark.parametrize("answer", [LIFE, TokenSourceError("throttled", retry_after=60)])
+    async def test_one_that_another_process_uses_works_again(
+        self, answer: Any, store: FaultyStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "anyio_acs_credential")
+        mine, other = (member(Asked(*script, clock=clock), store, clock) for script in ([LIFE], [answer]))
+
+        async def fail(_: str) -> None:
+            raise OSError("down")
+
+        store.fault = fail
+        await mine()
+        store.fault = None
+        await anyio.sleep(70)
+        await all_of(other, mine)
+        told = [getattr(each, "acs_event", "") for each in caplog.records]
+        assert told == ["store_failed", "store_recovered"]
+
+    async def test_one_that_keeps_no_token_is_waited_for_by_nobody(
+        self, store: FaultyStore, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As on a disk that is almost full: leases fit there, and tokens do not."""
+
+        async def put(name: str, fence: int, value: bytes, seconds: float) -> bool:
+            if len(value) > 50:
+                raise OSError("no space is left")
+            return await MemoryTokenStore.put(store, name, fence, value, seconds)
+
+        store.put = put  # type: ignore[method-assign]
+        source = Asked(LIFE, clock=clock, latency=3)
+        began = clock.monotonic()
+        answers = await all_of(*(member(source, store, clock) for _ in range(20)))
+        assert all(isinstance(answer, AccessToken) for answer in answers)
+        assert clock.monotonic() - began <= 2 * 3 + 1
+        assert caplog.text.count("another process could not put its token there") == 19
+
+    async def test_what_could_not_be_put_is_put_again_at_once(self, store: FaultyStore, clock: VirtualClock) -> None:
+        async def once(asked: str) -> None:
+            if asked == "put" and store.asked.count("put") == 1:
+                raise OSError("cut")
+
+        store.fault = once
+        source = Asked(LIFE, clock=clock)
+        await all_of(*(member(source, store, clock) for _ in range(20)))
+        assert source.play.calls == 1
+
     async def test_a_fleet_comes_together_again(self, store: FaultyStore, clock: VirtualClock) -> None:
         """What the store kept from before is not taken for newer than what each has fetched by itself."""
         source = Asked(600, LIFE, clock=clock, latency=0)

@@ -111,6 +111,17 @@ class KeepsNothing(Broken):
         return None
 
 
+class LooksBeforeItPuts(Broken):
+    """As in two statements without a transaction."""
+
+    async def put(self, name: str, fence: int, value: bytes, seconds: float) -> bool:
+        slot = self._slots[name].filled(self._clock.time(), fence, value, seconds)
+        await anyio.sleep(0.01)
+        if slot is not None:
+            self._slots[name] = slot
+        return slot is not None
+
+
 class MixesNames(Broken):
     async def look(self, name: str) -> Entry | None:
         return await super().look(name.lower())
@@ -131,6 +142,7 @@ class MixesNames(Broken):
         (NeverEnds, "a lease whose time is over is free"),
         (KeepsForEver, "still gives an entry 10 s after its time was over"),
         (KeepsNothing, "what was put is there"),
+        (LooksBeforeItPuts, r"of 20 put\(\) at once, that with the greatest fence is kept"),
         (MixesNames, "each text is a name of its own"),
     ],
 )

@@ -35,7 +35,7 @@ class Store(MemoryTokenStore):
     """A store whose operations fail, hang, or come after something else has happened.
 
     Attributes:
-        fault: None; "fails", "hangs" or "raises nonsense".
+        fault: None; "fails", "is full", "hangs" or "raises nonsense".
         asked: What it was asked, in order.
     """
 
@@ -70,6 +70,8 @@ class Store(MemoryTokenStore):
             await anyio.sleep_forever()
         if self.fault == "fails":
             raise StoreError("out of order")
+        if self.fault == "is full" and operation == "put":
+            raise StoreError("no space is left")
         if self.fault == "raises nonsense":
             raise ValueError("whatever a driver raises")
 
@@ -373,7 +375,7 @@ def shown(error: BaseException) -> list[str]:
 
 @pytest.mark.promise("R80")
 class TestAStoreOutOfOrder:
-    @pytest.mark.parametrize("fault", ["fails", "raises nonsense", "hangs"])
+    @pytest.mark.parametrize("fault", ["fails", "is full", "raises nonsense", "hangs"])
     async def test_it_costs_a_second_once_and_is_told_once(self, fault: str, caplog: pytest.LogCaptureFixture) -> None:
         """And what was got meanwhile is put when it works again."""
         caplog.set_level(logging.INFO)
@@ -410,6 +412,14 @@ class TestAStoreOutOfOrder:
             began = anyio.current_time()
             assert await cache.in_turn(work, nothing) == "done"
             assert anyio.current_time() - began == pytest.approx(1 if fault == "hangs" else 0)
+
+    async def test_one_that_keeps_nothing_has_nobody_wait_for_a_lease(self) -> None:
+        """As on a disk that is almost full, where leases fit."""
+        async with Store() as store:
+            store.fault, began = "is full", anyio.current_time()
+            for _ in range(5):
+                await signed_in(cache_on(store), "alice")
+            assert anyio.current_time() - began == pytest.approx(0)
 
     async def test_one_that_breaks_while_another_is_waited_for(self) -> None:
         async with Store() as store, anyio.create_task_group() as group:

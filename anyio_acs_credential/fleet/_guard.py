@@ -83,9 +83,7 @@ class Guard:
         cancellations = native_cancellations()
         try:
             with move_on_after(patience.left):
-                answer = await operation()
-                self._recovered()
-                return answer
+                return await operation()
         except BaseException as error:  # noqa: ASYNC103 - a store's driver may raise anything
             if not is_stores_fault(error, cancellations):
                 raise
@@ -101,7 +99,11 @@ class Guard:
         extra: dict[str, object] = {"acs_event": "store_unreadable"}
         self._log(logging.WARNING, extra, "an entry of the token store is replaced: %s", self._described(error))
 
-    def _recovered(self) -> None:
+    def recovered(self) -> None:
+        """Take note that the store keeps what is put: by who asks, or by another process, whose answer was found.
+
+        That it is read says little: one that is full or read-only is read, and fails in each round.
+        """
         if self._streak:
             streak, self._streak = self._streak, 0
             extra = {"acs_event": "store_recovered", "acs_failures": streak}

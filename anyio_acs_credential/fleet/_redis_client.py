@@ -6,6 +6,7 @@ attempt to connect takes a place of its pool for good. So after any failure, a n
 
 from __future__ import annotations
 
+import re
 import ssl
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -125,7 +126,10 @@ def read_address(url: Secret) -> Address:
 
 
 def _is_place(scheme: str, host: str | None, path: str) -> bool:
-    return bool(path) if scheme == "unix" else scheme in {"redis", "rediss"} and bool(host)
+    if scheme == "unix":
+        return bool(path)
+    # What is no number coredis takes for database 0, and 1/2 for 12.
+    return scheme in {"redis", "rediss"} and bool(host) and re.fullmatch("/?|/[0-9]+/?", path) is not None
 
 
 class OwnClient:

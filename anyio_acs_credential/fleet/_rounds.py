@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ._store import Entry, TokenStore
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.5  # seconds between looks for another process's answer
+_NOTHING = Record()  # is put by who could not put more
 
 
 class Attempt(NamedTuple):
@@ -126,9 +127,11 @@ class SharedSource(OwnSource):
         token = self._judge.token(found, wanted, self.clock.time(), elapsed)
         if token is not None and found.record.token is not None:
             self._judge.give(token, found.record.token.fence)
+            self._guard.recovered()
             return token
         if elapsed is not None and (error := self._judge.failure(found, wanted, elapsed)) is not None:
             self._judge.tell(found.fence)
+            self._guard.recovered()
             raise error
         return None
 
@@ -146,7 +149,7 @@ class SharedSource(OwnSource):
         while found.fence == attempt.found.fence and (left := until - current_time()) > 0:
             await sleep(min(pause * random.uniform(0.75, 1.25), left))  # noqa: S311 - spreads, hides nothing
             pause = min(1.5 * pause, _LONGEST_PAUSE)
-            found = await self._guard.ask(patience, self._look, costs=False)
+            found = await self._guard.ask(patience, partial(self._look_after, attempt.found.fence), costs=False)
         return found
 
     async def _with_lease(self, found: Found, fence: int, claims: str | None, patience: Patience) -> AccessToken:
@@ -196,6 +199,7 @@ class SharedSource(OwnSource):
         end = partial(self._release, fence) if record is None else partial(self._put, fence, record)
         with CancelScope(shield=True), suppress(OutOfOrderError):
             await self._guard.ask(patience, end)
+            self._guard.recovered()
 
     async def _look(self) -> Found:
         try:
@@ -204,6 +208,13 @@ class SharedSource(OwnSource):
             self._guard.tell(error)
             entry = None
         return _found(entry)
+
+    async def _look_after(self, fence: int) -> Found:
+        """What another process has put after that fence, for which this one waits."""
+        found = await self._look()
+        if found.fence != fence and found.record == _NOTHING:
+            raise StoreError("another process could not put its token there: see whether it is full")
+        return found
 
     async def _take(self) -> Attempt:
         taken = await self._store.take(self._name, self._lease)
@@ -215,7 +226,15 @@ class SharedSource(OwnSource):
     async def _put(self, fence: int, record: Record) -> bool:
         ends = [] if record.token is None else [record.token.left(self.clock.time())]
         waits = [] if record.failure is None else [record.failure.wait]
-        return await self._store.put(self._name, fence, record.to_bytes(), max(ends + waits))
+        put = partial(self._store.put, self._name, fence)
+        try:
+            return await put(record.to_bytes(), max(ends + waits))
+        except Exception:
+            with suppress(Exception):
+                return await put(record.to_bytes(), max(ends + waits))
+            # The others would wait for the lease to end, each for that of the one before: a few bytes may be kept.
+            await put(_NOTHING.to_bytes(), self._lease)
+            raise
 
     async def _release(self, fence: int) -> None:
         await self._store.release(self._name, fence)

@@ -133,6 +133,7 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
                 if fence is not None:
                     return fence, None
                 if is_new and (found := await look()) is not None:
+                    self._guard.recovered()
                     return None, found
                 pause = min(1.5 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
                 await sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - spreads, hides nothing
@@ -146,6 +147,7 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
             if fence is None:
                 await sleep(_FIRST_PAUSE)
         await self._guard.ask(patience, partial(self._store.release, self._name, fence))
+        self._guard.recovered()
 
     async def _take(self) -> tuple[int | None, bool]:
         """Take the lease if it is free, and load the store's contents. The fence or None, and whether they are new."""
@@ -165,7 +167,13 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
 
     async def _put(self, fence: int) -> bool:
         contents = Secret(self._contents())
-        if not await self._store.put(self._name, fence, write(contents.value), _KEPT):
+        try:
+            is_kept = await self._store.put(self._name, fence, write(contents.value), _KEPT)
+        except Exception:
+            with suppress(Exception):  # the next would wait for a lease that nobody uses
+                await self._store.release(self._name, fence)
+            raise
+        if not is_kept:
             return False
         self._stored, self._fence = contents.value, fence
         return True

@@ -140,6 +140,21 @@ async def _nothing_newer_is_replaced(store: TokenStore, name: str) -> None:
     _demand(await store.prolong(name, following, _LONG), "a put() that is False leaves the lease alone")
 
 
+async def _of_many_at_once_the_newest_is_kept(store: TokenStore, name: str) -> None:
+    fences: list[int] = []
+    for _ in range(_MANY):
+        fences.append(await _take(store, name))
+        await store.release(name, fences[-1])
+    async with anyio.create_task_group() as group:
+        for fence in reversed(fences):
+            group.start_soon(store.put, name, fence, str(fence).encode(), _LONG)
+    entry = await store.look(name)
+    _demand(
+        entry is not None and entry.fence == fences[-1] and entry.value == str(fences[-1]).encode(),
+        f"of {_MANY} put() at once, that with the greatest fence is kept: compare and replace in one operation",
+    )
+
+
 async def _a_late_answer_is_kept_and_leaves_the_next_lease(store: TokenStore, name: str) -> None:
     late = await _take(store, name, _SHORT)
     fence = await _take(store, name)
@@ -204,6 +219,7 @@ _RULES: tuple[Rule, ...] = (
     _a_lease_ends_by_itself,
     _what_is_put_is_kept,
     _nothing_newer_is_replaced,
+    _of_many_at_once_the_newest_is_kept,
     _a_late_answer_is_kept_and_leaves_the_next_lease,
     _an_entry_ends,
     _names_are_apart,

@@ -828,6 +828,24 @@ class TestStore:
         assert clock.monotonic() - began <= 2 * 3 + 1
         assert caplog.text.count("another process could not put its token there") == 19
 
+    @pytest.mark.parametrize("how", ["raises", "hangs"])
+    async def test_nobody_waits_for_leases_under_which_nothing_can_be_put(
+        self, how: str, store: FaultyStore, clock: VirtualClock
+    ) -> None:
+        """Each process ends its lease, and the next one takes it within a second."""
+
+        async def fault(asked: str) -> None:
+            if asked == "put" and how == "raises":
+                raise StoreError
+            if asked == "put":
+                await anyio.sleep_forever()
+
+        store.fault = fault
+        source, began = Asked(LIFE, clock=clock, latency=0), clock.monotonic()
+        answers = await all_of(*(member(source, store, clock) for _ in range(8)))
+        assert all(isinstance(answer, AccessToken) for answer in answers)
+        assert clock.monotonic() - began < (8 if how == "raises" else 16)  # and not 35, seven leases of five seconds
+
     async def test_what_could_not_be_put_is_put_again_at_once(self, store: FaultyStore, clock: VirtualClock) -> None:
         async def once(asked: str) -> None:
             if asked == "put" and store.asked.count("put") == 1:

@@ -42,8 +42,8 @@ class Patience:
 
     __slots__ = ("left",)
 
-    def __init__(self) -> None:
-        self.left = _PATIENCE
+    def __init__(self, left: float = _PATIENCE) -> None:
+        self.left = left
 
 
 class Guard:

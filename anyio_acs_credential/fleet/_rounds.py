@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .._tokens.own_source import Watch
     from ._store import Entry, TokenStore
 
+_LONGEST_LOOK = 1.0  # seconds for which a process only looks, before it tries to take the lease again
+_LAST_PATIENCE = 0.1  # seconds for ending a lease under which nothing could be put
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 0.5  # seconds between looks for another process's answer
 _NOTHING = Record()  # is put by who could not put more
 
@@ -136,12 +138,13 @@ class SharedSource(OwnSource):
         return None
 
     def _free_at(self, attempt: Attempt, wanted: str | None) -> float:
-        """When the lease may be free.
+        """When the lease may be free: at its end, or before that, since it is released where there is nothing to put.
 
         Where a failure is in force, its lease ends soon: each process raises that failure under the lease, in a moment.
         """
         is_telling = self._judge.failure(attempt.found, wanted, 0.0) is not None
-        return current_time() + (min(attempt.free_in, _LONGEST_PAUSE / 2) if is_telling else attempt.free_in)
+        look = _LONGEST_PAUSE / 2 if is_telling else _LONGEST_LOOK * random.uniform(0.5, 1)  # noqa: S311 - likewise
+        return current_time() + min(attempt.free_in, look)
 
     async def _wait(self, attempt: Attempt, until: float, patience: Patience) -> Found:
         """Wait until another process has put a record, or its lease may be over."""
@@ -196,10 +199,18 @@ class SharedSource(OwnSource):
 
     async def _end(self, fence: int, record: Record | None, patience: Patience) -> None:
         """End the lease, by putting the record or by releasing the lease where there is no record."""
-        end = partial(self._release, fence) if record is None else partial(self._put, fence, record)
         with CancelScope(shield=True), suppress(OutOfOrderError):
-            await self._guard.ask(patience, end)
-            self._guard.recovered()
+            if record is not None:
+                try:
+                    await self._guard.ask(patience, partial(self._put, fence, record))
+                except OutOfOrderError:  # the others need not wait until the lease is over
+                    patience = Patience(_LAST_PATIENCE)
+                else:
+                    self._guard.recovered()
+                    return
+            await self._guard.ask(patience, partial(self._release, fence))
+            if record is None:
+                self._guard.recovered()
 
     async def _look(self) -> Found:
         try:

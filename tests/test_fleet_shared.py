@@ -194,6 +194,17 @@ class TestOneFetch:
             assert credential.raw_id == "8:acs:ana"
             assert credential.statistics().shared == 1
 
+    async def test_it_calls_no_clock_wrong(self, store: FaultyStore, clock: VirtualClock) -> None:
+        """What it says of the service's time came by the clock of the machine that fetched it."""
+        wrong = VirtualClock(clock.time() - 600)
+        made: Any = shared(Asked(AccessToken("fetched", int(clock.time()) + 3600, 3600), clock=wrong), store, key="ana")
+        made.use(wrong)
+        await made()
+        mine = member(Asked(LIFE, clock=clock), store, clock)
+        async with CommunicationTokenCredential(token_refresher=mine, clock=clock) as credential:
+            assert (await credential.get_token()).token == "fetched"
+            assert credential.statistics().clock_offset is None
+
     async def test_a_token_that_is_about_to_end_is_no_use(self, store: FaultyStore, clock: VirtualClock) -> None:
         source = Asked(100, LIFE, clock=clock)
         await member(source, store, clock)()

@@ -504,6 +504,8 @@ class TestFile:
     def test_a_path_that_no_file_has(self) -> None:
         with pytest.raises(ValueError, match=r"'a\\x00b' has a NUL in it, which no file has: leave it out"):
             SQLiteTokenStore("a\0b", encryption_keys=[OLD])
+        with pytest.raises(ValueError, match=r"':memory:' is no file.*use MemoryTokenStore"):
+            SQLiteTokenStore(":memory:", encryption_keys=[OLD])
 
 
 def owned(status: os.stat_result, user: int) -> os.stat_result:

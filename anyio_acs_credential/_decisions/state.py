@@ -139,10 +139,13 @@ class RefreshState:
         return self.held
 
     def _life(self, token: AccessToken) -> float:
-        """Seconds that a token lives from now on. It also sets `clock_offset`."""
+        """Seconds that a token lives from now on. It also sets `clock_offset`.
+
+        A token that another process fetched says nothing of our clock: it came by that process's clock as well.
+        """
         life = life_of(token, self.clock)
         offset = life - (token.expires_on - self.clock.time())
-        self.clock_offset = offset if abs(offset) > _NOISE else None
+        self.clock_offset = offset if abs(offset) > _NOISE and not token._is_shared else None
         return life
 
     def _most(self, token: AccessToken) -> float:

@@ -50,7 +50,8 @@ class SQLiteTokenStore(TokenStore):
 
     Raises:
         TypeError: when an argument is of a wrong type.
-        ValueError: when there is no key, one was not made by `new_encryption_key()`, or the path has a NUL in it.
+        ValueError: when there is no key, one was not made by `new_encryption_key()`, or the path cannot be a
+            file's.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, encryption_keys: Iterable[str]) -> None:
@@ -149,6 +150,11 @@ def _checked(path: object) -> Path:
     if "\0" in given:
         raise explained(
             "store-path", ValueError(f"the path {given!r} has a NUL in it, which no file has: leave it out")
+        )
+    if given == ":memory:":
+        raise explained(
+            "store-path",
+            ValueError("':memory:' is no file, which several processes could share: use MemoryTokenStore for tests"),
         )
     return Path(given).absolute()
 

@@ -237,15 +237,16 @@ class SharedSource(OwnSource):
     async def _put(self, fence: int, record: Record) -> bool:
         ends = [] if record.token is None else [record.token.left(self.clock.time())]
         waits = [] if record.failure is None else [record.failure.wait]
-        put = partial(self._store.put, self._name, fence)
-        try:
-            return await put(record.to_bytes(), max(ends + waits))
-        except Exception:
-            with suppress(Exception):
+        put, faults = partial(self._store.put, self._name, fence), []
+        for _ in range(2):
+            try:
                 return await put(record.to_bytes(), max(ends + waits))
-            # The others would wait for the lease to end, each for that of the one before: a few bytes may be kept.
+            except Exception as error:  # noqa: BLE001 - whatever a store's driver raises
+                faults.append(error)
+        # The others would wait for the lease to end, each for that of the one before: a few bytes may be kept.
+        with suppress(Exception):
             await put(_NOTHING.to_bytes(), self._lease)
-            raise
+        raise faults[0]
 
     async def _release(self, fence: int) -> None:
         await self._store.release(self._name, fence)

@@ -167,12 +167,15 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
 
     async def _put(self, fence: int) -> bool:
         contents = Secret(self._contents())
+        faults: list[Exception] = []
         try:
             is_kept = await self._store.put(self._name, fence, write(contents.value), _KEPT)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - whatever a store's driver raises
+            faults.append(error)
+        if faults:
             with suppress(Exception):  # the next would wait for a lease that nobody uses
                 await self._store.release(self._name, fence)
-            raise
+            raise faults[0]
         if not is_kept:
             return False
         self._stored, self._fence = contents.value, fence

@@ -400,8 +400,16 @@ class TestFailures:
         assert clock.monotonic() - began < 10
 
     @pytest.mark.once
-    async def test_a_fleet_backs_off_as_one_process_does(self, store: FaultyStore, clock: VirtualClock) -> None:
-        source = ScriptedSource(OSError("down"), clock=clock)
+    @pytest.mark.parametrize(
+        "failure",
+        [OSError("down"), TokenSourceError("busy", retry_after=0.5)],
+        ids=["silent", "asks for half a second"],
+    )
+    async def test_a_fleet_backs_off_as_one_process_does(
+        self, failure: Exception, store: FaultyStore, clock: VirtualClock
+    ) -> None:
+        """A short wait that is asked for shortens no back-off."""
+        source = ScriptedSource(failure, clock=clock)
 
         async def work() -> None:
             mine = shared(source, store, key="ana")
@@ -412,22 +420,6 @@ class TestFailures:
             for _ in range(20):
                 group.start_soon(work)
         assert source.calls < 80  # one alone asks 15 times in ten minutes: twenty, 300 times
-
-    async def test_a_short_wait_that_is_asked_for_shortens_no_backoff(
-        self, store: FaultyStore, clock: VirtualClock
-    ) -> None:
-        """As for one process: a source that is down and says "half a second" each time is asked ever less often."""
-        source = ScriptedSource(TokenSourceError("busy", retry_after=0.5), clock=clock)
-
-        async def work() -> None:
-            mine = shared(source, store, key="ana")
-            async with CommunicationTokenCredential(token_refresher=mine, clock=clock):
-                await anyio.sleep(600)
-
-        async with anyio.create_task_group() as group:
-            for _ in range(20):
-                group.start_soon(work)
-        assert source.calls < 80
 
     async def test_it_is_told_to_each_once_and_then_tried(self, store: FaultyStore, clock: VirtualClock) -> None:
         """As a person's refresh() wants it."""

@@ -403,7 +403,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         "failure",
         [OSError("down"), TokenSourceError("busy", retry_after=0.5)],
-        ids=["silent", "asks for half a second"],
+        ids=["silent", "half a second"],
     )
     async def test_a_fleet_backs_off_as_one_process_does(
         self, failure: Exception, store: FaultyStore, clock: VirtualClock

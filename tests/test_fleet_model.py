@@ -17,6 +17,7 @@ from anyio_acs_credential.testing import ScriptedSource, VirtualClock, virtual_t
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from anyio_acs_credential import AccessToken
     from anyio_acs_credential.fleet._rounds import SharedSource
 
 PROCESSES = 4
@@ -41,10 +42,18 @@ class Process:
         self._is_dead = False
         self.is_asking = False
         self.tokens: list[str] = []
-        self.source: SharedSource = shared(world.source, world.store_of(self), key="ana")
+        self.source: SharedSource = shared(self._fetch, world.store_of(self), key="ana")
         self.source.use(world.clock)
 
+    async def _fetch(self) -> AccessToken:
+        if self._is_dead:  # its store fails before its scope is seen to be cancelled; a killed one asks nobody
+            await anyio.sleep_forever()
+        token: AccessToken = await self._world.source()
+        return token
+
     async def ask(self) -> None:
+        if self._is_dead:  # it was killed before its first step
+            return
         self.is_asking, self._scope = True, anyio.CancelScope()
         began = self._world.clock.monotonic()
         with self._scope:

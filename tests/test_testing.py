@@ -134,6 +134,18 @@ async def test_a_socket_without_a_time_limit_is_waited_for() -> None:
         group.cancel_scope.cancel()
 
 
+def test_asyncio_waits_for_its_threads_at_the_end() -> None:
+    """From 3.12 on it waits for five minutes at most, which are over at once in virtual time."""
+    done = threading.Event()
+
+    async def main() -> None:
+        asyncio.get_running_loop().run_in_executor(None, done.wait)
+        threading.Timer(0.2, done.set).start()
+
+    anyio.run(main, **virtual_time("asyncio"))
+    assert done.is_set()
+
+
 def test_asyncio_gives_a_thread_a_moment_before_it_skips_time() -> None:
     """While a thread runs, time stands still for some real milliseconds at each wait."""
 

@@ -92,6 +92,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(self._skipping)
         self.set_task_factory(task_factory)
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002 - see below
+        """Wait until the default executor's threads have ended, however long they take.
+
+        Args:
+            timeout: Seconds that asyncio would wait. In virtual time they are over at once, and the threads are left.
+        """
+        await super().shutdown_default_executor()
+
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._skipping.skipped

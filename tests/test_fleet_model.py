@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 PROCESSES = 4
 LATENCY = 3.0
-LATEST = 20 + 1 + LATENCY + 2  # seconds that an answer may take: the longest wait, the store, the source, and some more
+LEASE = 5.0
+LATEST = LEASE + 1 + 2 * LATENCY + 2  # seconds that an answer may take: a lease, the store, two fetches, and some more
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["ask", "ask", "ask", "crash", "raise", "hang", "heal", "jump"]),
@@ -51,17 +52,20 @@ class Process:
         token: AccessToken = await self._world.source()
         return token
 
+    def begin(self, group: TaskGroup) -> None:
+        """Ask, unless it is asking. It can be killed from now on, also before its first step."""
+        if not self.is_asking:
+            self.is_asking, self._scope = True, anyio.CancelScope()
+            group.start_soon(self.ask)
+
     async def ask(self) -> None:
-        if self._is_dead:  # it was killed before its first step
-            return
-        self.is_asking, self._scope = True, anyio.CancelScope()
         began = self._world.clock.monotonic()
         with self._scope:
             token = (await self.source()).token
             assert token not in self.tokens, "a token that was to be replaced was handed out again"
-            assert self._world.clock.monotonic() - began <= LATEST
+            assert self._world.clock.monotonic() - began <= LATEST + self._world.crashes * (LEASE + 1)
             self.tokens.append(token)
-        self.is_asking = False
+        self.is_asking, self._scope = False, anyio.CancelScope()
 
     def crash(self) -> None:
         """End it as `kill -9` does: nothing that it does now reaches the store."""
@@ -82,6 +86,7 @@ class World:
         self.source = ScriptedSource(3600, latency=LATENCY, clock=self.clock)
         self._kept = FaultyStore(self.clock)
         self._fault = "heal"
+        self.crashes = 0  # each may leave a lease, which is waited for
         self.processes: list[Process] = []
 
     def store_of(self, process: Process) -> FaultyStore:
@@ -100,14 +105,15 @@ class World:
 
     def do(self, kind: str, place: int, group: TaskGroup) -> None:
         process = self.processes[place]
-        if kind == "ask" and not process.is_asking:
-            group.start_soon(process.ask)
+        if kind == "ask":
+            process.begin(group)
         elif kind == "crash":
             process.crash()
+            self.crashes += 1
             self.processes[place] = Process(self)
         elif kind == "jump":
             self.clock.jump((-400, -2, 3, 300)[place])
-        elif kind != "ask":
+        else:
             self._fault = kind
 
     async def live(self, steps: list[tuple[str, int, float]]) -> None:

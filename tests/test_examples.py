@@ -89,31 +89,14 @@ async def running(**settings: Any) -> AsyncGenerator[tuple[Emulator, dict[str, s
         httpx.AsyncClient(verify=emulator.ssl_context) as http,
         CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http) as identity,
     ):
-        user, token = await identity.create_user_and_token(["chat"])
+        variables = await environment_of(emulator)
 
         async def issue(server: Server, stream: ByteStream) -> None:
-            another = await identity.get_token(user, ["chat"])
-            await answer(200, {"token": another.token})(server, stream)
+            token = await identity.get_token(variables["ACS_USER_ID"], ["chat"])
+            await answer(200, {"token": token.token})(server, stream)
 
         async with serve(issue) as token_server:
-            yield (
-                emulator,
-                {
-                    "ACS_CONNECTION_STRING": emulator.connection_string,
-                    "ACS_ENDPOINT": emulator.endpoint,
-                    "ACS_TOKEN": token.token,
-                    "ACS_USER_ID": user.raw_id,
-                    "TOKEN_SERVER": f"{token_server.url}/token",
-                    "ENTRA_AUTHORITY": f"{emulator.authority}/v2.0",
-                    "ENTRA_CLIENT_ID": emulator.client_id,
-                    "ENTRA_CLIENT_SECRET": emulator.client_secret,
-                    "AZURE_AUTHORITY_HOST": emulator.endpoint,
-                    "AZURE_CLIENT_ID": emulator.client_id,
-                    "AZURE_TENANT_ID": emulator.tenant_id,
-                    "SSL_CERT_FILE": emulator.ca_file,
-                    "REQUESTS_CA_BUNDLE": emulator.ca_file,  # as SSL_CERT_FILE, for azure-identity
-                },
-            )
+            yield emulator, {**variables, "TOKEN_SERVER": f"{token_server.url}/token"}
 
 
 class Person:

@@ -15,11 +15,10 @@ from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
 from .._http.retries import Limits, send
 from .._public import public
-from .._tokens.access_token import life_of
-from .._tokens.clock import Deadline
 from .._tokens.own_source import OwnSource
 from .._tokens.service_clock import ServiceClock
 from .entra_tokens import EntraTokenSource
+from .kept_token import keep
 from .scopes import DEFAULT_SCOPE, check_scopes, is_teams_phone
 from .wire import EXCHANGE_BODY, allow_command, exchange_url, read_exchange
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from .._tokens.clock import Clock
     from .._tokens.own_source import Watch
     from .entra_tokens import SupportsGetToken
+    from .kept_token import KeptToken
     from .wire import ExchangedToken
 
 _LIMITS = Limits()
@@ -77,8 +77,7 @@ class EntraTokenExchange(OwnSource):
         self._call = Call("POST", exchange_url(self._url, self._scopes), EXCHANGE_BODY)
         self._go_by(self.clock)
         self._credential = EntraTokenSource(token_credential)
-        self._entra: AccessToken | None = None
-        self._entra_end = Deadline(0.0, 0.0)
+        self._kept: KeptToken | None = None
         self._sign_ins: object = None
         self._watch: Watch = _unwatched
 
@@ -130,27 +129,26 @@ class EntraTokenExchange(OwnSource):
 
     async def _entra_token(self, claims: str | None) -> AccessToken:
         sign_ins = self._credential.sign_ins
-        entra = self._entra if sign_ins == self._sign_ins else None
-        if claims is None and entra is not None and self._entra_end.left(self.clock) > 0:
+        kept = self._kept if sign_ins == self._sign_ins else None
+        if claims is None and kept is not None and kept.is_valid:
+            entra = kept.token
             # While the kept Entra token is valid, a credential that fails or takes half of the round is not waited for.
             with suppress(Exception), move_on_after(_until_deadline() / 2):
                 entra = await self._credential.get(self._scopes)
         else:
             entra = await self._credential.get(self._scopes, claims)
-        if entra != self._entra:
-            self._entra_end = Deadline.after(life_of(entra, self.clock), self.clock)
-        self._entra, self._sign_ins = entra, sign_ins
+        self._kept, self._sign_ins = keep(entra, self._kept, self.clock), sign_ins
         return entra
 
     def _allow(self) -> str:
         """The command that allows the Entra token's person to use Teams Phone; empty where none is needed."""
         if not is_teams_phone(self._scopes):
             return ""
-        claims = {} if self._entra is None else self._entra.claims
+        claims = {} if self._kept is None else self._kept.token.claims
         return allow_command(claims.get("tid"), claims.get("oid"))
 
     def _is_ending(self) -> bool:
-        return self._entra is not None and self._entra_end.left(self.clock) < _LAST_MOMENTS
+        return self._kept is not None and self._kept.left < _LAST_MOMENTS
 
     async def _exchange(self, client: HttpClient, entra: AccessToken) -> Answer:
         async def authorize(request: Any) -> None:
@@ -165,7 +163,7 @@ class EntraTokenExchange(OwnSource):
 
     def secrets(self) -> list[str]:
         """The texts that no log line may show."""
-        return [] if self._entra is None else [self._entra.token]
+        return [] if self._kept is None else [self._kept.token.token]
 
     def watch_exchanges(self, watch: Watch) -> None:
         """Have each exchange watched, as for an OpenTelemetry span.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .._errors import InvalidTokenError, ServiceError, SignInRequiredError, TokenSourceError, explained
 from .._exchange.entra_codes import Cure, cure_for
+from .._exchange.kept_token import KeptToken
 from .._tokens.access_token import AccessToken
 from .._tokens.clock import Deadline
 from ._secrets import hide
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .._tokens.service_clock import ServiceClock
 
 _WINDOW = 300.0  # seconds before its expiry at which MSAL takes a cached token for expired
-_PAUSE = 30.0  # seconds between attempts to renew a token that is still valid, as azure-identity has it
 
 _ADVICE = {
     "invalid_client": "correct client_secret or client_certificate, and where public clients are meant to sign in, "
@@ -32,42 +32,21 @@ _ADVICE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """An Entra token, and when to get the next.
+class Grant(KeptToken):
+    """An Entra token that MSAL gave, whose `expires_on` is a time of this machine's clock, as with azure-identity.
 
     Attributes:
-        token: The token. Its `expires_on` is a time of this machine's clock, as with MSAL and azure-identity, since
-            those who get the token compare it with that clock.
-        due: When to renew it.
-        end: When it expires.
         cached: Whether it comes from MSAL's cache.
         account: MSAL's home account id of its user; None where MSAL knows no account.
     """
 
-    token: AccessToken
-    due: Deadline
-    end: Deadline
     cached: bool = False
     account: str | None = None
 
     @property
-    def is_fresh(self) -> bool:
-        """Whether it is not due yet, and can be handed out at once."""
-        return self.due.left(time) > 0
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether it has not expired."""
-        return self.end.left(time) > 0
-
-    @property
     def is_ending(self) -> bool:
         """Whether it is within the window in which MSAL takes it for expired, by the authority's time."""
-        return self.end.left(time) < _WINDOW
-
-    def later(self) -> Grant:
-        """The same grant, due half a minute from now, or at its expiry if that is earlier."""
-        return replace(self, due=Deadline.after(min(_PAUSE, self.end.left(time)), time))
+        return self.left < _WINDOW
 
 
 def take(app: Any, result: Mapping[str, Any] | None, advice: str, clock: ServiceClock) -> Grant:
@@ -104,7 +83,8 @@ def take(app: Any, result: Mapping[str, Any] | None, advice: str, clock: Service
     due = max(life - _WINDOW, life / 2)
     if isinstance(refresh_on := result.get("refresh_on"), int):  # Entra sends `refresh_in` with tokens of a long life
         due = min(due, refresh_on - time.time())
-    return Grant(token, Deadline.after(due, time), Deadline.after(life, time), cached, _owner(app, token))
+    owner = _owner(app, token)
+    return Grant(token, Deadline.after(due, time), Deadline.after(life, time), time, cached=cached, account=owner)
 
 
 def refusal(result: Mapping[str, Any], advice: str) -> TokenSourceError:

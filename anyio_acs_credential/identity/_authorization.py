@@ -16,16 +16,17 @@ from anyio import current_effective_deadline, current_time, move_on_after
 
 from .._errors import TokenSourceError, explained
 from .._exchange.entra_tokens import EntraTokenSource
+from .._exchange.kept_token import keep
 from .._exchange.shared_answers import SharedAnswers
 from .._http.challenge import claims_wanted
 from .._http.retries import send
 from .._redaction import redact
-from .._tokens.access_token import AccessToken, life_of
-from .._tokens.clock import Deadline
+from .._tokens.access_token import AccessToken
 from ._keys import Signer
 
 if TYPE_CHECKING:
     from .._exchange.entra_tokens import SupportsGetToken
+    from .._exchange.kept_token import KeptToken
     from .._http.answer import Answer
     from .._http.attempt import Call, HttpClient
     from .._http.retries import Limits
@@ -36,8 +37,6 @@ _SCOPE = "https://communication.azure.com//.default"
 """The scope that the official clients ask for. The double slash is intended: the resource's name ends with a slash."""
 _EARLY = 300.0
 """Seconds before its expiry at which a token is replaced; azure-core's bearer token policy uses the same."""
-_PAUSE = 30.0
-"""Seconds between attempts to replace a token that is still valid; azure-identity waits as long."""
 
 
 class Authorization(Protocol):
@@ -107,9 +106,8 @@ class EntraAuthorization:
     def __init__(self, credential: SupportsGetToken) -> None:
         self._source = EntraTokenSource(credential)
         self._flights = SharedAnswers[AccessToken]()
-        self._held: AccessToken | None = None
+        self._held: KeptToken | None = None
         self._claims: str | None = None
-        self._due = self._end = Deadline(0.0, 0.0)
 
     async def send(self, client: HttpClient, call: Call, limits: Limits) -> Answer:
         """The answer to a call. After a claims challenge, the call is sent again with a token that meets it.
@@ -120,7 +118,7 @@ class EntraAuthorization:
         """
         deadline = current_time() + limits.timeout
         answer = await send(client, call, self._authorize, limits)
-        if answer.status == 401 and self._held is not None and self._held.token in answer.secrets:
+        if answer.status == 401 and self._held is not None and self._held.token.token in answer.secrets:
             self._held = None
         if (claims := claims_wanted(answer)) is None:
             return answer
@@ -134,18 +132,19 @@ class EntraAuthorization:
 
     def _find(self, claims: str | None) -> AccessToken | None:
         """The held token, if it is not due yet and meets the claims, where any are asked for; else None."""
-        return self._held if self._due.left(time) > 0 and claims in {None, self._claims} else None
+        held = self._held
+        return held.token if held is not None and held.is_fresh and claims in {None, self._claims} else None
 
     async def _renew(self, claims: str | None) -> AccessToken:
         if (found := self._find(claims)) is not None:
             return found
         held = self._held
-        if claims is None and held is not None and self._end.left(time) > 0:
+        if claims is None and held is not None and held.is_valid:
             # While its last token is valid, a credential that fails or takes half of the time is not waited for.
             with suppress(TokenSourceError):
                 return await self._fetch(None, 0.5)
-            self._due = Deadline.after(min(_PAUSE, self._end.left(time)), time)
-            return held
+            self._held = held.later()
+            return held.token
         # It gives up before the request's own time limit, so that the error names the credential as what was slow.
         return await self._fetch(claims, 0.9)
 
@@ -162,9 +161,7 @@ class EntraAuthorization:
                     "token-credential-failed",
                     TokenSourceError(f"the token credential failed: try again later ({text})"),
                 ) from error
-            life = life_of(token, time)
-            self._held, self._claims = token, claims
-            self._due, self._end = Deadline.after(life - _EARLY, time), Deadline.after(life, time)
+            self._held, self._claims = keep(token, self._held, time, early=_EARLY), claims
             return token
         raise explained(
             "token-credential-failed", TokenSourceError("the token credential took too long: try again later")

@@ -1,0 +1,56 @@
+"""The last Entra token: until when it is used while its source fails."""
+
+from __future__ import annotations
+
+from anyio_acs_credential import AccessToken
+from anyio_acs_credential._exchange.kept_token import keep
+
+HOUR = 3600.0
+
+
+class HandClock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.wall, self.mono = 1_800_000_000.0, 500.0
+
+    def time(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.mono
+
+
+def test_it_is_due_before_its_end() -> None:
+    clock = HandClock()
+    kept = keep(AccessToken("entra", clock.wall + HOUR), None, clock, early=300)
+    assert kept.is_fresh
+    assert kept.left == HOUR
+    clock.mono += HOUR - 300
+    assert not kept.is_fresh
+    assert kept.is_valid
+    clock.mono += 300
+    assert not kept.is_valid
+
+
+def test_the_next_attempt_is_made_half_a_minute_later_or_at_its_end() -> None:
+    clock = HandClock()
+    kept = keep(AccessToken("entra", clock.wall + 40), None, clock, early=300)
+    assert not kept.is_fresh
+    later = kept.later()
+    assert later.is_fresh
+    clock.mono += 30
+    assert not later.is_fresh
+    assert later.later().due == later.end
+
+
+def test_the_same_token_is_no_younger_for_a_clock_that_was_set_back() -> None:
+    """Its end is a time of a clock that says something else now."""
+    clock = HandClock()
+    token = AccessToken("entra", clock.wall + HOUR)
+    kept = keep(token, None, clock)
+    clock.wall -= 2 * HOUR
+    clock.mono += HOUR - 1
+    assert keep(token, kept, clock).left == 1
+    another = AccessToken("another", clock.wall + HOUR)
+    assert keep(another, kept, clock).left == HOUR

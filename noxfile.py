@@ -24,7 +24,8 @@ LOWEST, *LATER = python_versions(PROJECT)
 CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "docs", "noxfile.py")
 TYPED_USE = "tests/typed_use.py"
 JAVASCRIPT = ("@azure/communication-common@2", "@azure/communication-identity@1")
-EACH_CORE = ("--numprocesses", str((os.cpu_count() or 1) + 1), "--durations=10")  # one more: many tests wait
+CORES = os.cpu_count() or 1
+EACH_CORE = ("--numprocesses", str(CORES + 1), "--durations=10")  # one more: many tests wait
 ONCE_IS_ENOUGH = ("-m", "not once")  # left to the newest Python: what is a whole program, or large, or a document
 NOT_OURS = (
     "ASYNC114",  # it wants a list of the names of startable functions, which would be one more thing to keep right
@@ -69,6 +70,12 @@ def floors() -> list[str]:
     return [str(need).replace(">=", "==") for need in wanted if need.name != project["name"]]
 
 
+def side_by_side(session: nox.Session, *commands: tuple[str, ...]) -> None:
+    """Run them at once, as many as there are cores; their output is shown where one fails."""
+    with ThreadPoolExecutor(CORES) as pool:
+        list(pool.map(lambda command: session.run(*command, silent=True), commands))
+
+
 def async_files() -> list[str]:
     """Every Python file that has something async, for flake8-async, which takes no folders and is slow."""
     paths = chain.from_iterable(sorted(Path(name).rglob("*.py")) or [Path(name)] for name in CODE)
@@ -81,12 +88,11 @@ def lint(session: nox.Session) -> None:
     session.install(*dependency_groups(PROJECT, "lint"))
     session.run("ruff", "check", *CODE)
     session.run("ruff", "format", "--check", *CODE)
-    command = ("flake8-async", "--anyio", "--enable=ASYNC1", f"--disable={','.join(NOT_OURS)}")
-    files, cores = async_files(), max(1, os.cpu_count() or 1)
-    with ThreadPoolExecutor(cores) as pool:  # it takes a minute on one core
-        list(pool.map(lambda part: session.run(*command, *files[part::cores], silent=True), range(cores)))
     session.run("typos")
     session.run("zizmor", "--offline", "--quiet", ".github/workflows")
+    flake8_async = ("flake8-async", "--anyio", "--enable=ASYNC1", f"--disable={','.join(NOT_OURS)}")
+    files = async_files()
+    side_by_side(session, *((*flake8_async, *files[part::CORES]) for part in range(CORES)))  # a minute on one core
 
 
 @nox.session(python=LOWEST)
@@ -94,11 +100,14 @@ def types(session: nox.Session) -> None:
     """Strict types everywhere; every public name completely typed; programs that use them, for four type checkers."""
     install(session, "test", "types", "bench")
     python = f"{session.bin}/python"  # a checker would look into the .venv of a clone first, which has less
-    session.run("mypy")
-    session.run("basedpyright", "--pythonpath", python, "--verifytypes", "anyio_acs_credential", "--ignoreexternal")
-    session.run("basedpyright", "--pythonpath", python, "--level", "error", TYPED_USE)
-    session.run("pyrefly", "check", "--python-interpreter-path", python, TYPED_USE)
-    session.run("ty", "check", "--python", str(session.virtualenv.location), TYPED_USE)
+    side_by_side(
+        session,
+        ("mypy",),
+        ("basedpyright", "--pythonpath", python, "--verifytypes", "anyio_acs_credential", "--ignoreexternal"),
+        ("basedpyright", "--pythonpath", python, "--level", "error", TYPED_USE),
+        ("pyrefly", "check", "--python-interpreter-path", python, TYPED_USE),
+        ("ty", "check", "--python", str(session.virtualenv.location), TYPED_USE),
+    )
 
 
 @nox.session(python=FOUND)
@@ -143,7 +152,7 @@ def docs(session: nox.Session) -> None:
     site = str(Path(session.create_tmp()) / "site")
     session.run("mkdocs", "build", "--quiet", "--site-dir", site)
     session.run("python", "docs/check_site.py", site)
-    session.run("pytest", "tests/test_site.py")
+    session.run("pytest", *EACH_CORE, "tests/test_site.py", env={"SITE": site})
 
 
 @nox.session(python=LOWEST)

@@ -63,7 +63,7 @@ async def cancelled_at_every_checkpoint(make: Callable[[], Each]) -> AsyncIterat
             return
 
 
-async def cancel_everywhere(call: Callable[[], Awaitable[object]], server: Server, times: int = 1000) -> None:
+async def cancel_everywhere(call: Callable[[], Awaitable[object]], server: Server, times: int = 300) -> None:
     """Cancel a call so many times, each time one turn later than before, and from the first once it ends before that.
 
     On a busy machine a request takes more turns to come to the server, so it goes on until the call has been cancelled

@@ -239,7 +239,7 @@ def jwt_with_life(left: float, service: VirtualClock) -> Result:
 async def test_a_refresher_that_says_how_long_needs_no_right_clock(
     result: Callable[[float, VirtualClock], Result], offset: float
 ) -> None:
-    """A day of one-hour tokens: renewed ten minutes early, and each read is answered with one that is valid there."""
+    """Hours of one-hour tokens: renewed ten minutes early, and each read is answered with one that is valid there."""
     service, clock = VirtualClock(NOW), VirtualClock(NOW + offset)
     ends: list[float] = []
 
@@ -250,11 +250,11 @@ async def test_a_refresher_that_says_how_long_needs_no_right_clock(
     async with CommunicationTokenCredential(
         token_refresher=fetch, policy=RefreshPolicy(jitter=0), clock=clock
     ) as credential:
-        for _ in range(24 * 6):
+        for _ in range(6 * 6):
             await credential.get_token()
             assert service.time() < ends[-1]
             await anyio.sleep(600)
-        assert 24 <= len(ends) <= 30
+        assert 6 <= len(ends) <= 8
 
 
 @pytest.mark.promise("R85")

@@ -615,7 +615,7 @@ async def test_a_connection_that_died_between_two_rounds_is_not_noticed(first: A
 # Cancelled while it writes a body, httpx leaves the generator that held the bytes to the garbage collector.
 @pytest.mark.filterwarnings(r"ignore:Async generator 'httpx2?._content:ResourceWarning")
 async def test_exchanges_cancelled_anywhere_leave_the_source_usable() -> None:
-    """After a thousand of them, the next one succeeds, and no connection is left."""
+    """After hundreds of them, the next one succeeds, and no connection is left."""
     async with served(hesitating(exchanged("acs-token"))) as server:
         source = EntraTokenExchange(server.url, Signed())
         await source()  # what clients need is loaded in a thread

@@ -808,7 +808,7 @@ def test_a_secret_never_passes(before: str, after: str, secret: str) -> None:
 @pytest.mark.parametrize("package", [httpx, httpx2])
 @pytest.mark.once
 async def test_calls_cancelled_anywhere_leave_the_client_usable(package: Any) -> None:
-    """After a thousand of them, the next one succeeds and no connection is left over."""
+    """After hundreds of them, the next one succeeds and no connection is left over."""
     limits = package.Limits(max_connections=2)
     async with served(hesitating(OK)) as server, package.AsyncClient(limits=limits, timeout=30) as client:
         call = partial(send, client, Call("POST", f"{server.url}/", b"{}"), authorize, FAST)

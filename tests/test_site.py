@@ -1,10 +1,11 @@
 """The site in a real browser: on no page is anything cut off, on a screen, a tablet and a phone, by day and by night.
 
-They run where mkdocs and Chromium are, as in nox's session `docs`.
+They run where mkdocs and Chromium are, as in nox's session `docs`, which names the folder of the site in `SITE`.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from itertools import product
@@ -22,6 +23,7 @@ pytestmark = [needs_chromium, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parent.parent
 WIDTHS = (1280, 800, 390)
+PARTS = 4  # of the pages, for as many browsers as there are workers
 # What ends beyond the window, or is wider than what it scrolls in. What is drawn with text may scroll.
 CUT_OFF = """
 [...document.querySelectorAll('body *')].filter(it => {
@@ -36,13 +38,14 @@ CUT_OFF = """
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The pages of the site, built strictly."""
+    """The pages of the site, built strictly unless that was done."""
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocstrings")
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - our own interpreter
-    return sorted(folder.rglob("index.html"))
+    if not (folder := os.environ.get("SITE", "")):
+        folder = str(tmp_path_factory.mktemp("site"))
+        command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", folder]
+        subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - our own interpreter
+    return sorted(Path(folder).resolve().rglob("index.html"))
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +78,11 @@ async def load(chromium: Chromium, page: Path) -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], scope="module")
-async def test_nothing_is_cut_off(site: list[Path], chromium: Chromium) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+async def test_nothing_is_cut_off(site: list[Path], chromium: Chromium, part: int) -> None:
     faults = []
     assert len(site) > 30
-    for page in site:
+    for page in site[part::PARTS]:
         await load(chromium, page)
         for width, scheme in product(WIDTHS, ("light", "dark")):
             await show(chromium, width, scheme)

@@ -93,7 +93,7 @@ LEFT_BEHIND: dict[str, Callable[[], Awaitable[None]]] = {
 SCOPES = [what for what in LEFT_BEHIND if "group" not in what]  # with a group, trio itself ends soon
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 async def ignored(anyio_backend_name: str) -> AsyncGenerator[None]:
     """What asyncio says of streams that it closes itself, in a task that has not opened them."""
     if anyio_backend_name == "asyncio":
@@ -108,6 +108,7 @@ async def ignored(anyio_backend_name: str) -> AsyncGenerator[None]:
 @pytest.mark.parametrize("what", LEFT_BEHIND)
 @pytest.mark.parametrize("failing", [False, True], ids=["then answers", "then fails"])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+@pytest.mark.usefixtures("ignored")
 async def test_what_a_source_leaves_behind_hurts_nobody(clock: VirtualClock, what: str, failing: bool) -> None:
     """Its round has its outcome; the refreshing, the block and the credential's callers go on."""
     tidy = True
@@ -139,6 +140,7 @@ async def test_what_a_source_leaves_behind_hurts_nobody(clock: VirtualClock, wha
 @pytest.mark.promise("R44")
 @pytest.mark.parametrize("what", SCOPES)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+@pytest.mark.usefixtures("ignored")
 async def test_leaving_while_a_source_has_left_something_behind(clock: VirtualClock, what: str) -> None:
     """The round ends with the block, and so does one that has taken too long."""
 
@@ -155,6 +157,7 @@ async def test_leaving_while_a_source_has_left_something_behind(clock: VirtualCl
             await credential.get_token()
 
 
+@pytest.mark.usefixtures("ignored")
 async def test_asyncios_own_cancellation_while_something_was_left_behind(
     anyio_backend_name: str, clock: VirtualClock
 ) -> None:

@@ -74,8 +74,8 @@ def cells_of(moving: ModuleType, x: float, y: float, text: str) -> dict[tuple[in
     return {(int(row[0]), int(column[0]) + place): each for place, each in enumerate(text) if each != "\u00a0"}
 
 
-def recorded(moving: ModuleType, text: str) -> tuple[list[Frame], float]:
-    """What a file of `moving` shows, as its style sheet says: the frames, and how many seconds each of them lasts."""
+def recorded(moving: ModuleType, text: str) -> tuple[str, float, list[Frame], int]:
+    """The recording that a file of `moving` shows, as its style sheet says."""
     picture = ElementTree.fromstring(text)  # noqa: S314 - our own file
     view = picture.attrib["viewBox"].split()
     columns, rows = int(view[2]) // moving.WIDE, (int(view[3]) - moving.BAR - moving.EDGE) // moving.TALL
@@ -85,18 +85,22 @@ def recorded(moving: ModuleType, text: str) -> tuple[list[Frame], float]:
     (seconds,) = map(float, re.findall(r"animation: var\(--stay\) ([\d.]+)s var\(--since\) step-end infinite", text))
     count = min(round(int(name[3:]) / part) for name, part in parts.items())
     frames: list[Frame] = [[[moving.BLANK] * columns for _ in range(rows)] for _ in range(count)]
+    stills = set(range(count))
     for group in picture.iter("{http://www.w3.org/2000/svg}g"):
         turn = re.fullmatch(r"--stay:(for\d+);--since:-([\d.]+)s", group.get("style", ""))
         began = 0 if turn is None else count - round(float(turn[2]) / seconds * count)
         ended = count if turn is None else began + round(parts[turn[1]] * count)
-        assert (group.get("class") == "last") == (ended == count), "without motion, the last frame is seen"
+        stay = set(range(began, ended))
+        stills = stills & stay if group.get("class") == "still" else stills - stay
         for element in group:
             place = float(element.attrib["x"]), float(element.attrib["y"])
             for (row, column), character in cells_of(moving, *place, element.text or "").items():
                 for frame in frames[began:ended]:
                     assert frame[row][column] == moving.BLANK, "two characters are never seen in one cell"
                     frame[row][column] = character, styles[element.attrib["class"]]
-    return frames, seconds / count
+    (still,) = stills
+    (command,) = re.findall(r'text-anchor="middle" fill="#\w+">([^<]+)<', text)
+    return command, seconds / count, frames, still
 
 
 def lines_of(frame: Frame) -> str:
@@ -106,7 +110,7 @@ def lines_of(frame: Frame) -> str:
 
 def test_the_demonstration_is_a_run_from_its_beginning_to_its_end(moving: ModuleType) -> None:
     """Through an outage and a revocation, without a failed request; the last frame is the sum, and stays a while."""
-    frames, step = recorded(moving, DEMO.read_text("utf-8"))
+    _, step, frames, still = recorded(moving, DEMO.read_text("utf-8"))
     shown = [lines_of(frame) for frame in frames]
     assert "starting a Communication Services emulator" in shown[0]
     headlines = ("✓ The token is renewed long before", "✗ OUTAGE", "is back, and no request has failed", "▼ REVOKED")
@@ -116,7 +120,7 @@ def test_the_demonstration_is_a_run_from_its_beginning_to_its_end(moving: Module
     sent = [int(count[1]) for count in counts if count is not None]
     pause = shown.count(shown[-1])
     assert sent == sorted(sent)
-    assert len(sent) == len(shown) - pause
+    assert len(sent) == len(shown) - pause == still + 1
     assert int(re.findall(r"✓ No request failed: (\d+) were sent and answered", shown[-1])[0]) >= sent[-1]
     assert pause * step >= 3
     assert 10 <= len(shown) * step <= 21
@@ -125,10 +129,8 @@ def test_the_demonstration_is_a_run_from_its_beginning_to_its_end(moving: Module
 def test_the_demonstration_is_drawn_as_the_script_draws_today(moving: ModuleType) -> None:
     """What the file shows, drawn anew, is the file: none is kept that another version of the drawing has made."""
     text = DEMO.read_text("utf-8")
-    frames, step = recorded(moving, text)
+    recording = moving.Recording(*recorded(moving, text))
     title, description = (re.findall(f"<{name}>(.+)</{name}>", text)[0] for name in ("title", "desc"))
-    command = re.findall(r'text-anchor="middle" fill="#\w+">([^<]+)<', text)[0]
-    recording = moving.Recording(command, step, frames)
     again = moving.moving(str(FOLDER / "demo.py"), title, description.replace("&#x27;", "'"), recording)
     assert again == text, "run `nox -s pictures` and commit it"
 
@@ -149,14 +151,14 @@ def test_a_moving_picture_shows_the_frames_that_it_was_made_of(moving: ModuleTyp
         return [(character, style) if character != " " else moving.BLANK for character, style in cells]
 
     frames = [[line(words[turn]), line(words[-turn]), line("always")] for turn in range(len(words))]
-    text = moving.moving(__file__, "<title>", "a & b", moving.Recording("command", 0.5, frames))
-    assert recorded(moving, text) == (frames, 0.5)
+    recording = moving.Recording("command", 0.5, frames, still=2)
+    assert recorded(moving, moving.moving(__file__, "<title>", "a & b", recording)) == recording
 
 
 @needs_chromium
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_browser_shows_each_frame_in_turn_and_the_last_one_without_motion(moving: ModuleType) -> None:
-    frames, step = recorded(moving, DEMO.read_text("utf-8"))
+async def test_a_browser_shows_each_frame_in_turn_and_one_alone_without_motion(moving: ModuleType) -> None:
+    _, step, frames, still = recorded(moving, DEMO.read_text("utf-8"))
     texts = [lines_of(frame) for frame in frames]
 
     async def seen() -> str:
@@ -178,4 +180,4 @@ async def test_a_browser_shows_each_frame_in_turn_and_the_last_one_without_motio
         feature = {"name": "prefers-reduced-motion", "value": "reduce"}
         await chromium.call("Emulation.setEmulatedMedia", features=[feature])
         assert await chromium.run("document.getAnimations().length") == 0
-        assert await seen() == texts[-1]
+        assert await seen() == texts[still]

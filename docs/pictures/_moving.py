@@ -38,13 +38,13 @@ GAP = 16  # blanks that are shorter than another element
 
 # The file's own background makes it readable on light pages and on dark ones; the border parts it from the latter.
 FRAME = """{made_by}
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
+<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">
 <title>{title}</title>
 <desc>{description}</desc>
 <style>
 text {{ font: 20px ui-monospace, "DejaVu Sans Mono", Consolas, monospace }}
 g {{ visibility: hidden; animation: var(--stay) {seconds:g}s var(--since) step-end infinite }}
-.last {{ visibility: visible }}
+.still {{ visibility: visible }}
 {rules}
 @media (prefers-reduced-motion: reduce) {{ g {{ animation: none }} }}
 </style>
@@ -56,36 +56,43 @@ g {{ visibility: hidden; animation: var(--stay) {seconds:g}s var(--since) step-e
 
 
 class Recording(NamedTuple):
-    """What a terminal showed after a command; each frame for `step` seconds."""
+    """What a terminal showed after a command: frames of `step` seconds, and which of them is seen without motion."""
 
     command: str
     step: float
     frames: Sequence[Frame]
+    still: int
 
 
 def frame_of(shown: RenderableType, columns: int, rows: int) -> Frame:
     """What a terminal of this size shows of it."""
     console = Console(width=columns, height=rows, force_terminal=True, color_system="standard")
     lines = [
-        [BLANK if character == " " else (character, css(each.style)) for each in line for character in each.text]
+        [
+            BLANK if character == " " else (character, css(each.style, character))
+            for each in line
+            for character in each.text
+        ]
         for line in console.render_lines(shown)
     ]
     return [*lines, *[[BLANK] * columns] * rows][:rows]
 
 
-def css(style: Style | None) -> str:
-    """A style of rich as a style sheet has it."""
+def css(style: Style | None, character: str) -> str:
+    """What a style sheet says of a character in a style of rich."""
     colour = THEME.foreground_color
     if style and style.color:
         colour = style.color.get_truecolor(THEME)
     if style and style.dim:
         colour = blend_rgb(colour, THEME.background_color, 0.4)
-    return f"fill: {colour.hex}{'; font-weight: bold' if style and style.bold else ''}"
+    bold = "; font-weight: bold" if style and style.bold else ""
+    joined = f"; stroke: {colour.hex}" if "▁" <= character <= "█" else ""  # or blocks in a row show their seams
+    return f"fill: {colour.hex}{bold}{joined}"
 
 
 def moving(script: str, title: str, description: str, recording: Recording) -> str:
-    """The whole file. Without motion, it shows the last frame."""
-    command, step, frames = recording
+    """The whole file."""
+    frames = recording.frames
     width, height = WIDE * len(frames[0][0]), BAR + TALL * len(frames[0]) + EDGE
     stays = stays_of(frames)
     styles = sorted({style for characters in stays.values() for _, style in characters})
@@ -97,13 +104,13 @@ def moving(script: str, title: str, description: str, recording: Recording) -> s
         height=height,
         title=escape(title),
         description=escape(description),
-        seconds=len(frames) * step,
+        seconds=len(frames) * recording.step,
         rules="\n".join([*classes, *keyframes(stays, len(frames))]),
         inner_width=width - 2,
         inner_height=height - 2,
         middle=width // 2,
-        command=escape(command),
-        groups="\n".join(groups(stays, names, len(frames), step)),
+        command=escape(recording.command),
+        groups="\n".join(groups(stays, names, recording)),
     )
 
 
@@ -134,15 +141,14 @@ def keyframes(stays: Stays, count: int) -> Iterator[str]:
         yield f"@keyframes for{length} {{ {shown} }}"
 
 
-def groups(stays: Stays, names: Mapping[str, str], count: int, step: float) -> Iterator[str]:
+def groups(stays: Stays, names: Mapping[str, str], recording: Recording) -> Iterator[str]:
     """The group of each stay. What stays throughout has no animation."""
+    count = len(recording.frames)
     for (began, ended), characters in sorted(stays.items()):
         # A delay below zero begins an animation in the midst of its turn: all turns end together.
-        stay = (
-            f' style="--stay:for{ended - began};--since:{(began - count) * step:g}s"' if ended - began < count else ""
-        )
-        last = ' class="last"' if ended == count else ""
-        yield f"<g{last}{stay}>{''.join(texts(characters, names))}</g>"
+        turn = f' style="--stay:for{ended - began};--since:{(began - count) * recording.step:g}s"'
+        still = ' class="still"' if began <= recording.still < ended else ""
+        yield f"<g{still}{turn if ended - began < count else ''}>{''.join(texts(characters, names))}</g>"
 
 
 def texts(characters: Mapping[tuple[int, str], Mapping[int, str]], names: Mapping[str, str]) -> Iterator[str]:

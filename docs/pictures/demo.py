@@ -46,14 +46,14 @@ def draw() -> str:
         anyio.run(partial(watch, story, kept))
     if story.failed or story.outage is None or story.revoked_at is None:
         raise SystemExit("a request failed, which the description denies: look for why, and draw it again")
-    kept += [result(story, story.now(), COLUMNS)] * PAUSE
-    frames = [frame_of(each, COLUMNS, LINES) for each in kept]
+    shown = [*kept, *[result(story, story.now(), COLUMNS)] * PAUSE]
+    frames = [frame_of(each, COLUMNS, LINES) for each in shown]
     return moving(
         __file__,
         "acs-credential demo, in a terminal",
         f"A client's {story.sent} requests go on through {len(story.tokens)} tokens, an outage of the token endpoint "
         "and a revocation; none fails.",
-        Recording(f"acs-credential demo --seconds {SECONDS}", STEP, frames),
+        Recording(f"acs-credential demo --seconds {SECONDS}", STEP, frames, still=len(kept) - 1),
     )
 
 

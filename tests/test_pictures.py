@@ -14,6 +14,7 @@ import anyio
 import pytest
 from chromium import needs_chromium, open_chromium
 from promises import ROOT
+from rich.text import Text
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -153,6 +154,22 @@ def test_a_moving_picture_shows_the_frames_that_it_was_made_of(moving: ModuleTyp
     frames = [[line(words[turn]), line(words[-turn]), line("always")] for turn in range(len(words))]
     recording = moving.Recording("command", 0.5, frames, still=2)
     assert recorded(moving, moving.moving(__file__, "<title>", "a & b", recording)) == recording
+
+
+def test_a_frame_is_what_a_terminal_of_its_size_shows(moving: ModuleType) -> None:
+    """Bold is bold, dim is nearer to the ground, and what the terminal has no room for is left out."""
+    shown = Text.assemble(("a", "bold green"), " ", ("█", "green"), ("b", "dim"), "c\n\nd")
+    plain, grey = "fill: #d9d9d9", "fill: #878787"
+    first = [
+        ("a", "fill: #98e024; font-weight: bold"),
+        ("█", "fill: #98e024; stroke: #98e024"),
+        ("b", grey),
+        ("c", plain),
+    ]
+    blank = moving.BLANK
+    frame = [[first[0], blank, *first[1:], blank], [blank] * 6]
+    assert moving.frame_of(shown, 6, 2) == frame
+    assert moving.frame_of(shown, 6, 4) == [*frame, [("d", plain), *[blank] * 5], [blank] * 6]
 
 
 @needs_chromium

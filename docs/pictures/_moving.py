@@ -37,7 +37,7 @@ SIMILAR = 12  # a line of which more cells change at once is another line
 GAP = 16  # blanks that are shorter than another element
 
 # The file's own background makes it readable on light pages and on dark ones; the border parts it from the latter.
-FRAME = """{made_by}
+FILE = """{made_by}
 <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">
 <title>{title}</title>
 <desc>{description}</desc>
@@ -98,7 +98,7 @@ def moving(script: str, title: str, description: str, recording: Recording) -> s
     styles = sorted({style for characters in stays.values() for _, style in characters})
     names = {style: f"s{number}" for number, style in enumerate(styles)}
     classes = [f".{name} {{ {style} }}" for style, name in names.items()]
-    return FRAME.format(
+    return FILE.format(
         made_by=made_by(script),
         width=width,
         height=height,

@@ -34,13 +34,18 @@ def words(x: float, y: float, text: str, kind: str = "", anchor: str = "start") 
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
+def made_by(script: str) -> str:
+    """The line of a picture that names the script that made it, and that script's hash."""
+    path = Path(script)
+    return f"<!-- made by docs/pictures/{path.name}, sha256 {sha256(path.read_bytes()).hexdigest()} -->"
+
+
 def picture(script: str, title: str, description: str, size: tuple[int, int], parts: list[str]) -> str:
-    """The whole file, which names the script that made it, and that script's hash."""
-    made_by, (width, height) = Path(script), size
-    digest = sha256(made_by.read_bytes()).hexdigest()
+    """The whole file."""
+    width, height = size
     return "\n".join(
         [
-            f"<!-- made by docs/pictures/{made_by.name}, sha256 {digest} -->",
+            made_by(script),
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
             f"<title>{escape(title)}</title>",
             f"<desc>{escape(description)}</desc>",

@@ -26,6 +26,8 @@ from anyio_acs_credential import (
     TokenRefreshError,
     TokenSourceError,
 )
+from anyio_acs_credential._exchange import source
+from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.fleet import MemoryTokenStore, shared
 from anyio_acs_credential.otel import instrument
@@ -144,8 +146,9 @@ async def test_a_failure_is_counted_by_its_type_and_never_quoted(seen: Seen) -> 
     assert "eyJ" not in span.to_json()
 
 
-async def test_an_exchange_is_a_span_of_its_round(seen: Seen) -> None:
+async def test_an_exchange_is_a_span_of_its_round(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the semantic conventions' names, and neither token; one that is refused says so."""
+    monkeypatch.setattr(source, "_LIMITS", Limits(backoff=0.01))
     async with open_emulator() as emulator:
         entra = emulator.issue_entra_token("https://communication.azure.com/clients/.default", user="alice")
 

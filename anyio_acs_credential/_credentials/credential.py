@@ -117,12 +117,13 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         observer: Callable[[CredentialEvent], object] | None = None,
         clock: Clock = time,
     ) -> None:
-        initial, token = Secret(token), None  # no frame that an error passes shows it
+        initial, endpoint = Secret(token), Secret(resource_endpoint)
+        token = resource_endpoint = None  # no frame that an error passes shows a token, or a password in an address
         others = {
             "token": None if initial.value is None else initial,
             "token_refresher": token_refresher,
         }
-        entra = entra_source(resource_endpoint, token_credential, scopes, http_client, **others)
+        entra = entra_source(endpoint, token_credential, scopes, http_client, **others)
         self._refresher = token_refresher if entra is None else entra
         check_options(self._refresher, proactive_refresh, policy, observer, clock)
         self._own = own_source(self._refresher, clock)

@@ -15,6 +15,7 @@ from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
 from .._http.retries import Limits, send
 from .._public import public
+from .._redaction import Secret
 from .._tokens.access_token import life_of
 from .._tokens.clock import Deadline
 from .._tokens.own_source import OwnSource
@@ -69,11 +70,12 @@ class EntraTokenExchange(OwnSource):
         scopes: Iterable[str] = (DEFAULT_SCOPE,),
         http_client: HttpClient | None = None,
     ) -> None:
+        address, resource_endpoint = Secret(resource_endpoint), ""  # no frame that an error passes shows a password
         self._make_client = client_factory(http_client)
         import jwt.api_jws  # noqa: F401 - reads expiries; imported here, so that no round stalls the event loop by it
 
         self._scopes = check_scopes(scopes)
-        self._url = check_endpoint(resource_endpoint)
+        self._url = check_endpoint(address.value)
         self._call = Call("POST", exchange_url(self._url, self._scopes), EXCHANGE_BODY)
         self._go_by(self.clock)
         self._credential = EntraTokenSource(token_credential)

@@ -57,8 +57,9 @@ class OnBehalfOfCredential(EntraCredential):
         **options: Unpack[Options],
     ) -> None:
         assertion, secret, certificate = Secret(user_assertion), Secret(client_secret), Secret(client_certificate)
-        del user_assertion, client_secret, client_certificate  # no frame that an error passes shows them
-        settings = check_settings(client_id, **options)
+        given = Secret(options)  # an address may have a password in it
+        del user_assertion, client_secret, client_certificate, options  # no frame that an error passes shows them
+        settings = check_settings(client_id, **given.value)
         if (secret.value is None) == (certificate.value is None):
             raise explained(
                 "on-behalf-of",

@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from .._checks import misfit
 from .._errors import TokenSourceError, cut_repeats, explained
 from .._loops.beside import struck
+from .._loops.cancellation import ends_program, native_cancellations
 from .._tokens.access_token import AccessToken, accept
 from .._tokens.results import SupportsExpiry, SupportsLife  # noqa: TC001 - no round is to import it
 from .round import wake
@@ -27,8 +28,6 @@ TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | Supports
 
 TokenSource: TypeAlias = "Callable[..., Awaitable[str | AccessToken | SupportsExpiry | SupportsLife]]"
 """A token refresher, or what also takes, as its argument, the claims of a challenge that its round has to meet."""
-
-_ALWAYS_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def check_refresher(refresher: object) -> None:
@@ -158,20 +157,3 @@ def _let_the_program_end(answers: list[AccessToken | BaseException]) -> None:
     for found in answers:
         if isinstance(found, BaseException) and ends_program(found):
             raise found from None
-
-
-def ends_program(error: BaseException) -> bool:
-    """Whether an exception is, or holds, one that nobody but the program's end may stop."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(_ALWAYS_PASS) is not None
-    return isinstance(error, _ALWAYS_PASS)
-
-
-def native_cancellations() -> int:
-    """How often asyncio's own `Task.cancel()` was called on this task, as `asyncio.run` does at its end."""
-    if get_cancelled_exc_class().__module__ == "trio":
-        return 0
-    import asyncio
-
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()

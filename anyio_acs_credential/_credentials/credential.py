@@ -229,6 +229,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             ValueError: when the timeout is NaN.
             CredentialUsageError: when called in the event loop's own thread, which it would block, or in a process that
                 was forked after the credential was entered.
+            CredentialClosedError: when it is closed, or the event loop in which it was entered has ended.
             CredentialError: as `get_token()` does. While rounds fail, one thread at most waits for the next, for half
                 of `RefreshPolicy.refresh_timeout` at most; the others get the last error, or the held token, at once.
         """
@@ -239,7 +240,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         if self._refresher is None:
             return self.get_token_nowait()
         task = self._entered()
-        if get_ident() == self._home.thread:
+        if get_ident() == self._home.thread and not task.home.is_lost:
             raise explained(
                 "loop-thread",
                 CredentialUsageError("the event loop's own thread would wait for itself here: await get_token()"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from .._checks import is_one
@@ -11,7 +12,7 @@ from .._http.endpoint import is_secure, one_form
 from .._redaction import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterable, MutableMapping
+    from collections.abc import AsyncGenerator, Generator, MutableMapping
 
     from .._credentials.credential import CommunicationTokenCredential
 
@@ -60,10 +61,12 @@ class BearerFlow(Generic[RequestT, ResponseT]):
     Args:
         credential: An entered credential (a static one need not be). It is not closed by this object.
         hosts: The host names that get the token, such as "contoso.communication.azure.com", or
-            "*.communication.azure.com" for every name below; requests to others go without it. None for all.
+            "*.communication.azure.com" for every name below, one at least; requests to others go without it. None for
+            all.
 
     Raises:
         TypeError: when `credential` is not a credential, or `hosts` is not an iterable of names.
+        ValueError: when `hosts` is empty.
         CredentialUsageError: when sending a token over plain http to another machine, or with a synchronous client.
     """
 
@@ -140,9 +143,16 @@ class BearerFlow(Generic[RequestT, ResponseT]):
 def _check_hosts(given: Secret) -> tuple[str, ...] | None:
     if given.value is None:
         return None
-    if isinstance(given.value, str):
-        raise explained("hosts", TypeError("hosts is a collection of host names: put the one name into a list"))
+    if isinstance(given.value, str) or not isinstance(given.value, Iterable):
+        raise wrong_type(
+            "hosts", "hosts is a collection of host names", given.value, ": put the one name into a list, [host]"
+        )
     hosts = Secret([_read_host(host) for host in given.value])
+    if not hosts.value:
+        raise explained(
+            "hosts",
+            ValueError("hosts is empty, and no request would have a token: name a host, or leave hosts out for all"),
+        )
     if None in hosts.value:
         raise explained(
             "hosts",

@@ -17,6 +17,7 @@ from .._public import public
 from .._redaction import Secret, Unpicklable
 from .._refreshing import waiting
 from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
+from .._tokens.claims import check_claims
 from .lifecycle import Lifecycle
 from .options import DEFAULT_POLICY, check_options, entra_source, initial_token, own_source
 
@@ -165,6 +166,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             CredentialNotEnteredError: when a refreshing credential was not entered.
             CredentialClosedError: when it is closed, or closes while this waits.
             CredentialUsageError: when called in another event loop than it was entered in, or by its own refresher.
+            TypeError: when `claims` is not text.
         """
         held, home, clock = self._held, self._home, self._clock
         if (
@@ -182,6 +184,8 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
                 self._entered().home.check()
                 raise  # pragma: no cover - trio's own trouble
             return held.token
+        if claims is not None:
+            check_claims(claims)
         if self._refresher is None:
             await checkpoint_if_cancelled()
             return self.get_token_nowait()
@@ -270,6 +274,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
 
         Raises:
             CredentialError: as `get_token()` does.
+            TypeError: when the claims are not text.
         """
         token = await self.get_token(*scopes, claims=(options or {}).get("claims"))
         return AccessTokenInfo(token.token, token.expires_on)

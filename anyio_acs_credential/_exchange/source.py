@@ -17,6 +17,7 @@ from .._http.retries import Limits, send
 from .._public import public
 from .._redaction import Secret
 from .._tokens.access_token import life_of
+from .._tokens.claims import check_claims
 from .._tokens.clock import Deadline
 from .._tokens.own_source import OwnSource
 from .._tokens.service_clock import ServiceClock
@@ -110,8 +111,11 @@ class EntraTokenExchange(OwnSource):
 
         Raises:
             ServiceError: when the service refuses, cannot be reached or answers nonsense.
+            TypeError: when `claims` is not text.
             Exception: what the credential raises, unless its last token is still valid and no claims are asked for.
         """
+        if claims is not None:
+            check_claims(claims)
         entra = await self._entra_token(claims)
         async with self._make_client() as client:
             answer = await self._meet(client, entra)

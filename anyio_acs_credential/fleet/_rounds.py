@@ -26,6 +26,7 @@ from .._errors import TokenSourceError
 from .._loops.beside import beside
 from .._refreshing.source import ask, call
 from .._tokens.access_token import AccessToken, accept
+from .._tokens.claims import check_claims
 from .._tokens.own_source import OwnSource
 from ._guard import Guard, OutOfOrderError, Patience
 from ._judging import Found, Judge, failure_of, kept_of
@@ -98,8 +99,11 @@ class SharedSource(OwnSource):
 
         Raises:
             TokenSourceError: the failure of another process, where that answers this round.
+            TypeError: when the claims are not text.
             Exception: what the source raised, in the process that asked it.
         """
+        if claims is not None:
+            check_claims(claims)
         if not self._guard.is_backing_off:
             with suppress(OutOfOrderError):
                 return await self._together(claims, Patience())

@@ -16,9 +16,9 @@ from anyio import current_effective_deadline, current_time, move_on_after
 
 from .._errors import TokenSourceError, explained
 from .._exchange.entra_tokens import EntraTokenSource
-from .._exchange.shared_answers import SharedAnswers
 from .._http.challenge import claims_wanted
 from .._http.retries import send
+from .._loops.shared_answers import SharedAnswers
 from .._redaction import redact
 from .._tokens.access_token import AccessToken, life_of
 from .._tokens.clock import Deadline

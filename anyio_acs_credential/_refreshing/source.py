@@ -56,7 +56,7 @@ def check_refresher(refresher: object) -> None:
 
 
 async def ask(
-    refresher: TokenSource, timeout: float, ours: CancelScope, asked: Round, clock: Clock
+    refresher: TokenSource, timeout: float, ours: CancelScope, question: Round, clock: Clock
 ) -> AccessToken | BaseException:
     """Ask for the next token, in a task of its own.
 
@@ -67,7 +67,7 @@ async def ask(
         refresher: The token source.
         timeout: Seconds that it may take.
         ours: The scope whose cancellation is meant for this task.
-        asked: The round. Its claims, if it has any, are passed to the source.
+        question: The round in progress. Its claims, if it has any, are passed to the source.
         clock: The credential's clock.
 
     Returns:
@@ -84,7 +84,7 @@ async def ask(
         with move_on_after(timeout) as limit:
             async with create_task_group() as group:
                 scopes, task = (limit, ours, group.cancel_scope), partial(answer, clock=clock)
-                group.start_soon(task, refresher, asked, answers, ended, scopes, name="token source")
+                group.start_soon(task, refresher, question, answers, ended, scopes, name="token source")
                 await ended.wait()
     except get_cancelled_exc_class():
         _let_the_program_end(answers)  # Ctrl-C may have struck the source of a closing credential as it tidied up
@@ -112,7 +112,7 @@ async def ask(
 
 async def answer(
     refresher: TokenSource,
-    asked: Round,
+    question: Round,
     answers: list[AccessToken | BaseException],
     ended: Event,
     scopes: tuple[CancelScope, ...],
@@ -121,10 +121,10 @@ async def answer(
 ) -> None:
     """The task of a source: it adds one answer at most, and raises nothing but our own cancellation."""
     cancellations = native_cancellations()
-    asked.as_its_source()
+    question.as_its_source()
     try:
         await checkpoint_if_cancelled()  # asyncio begins a task also where its scope has been cancelled since
-        answers.append(accept(await call(refresher, asked.claims), clock))
+        answers.append(accept(await call(refresher, question.claims), clock))
     except BaseException as error:  # noqa: ASYNC103 - a stray cancellation is the source's fault
         if isinstance(error, get_cancelled_exc_class()) and (
             any(scope.cancel_called for scope in scopes) or native_cancellations() > cancellations
@@ -133,7 +133,7 @@ async def answer(
         cut_repeats(error)
         answers.append(error)  # noqa: ASYNC104 - likewise
     finally:
-        asked.source_ended()
+        question.source_ended()
         wake(ended)
 
 

@@ -108,7 +108,7 @@ class SharedSource(OwnSource):
             with suppress(OutOfOrderError):
                 return await self._together(claims, Patience())
         token = accept(await call(self._source, claims), self.clock)
-        self._judge.give(token, 0)
+        self._judge.note_given(token, 0)
         return token
 
     async def _together(self, claims: str | None, patience: Patience) -> AccessToken:
@@ -132,11 +132,11 @@ class SharedSource(OwnSource):
         """
         token = self._judge.token(found, wanted, self.clock.time(), elapsed)
         if token is not None and found.record.token is not None:
-            self._judge.give(token, found.record.token.fence)
+            self._judge.note_given(token, found.record.token.fence)
             self._guard.recovered()
             return token
         if elapsed is not None and (error := self._judge.failure(found, wanted, elapsed)) is not None:
-            self._judge.tell(found.fence)
+            self._judge.note_raised(found.fence)
             self._guard.recovered()
             raise error
         return None
@@ -190,13 +190,13 @@ class SharedSource(OwnSource):
 
     def _given(self, fence: int, wanted: str | None, token: AccessToken) -> Record | None:
         """The record that tells the others of a token; None where it has expired."""
-        self._judge.give(token, fence)
+        self._judge.note_given(token, fence)
         kept = kept_of(token, fence, wanted, self.clock)
         return Record(kept) if kept.life > 0 else None
 
     def _failed(self, found: Found, fence: int, wanted: str | None, error: Exception, took: float) -> Record:
         """The record that tells the others of a failure, with the token before it while that is valid."""
-        self._judge.tell(fence)
+        self._judge.note_raised(fence)
         last, before = found.record.token, found.record.failure
         failure = failure_of(error, before, wanted, took, random.random(), *self.secrets())  # noqa: S311 - likewise
         return Record(last if last is not None and last.left(self.clock.time()) > 0 else None, failure)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .clock import Clock, WallClock
 
 _RESOLUTION = 1.0  # seconds by which a Date may be early or late: some servers cut the fraction, some round it
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST, _LATEST = 1_262_304_000, 7_258_118_400  # 2010, before which there was no Azure, and 2200
 
 
@@ -84,6 +86,14 @@ def proof_in(headers: Iterable[tuple[str, str]], sent: Moment, received: Moment)
     took = max(received.monotonic - sent.monotonic, received.wall - sent.wall)
     ahead = received.wall - date
     return Proof(date, ahead - took - _RESOLUTION, ahead + _RESOLUTION)
+
+
+def absurd_date(value: str) -> str | None:
+    """The day in a `Date` that no clock of a service shows unless it is wrong; None where it shows another, or none."""
+    date = read_date(value)
+    if date is None or _EARLIEST <= date < _LATEST:
+        return None
+    return (_EPOCH + timedelta(seconds=date)).date().isoformat()
 
 
 class ServiceClock:

@@ -6,8 +6,9 @@ The rules of this file:
   it proves an interval for how far our clock is ahead, and nothing more: an interval as long as the request took.
 * Our clock is believed until an answer proves it wrong, and again as soon as an answer agrees with it. In between, each
   answer moves the offset as little as its interval allows.
-* A cache repeats an old `Date`, and says so with `Age` (RFC 9111, section 5.1). A malformed or absurd `Date` proves
-  nothing, and neither does an answer that came without TLS from another machine.
+* A cache repeats an old `Date`, and says so with `Age` (RFC 9111, section 5.1). The two are not added: the cache has
+  measured that age by its own clock, against the `Date` (section 4.2.3), so their sum may be the cache's time. A
+  malformed or absurd `Date` proves nothing, and neither does an answer that came without TLS from another machine.
 """
 
 from __future__ import annotations

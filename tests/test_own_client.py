@@ -372,6 +372,27 @@ async def test_so_is_asyncios_own(anyio_backend: str, monkeypatch: pytest.Monkey
     assert task.cancelled()
 
 
+@pytest.mark.promise("R38", "R44")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_so_is_one_that_came_while_the_body_ran(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ctrl-C does under `asyncio.run`: asyncio raises it where the task waits next, which is in closing."""
+
+    async def aclose(pool: httpcore.AsyncConnectionPool) -> None:
+        await original(pool)
+        await asyncio.sleep(0)
+
+    original = httpcore.AsyncConnectionPool.aclose
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "aclose", aclose)
+
+    async def use() -> None:
+        async with client_factory(None)():
+            task.cancel()
+
+    task = asyncio.create_task(use())
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
 class Answer(httpx.AsyncByteStream):
     """The body of an answer, whose closing lets out a cancellation that nobody asked for."""
 

@@ -188,6 +188,8 @@ LEGACY = pem("RSA PRIVATE KEY").replace(SECRET, f"Proc-Type: 4,ENCRYPTED\n\n{SEC
         ({"private_key": LEGACY.encode(), "thumbprint": THUMBPRINT}, "an encrypted private key and no passphrase"),
         (pem("ENCRYPTED PRIVATE KEY") + CERTIFICATE, "no passphrase: give a mapping with the key and its passphrase"),
         (KEY, "does not hold one private key and its certificate"),
+        (KEY + pem("TRUSTED CERTIFICATE"), "does not hold one private key and its certificate"),
+        ({"private_key": KEY, "public_certificate": pem("TRUSTED CERTIFICATE")}, "a public_certificate that is none"),
         (KEY + KEY + CERTIFICATE, "does not hold one private key and its certificate"),
     ],
 )
@@ -206,6 +208,7 @@ def test_a_certificate_that_msal_cannot_use_is_refused(certificate: Any, fix: st
         {"private_key": KEY, "thumbprint": THUMBPRINT},
         {"private_key": KEY.encode(), "thumbprint": THUMBPRINT, "public_certificate": CERTIFICATE},
         {"private_key": KEY, "public_certificate": CERTIFICATE},
+        {"private_key": pem("RSA PRIVATE KEY").replace(SECRET, "ENCRYPTED/ByChance"), "thumbprint": THUMBPRINT},
         {"private_key": pem("ENCRYPTED PRIVATE KEY"), "thumbprint": THUMBPRINT, "passphrase": SECRET},
         {"private_key": SimpleNamespace(private_bytes=None), "thumbprint": THUMBPRINT},
         {"private_key_pfx_path": "service.pfx", "public_certificate": True},

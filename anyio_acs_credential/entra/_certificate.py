@@ -14,6 +14,8 @@ from .._errors import explained, wrong_type
 from .._redaction import Secret
 
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
+_KEY, _CERTIFICATE = re.compile(r"([A-Z0-9]+ )?PRIVATE KEY"), re.compile("CERTIFICATE")
+_ENCRYPTED = re.compile("BEGIN ENCRYPTED|,ENCRYPTED")  # PKCS #8, and the header of OpenSSL's older form
 _THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}")  # of SHA-1, which MSAL takes it for
 _NO_PAIR = "does not hold one private key and its certificate: give the content of a PEM file with both (not its path)"
 
@@ -40,7 +42,7 @@ def check_certificate(given: Secret) -> Secret:
 
 
 def _read(given: str | bytes) -> dict[str, str]:
-    keys, certificates = _blocks(given, "PRIVATE KEY"), _blocks(given, "CERTIFICATE")
+    keys, certificates = _blocks(given, _KEY), _blocks(given, _CERTIFICATE)
     if len(keys) != 1 or not certificates:
         return {}
     return {"private_key": keys[0], "public_certificate": "\n".join(certificates)}
@@ -54,23 +56,23 @@ def _find_problem(fields: Mapping[str, Any]) -> str | None:
     checks = {
         "has no private_key, private_key_pfx_path or client_assertion: give one of them, as MSAL names it": not key,
         "has a private_key that is none: give the content of its PEM file (not its path)": not (
-            _blocks(key, "PRIVATE KEY") or hasattr(key, "private_bytes")
+            _blocks(key, _KEY) or hasattr(key, "private_bytes")
         ),
         "has an encrypted private key and no passphrase: give a mapping with the key and its passphrase": (
-            "ENCRYPTED" in _text(key) and not fields.get("passphrase")
+            bool(_ENCRYPTED.search(_text(key))) and not fields.get("passphrase")
         ),
         "has a private_key alone: give its certificate, a text in PEM, as public_certificate; or the certificate's "
         "thumbprint": not (thumbprint or certificate),
         "has a thumbprint that is none: give that of SHA-1, 40 hexadecimal digits without colons": bool(thumbprint)
         and not (isinstance(thumbprint, str) and _THUMBPRINT.fullmatch(thumbprint)),
         "has a public_certificate that is none: give the content of its PEM file as text (not its path)": not thumbprint
-        and not (isinstance(certificate, str) and _blocks(certificate, "CERTIFICATE")),
+        and not (isinstance(certificate, str) and _blocks(certificate, _CERTIFICATE)),
     }
     return next((problem for problem, found in checks.items() if found), None)
 
 
-def _blocks(given: object, kind: str) -> list[str]:
-    return [block[0] for block in _PEM_BLOCK.finditer(_text(given)) if block[1].endswith(kind)]
+def _blocks(given: object, kind: re.Pattern[str]) -> list[str]:
+    return [block[0] for block in _PEM_BLOCK.finditer(_text(given)) if kind.fullmatch(block[1])]
 
 
 def _text(given: object) -> str:

@@ -82,13 +82,12 @@ class Signer:
         text = Secret(self._credential.key)
         if self._decoded[0] != text.value:
             self._decoded = (text.value, decode_key(text.value))
-        asked: Any = given.value
-        target = asked.url.raw_path.decode("ascii")
+        target = given.value.url.raw_path.decode("ascii")
         date = formatdate(now, usegmt=True)  # English names, whatever the locale
-        host = asked.headers["host"]
-        signature = sign(self._decoded[1], asked.method, target, host=host, date=date, body=asked.content)
+        host = given.value.headers["host"]
+        signature = sign(self._decoded[1], given.value.method, target, host=host, date=date, body=given.value.content)
         for name, value in signature.items():  # `update` takes several times as long
-            asked.headers[name] = value
+            given.value.headers[name] = value
 
 
 def sign(key: bytes, method: str, target: str, *, host: str, date: str, body: bytes) -> Mapping[str, str]:

@@ -79,7 +79,7 @@ class CredentialUsageError(CredentialError, RuntimeError):
 
 
 class CredentialClosedError(CredentialUsageError):
-    """The credential's `async with` block has ended, or `close()` was called."""
+    """The credential's `async with` block or its event loop has ended, or `close()` was called."""
 
 
 class CredentialNotEnteredError(CredentialUsageError):

@@ -15,6 +15,7 @@ from ._extras import missing_extra
 from ._http.endpoint import is_secure, one_form
 from ._redaction import Secret, Unpicklable
 from ._tokens.access_token import AccessTokenInfo
+from ._tokens.claims import check_claims
 
 try:
     from azure.core import credentials
@@ -205,6 +206,8 @@ class _SyncTokenCredential:
         return _AccessTokenInfo(token.token, token.expires_on, refresh_on=AccessTokenInfo.refresh_on)
 
     def _ask(self, claims: str | None) -> AccessToken:
+        if claims is not None:
+            check_claims(claims)
         token = self._credential.get_token_from_thread()
         loop = self._credential._loop
         if claims is None or loop is None:

@@ -186,7 +186,6 @@ async def test_a_token_goes_over_https_only(client_class: Any, auth_class: Any) 
         (["*.communication.azure.com"], "communication.azure.com", False),
         (["*.communication.azure.com"], "contoso.communication.azure.com.example", False),
         (["*.communication.azure.com"], "contosocommunication.azure.com", False),
-        ([], "contoso.communication.azure.com", False),
         (["::1"], "[::1]", True),
         (["münchen.example"], "münchen.example", True),
     ],
@@ -276,12 +275,21 @@ def test_a_synchronous_client_is_told_what_to_use(client_class: Any, auth_class:
         (None, [" contoso.example"], "names such as"),
         (None, ["contoso..example"], "names such as"),
         (None, [5], "names such as"),
+        (None, 5, "hosts is a collection of host names, not int: put the one name into a list"),
     ],
 )
 def test_wrong_arguments(auth_class: Any, credential: Any, hosts: Any, fix: str) -> None:
     """They are refused where they are given, with the fix."""
     with pytest.raises(TypeError, match=fix):
         auth_class(credential or CommunicationTokenCredential(AccessToken("t", LATER)), hosts=hosts)
+
+
+@pytest.mark.parametrize("auth_class", [BearerAuth, anyio_acs_credential.httpx2.BearerAuth])
+@pytest.mark.parametrize("hosts", [[], (), set()], ids=repr)
+def test_no_host_at_all(auth_class: Any, hosts: Any) -> None:
+    """A token would never be sent, and nothing would say why."""
+    with pytest.raises(ValueError, match="hosts is empty, and no request would have a token: name a host, or leave"):
+        auth_class(CommunicationTokenCredential(AccessToken("t", LATER)), hosts=hosts)
 
 
 @pytest.mark.parametrize(

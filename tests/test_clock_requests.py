@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +158,50 @@ async def test_a_wrong_key_is_asked_once() -> None:
             with pytest.raises(ServiceError, match="if that does not help: the service does not accept the credential"):
                 await client.create_user()
             assert statuses(emulator) == [401] * 4
+
+
+class SetBack:
+    """The clock of a machine that has none of its own while it is off, such as a small computer's."""
+
+    def __init__(self, now: float) -> None:
+        self._ahead = now - time.time()
+
+    def time(self) -> float:
+        return time.time() + self._ahead
+
+
+@pytest.mark.promise("R87")
+@pytest.mark.parametrize("year", [1970, 2000, 2009])
+async def test_a_service_whose_clock_shows_an_absurd_time_is_told_and_not_the_key_blamed(year: int) -> None:
+    """No signature can be dated by such a clock, so every key is refused: the error names the clock first."""
+    absurd = datetime(year, 6, 1, 12, tzinfo=UTC).timestamp()
+    async with open_emulator(clock=SetBack(absurd)) as emulator, client_of(emulator) as http:
+        key = AccessKeyCredential(emulator.access_key)
+        async with CommunicationIdentityClient(emulator.endpoint, key, http_client=http) as client:
+            with pytest.raises(ServiceError) as caught:
+                await client.create_user()
+    said = str(caught.value)
+    assert f"its answer is dated {year}-06-01, so the clock there is wrong: set it; and if that does not help" in said
+    assert f"more than 5 minutes from the service's time, which is {year}-06-01T12:0" in said
+    assert said.index("the clock there") < said.index("check the access key")
+
+
+@pytest.mark.promise("R87")
+@pytest.mark.parametrize(
+    ("status", "date", "is_told"),
+    [
+        (401, "Mon, 01 Jun 2009 12:00:00 GMT", True),
+        (401, "Mon, 01 Jun 2209 12:00:00 GMT", True),
+        (401, "Thu, 01 Jan 1604 00:00:00 GMT", True),
+        (403, "Mon, 01 Jun 2009 12:00:00 GMT", False),
+        (401, "Mon, 01 Jun 2026 12:00:00 GMT", False),
+        (401, "yesterday", False),
+        (401, None, False),
+    ],
+)
+def test_which_answers_name_the_clock_of_the_service(status: int, date: str | None, is_told: bool) -> None:
+    headers = () if date is None else (("date", date),)
+    assert ("so the clock there is wrong" in str(error_from(Answer(status, headers)))) is is_told
 
 
 @pytest.mark.promise("R87")

@@ -58,6 +58,23 @@ def test_a_suberror_that_microsoft_documents_needs_a_person(suberror: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("rule", "answer", "cure"),
+    [
+        (1, refusal("invalid_client", 50173, 90033, suberror="bad_token"), Cure.TIME),
+        (2, refusal("invalid_client", 50173, suberror="bad_token"), Cure.SETUP),
+        (3, refusal("invalid_grant", 7000215, suberror="bad_token"), Cure.PERSON),
+        (4, refusal("invalid_grant", 12345, 7000215, 50173, suberror="unknown"), Cure.SETUP),
+        (5, refusal("invalid_grant", 12345, suberror="unknown"), Cure.TIME),
+        (6, refusal("invalid_grant", suberror="unknown"), Cure.PERSON),
+    ],
+)
+def test_the_order_in_which_the_members_of_an_answer_decide(rule: int, answer: dict[str, Any], cure: Cure) -> None:
+    """Each answer would have another cure by the rules after the one that decides; the docstring numbers them."""
+    assert cure_for(answer) is cure
+    assert f"\n    {rule}. " in (cure_for.__doc__ or "")
+
+
+@pytest.mark.parametrize(
     ("answer", "cure"),
     [
         (refusal("invalid_grant", 12345), Cure.TIME),

@@ -39,7 +39,7 @@ from anyio_acs_credential import (
     TokenRefreshError,
     TokenSourceError,
 )
-from anyio_acs_credential._exchange.shared_answers import SharedAnswers
+from anyio_acs_credential._loops.shared_answers import SharedAnswers
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
 from anyio_acs_credential.testing import make_jwt

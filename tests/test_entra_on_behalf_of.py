@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -205,7 +206,7 @@ def rsa_pem() -> str:
     return text + issued.cert_chain_pems[0].bytes().decode()
 
 
-@pytest.mark.parametrize("form", ["text", "bytes", "mapping"])
+@pytest.mark.parametrize("form", ["text", "bytes", "mapping", "another mapping"])
 async def test_a_certificate_stands_in_for_the_secret(form: str) -> None:
     text = rsa_pem()
     end = text.index("-----BEGIN CERTIFICATE")
@@ -213,10 +214,12 @@ async def test_a_certificate_stands_in_for_the_secret(form: str) -> None:
         "text": text,
         "bytes": text.encode(),
         "mapping": {"private_key": text[:end], "public_certificate": text[end:]},
+        "another mapping": MappingProxyType({"private_key": text[:end], "public_certificate": text[end:]}),
     }[form]
     async with serve(discovery(), tokens(), tls=server_context()) as server:
         await at(server, given).get_token(SCOPE)
         form_sent = parse_qs(server.requests[-1].body.decode())
+    assert "client_secret" not in form_sent  # as MSAL sends a mapping that is no dict
     assert form_sent["client_assertion_type"] == ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]
     assert form_sent["client_assertion"][0].startswith("eyJ")
     assert form_sent["assertion"] == ["canary-assertion"]

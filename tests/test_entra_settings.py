@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import ssl
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -155,6 +156,68 @@ def test_a_service_that_cannot_act_for_anybody_is_refused(arguments: Any, error:
     with pytest.raises(error, match=fix) as raised:
         OnBehalfOfCredential("app", **{**USER, **arguments})
     assert SECRET not in str(raised.value)
+
+
+def pem(kind: str) -> str:
+    return f"-----BEGIN {kind}-----\n{SECRET}\n-----END {kind}-----\n"
+
+
+KEY, CERTIFICATE, THUMBPRINT = pem("PRIVATE KEY"), pem("CERTIFICATE"), "0123456789abcdefABCD" * 2
+LEGACY = pem("RSA PRIVATE KEY").replace(SECRET, f"Proc-Type: 4,ENCRYPTED\n\n{SECRET}")
+
+
+@pytest.mark.parametrize(
+    ("certificate", "fix"),
+    [
+        ({"private_key": KEY}, "has a private_key alone: give its certificate, .* as public_certificate; or"),
+        ({"private_key": KEY, "public_certificate": ""}, "has a private_key alone"),
+        ({"private_key": KEY, "thumbprint": ""}, "has a private_key alone"),
+        ({"private_key": KEY, "certificate": CERTIFICATE}, "has a private_key alone"),
+        ({"private_key": "", "thumbprint": THUMBPRINT}, "has no private_key, private_key_pfx_path or client_assertion"),
+        ({"key": KEY, "public_certificate": CERTIFICATE}, "has no private_key, .* give one of them, as MSAL names it"),
+        ({"private_key": f"/{SECRET}.pem", "thumbprint": THUMBPRINT}, "a private_key that is none: .*not its path"),
+        ({"private_key": CERTIFICATE, "thumbprint": THUMBPRINT}, "a private_key that is none"),
+        ({"private_key": 5, "thumbprint": THUMBPRINT}, "a private_key that is none"),
+        ({"private_key": KEY, "thumbprint": ":".join(["AB"] * 20)}, "a thumbprint that is none: .* without colons"),
+        ({"private_key": KEY, "thumbprint": "A" * 39}, "a thumbprint that is none: .* 40 hexadecimal digits"),
+        ({"private_key": KEY, "thumbprint": b"A" * 40}, "a thumbprint that is none"),
+        ({"private_key": KEY, "public_certificate": f"/{SECRET}.pem"}, "a public_certificate that is none: .*path"),
+        ({"private_key": KEY, "public_certificate": CERTIFICATE.encode()}, "a public_certificate that is none: .*text"),
+        ({"private_key": KEY, "public_certificate": True}, "a public_certificate that is none"),
+        ({"private_key": pem("ENCRYPTED PRIVATE KEY"), "thumbprint": THUMBPRINT}, "an encrypted private key and no"),
+        ({"private_key": LEGACY.encode(), "thumbprint": THUMBPRINT}, "an encrypted private key and no passphrase"),
+        (pem("ENCRYPTED PRIVATE KEY") + CERTIFICATE, "no passphrase: give a mapping with the key and its passphrase"),
+        (KEY, "does not hold one private key and its certificate"),
+        (KEY + pem("TRUSTED CERTIFICATE"), "does not hold one private key and its certificate"),
+        ({"private_key": KEY, "public_certificate": pem("TRUSTED CERTIFICATE")}, "a public_certificate that is none"),
+        (KEY + KEY + CERTIFICATE, "does not hold one private key and its certificate"),
+    ],
+)
+def test_a_certificate_that_msal_cannot_use_is_refused(certificate: Any, fix: str) -> None:
+    """As the credential is made, and in words of ours; MSAL would say so at the first token, or never."""
+    given = MappingProxyType(certificate) if isinstance(certificate, dict) else certificate
+    for each in (certificate, given):
+        with pytest.raises(ValueError, match=f"^client_certificate .*{fix}") as raised:
+            OnBehalfOfCredential("app", user_assertion=SECRET, client_certificate=each)
+        assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        {"private_key": KEY, "thumbprint": THUMBPRINT},
+        {"private_key": KEY.encode(), "thumbprint": THUMBPRINT, "public_certificate": CERTIFICATE},
+        {"private_key": KEY, "public_certificate": CERTIFICATE},
+        {"private_key": pem("RSA PRIVATE KEY").replace(SECRET, "ENCRYPTED/ByChance"), "thumbprint": THUMBPRINT},
+        {"private_key": pem("ENCRYPTED PRIVATE KEY"), "thumbprint": THUMBPRINT, "passphrase": SECRET},
+        {"private_key": SimpleNamespace(private_bytes=None), "thumbprint": THUMBPRINT},
+        {"private_key_pfx_path": "service.pfx", "public_certificate": True},
+        {"client_assertion": lambda: SECRET},
+        KEY + CERTIFICATE,
+    ],
+)
+def test_certificates_that_msal_takes(certificate: Any) -> None:
+    OnBehalfOfCredential("app", user_assertion=SECRET, client_certificate=certificate)
 
 
 async def open_and_wait(_uri: str) -> None:

@@ -652,7 +652,7 @@ class TestItsBlock:
         store = RedisTokenStore(Scripted(None), encryption_keys=[KEY])  # type: ignore[arg-type]
         for _ in range(2):
             anyio.run(store.__aenter__)
-        with pytest.raises(CredentialUsageError, match="another event loop"):
+        with pytest.raises(CredentialUsageError, match="in which the token store was entered has ended"):
             anyio.run(store.__aexit__, None, None, None)
 
     @pytest.mark.parametrize("anyio_backend", ["trio"])

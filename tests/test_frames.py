@@ -15,19 +15,26 @@ import httpx
 import pytest
 
 from anyio_acs_credential import (
+    AccessKeyAuth,
     AccessKeyCredential,
     AccessToken,
     BearerAuth,
     CommunicationIdentityClient,
     CommunicationTokenCredential,
     CredentialPool,
+    EntraTokenExchange,
     TokenSourceError,
     parse_connection_string,
 )
 from anyio_acs_credential._http.endpoint import check_endpoint
 from anyio_acs_credential.azure import RejectedTokenPolicy, as_sync_token_credential, as_token_credential
-from anyio_acs_credential.entra import AuthorizationCodeCredential, OnBehalfOfCredential
-from anyio_acs_credential.fleet import MemoryTokenStore, Sealer, SQLiteTokenStore, shared
+from anyio_acs_credential.entra import (
+    AuthorizationCodeCredential,
+    DeviceCodeCredential,
+    InteractiveBrowserCredential,
+    OnBehalfOfCredential,
+)
+from anyio_acs_credential.fleet import MemoryTokenStore, RedisTokenStore, Sealer, SQLiteTokenStore, shared
 from anyio_acs_credential.fleet._record import Record
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
@@ -43,6 +50,7 @@ JWT = make_jwt(3600, canary="canary")
 OPAQUE = "canary-opaque-0123456789"
 ASSERTION = make_jwt(3600, canary="assertion")
 CLIENT_SECRET = "canary-client-secret-0123456789"
+WITH_PASSWORD = f"https://user:{CLIENT_SECRET}@x.communication.azure.com"
 FLEET_KEY = base64.urlsafe_b64encode(b"canary-of-a-fleet-0123456789abcd").decode()
 SECRETS = (
     KEY,
@@ -90,6 +98,28 @@ class Shown(NamedTuple):
     expires_on: object
 
 
+class Returning:
+    """A source of tokens, for a refresher and for an exchange, that returns what is none."""
+
+    def __init__(self, what: object) -> None:
+        self.what = what
+
+    async def __call__(self) -> Any:
+        return self.what
+
+    async def get_token(self, *_scopes: str) -> Any:
+        return self.what
+
+
+SIGN_INS: dict[Callable[..., object], dict[str, Any]] = {
+    DeviceCodeCredential: {},
+    InteractiveBrowserCredential: {},
+    AuthorizationCodeCredential: {
+        "authorization_code": "canary-code-0123456789",
+        "redirect_uri": "http://localhost",
+    },
+    OnBehalfOfCredential: {"user_assertion": ASSERTION, "client_secret": CLIENT_SECRET},
+}
 REFUSED: dict[str, Callable[[], object]] = {
     "a token with a prefix": hidden(CommunicationTokenCredential, f"Bearer {JWT}"),
     "an opaque token": hidden(CommunicationTokenCredential, OPAQUE),
@@ -111,6 +141,52 @@ REFUSED: dict[str, Callable[[], object]] = {
         parse_connection_string, f"endpoint={KEY};accesskey={ENDPOINT}"
     ),
     "an endpoint with a password": hidden(check_endpoint, f"https://user:{CLIENT_SECRET}@x.example"),
+    "an identity client's endpoint with a password": hidden(
+        CommunicationIdentityClient, WITH_PASSWORD, AccessKeyCredential(KEY)
+    ),
+    "a credential's endpoint with a password": hidden(
+        CommunicationTokenCredential, resource_endpoint=WITH_PASSWORD, token_credential=Returning(None)
+    ),
+    "an endpoint with a password alone": hidden(CommunicationTokenCredential, resource_endpoint=WITH_PASSWORD),
+    "an exchange's endpoint with a password": hidden(EntraTokenExchange, WITH_PASSWORD, Returning(None)),
+    "an endpoint with a password beside a wrong client": hidden(
+        EntraTokenExchange, WITH_PASSWORD, Returning(None), http_client=object()
+    ),
+    "a connection string with a password": hidden(parse_connection_string, f"endpoint={WITH_PASSWORD};accesskey={KEY}"),
+    "an identity client's connection string with a password": hidden(
+        CommunicationIdentityClient.from_connection_string, f"endpoint={WITH_PASSWORD};accesskey={KEY}"
+    ),
+    "a Redis with a password": hidden(
+        RedisTokenStore, f"https://user:{CLIENT_SECRET}@x.example", encryption_keys=[FLEET_KEY]
+    ),
+    **{
+        f"an authority with a password of {kind.__name__}": hidden(kind, "app", authority=WITH_PASSWORD, **others)
+        for kind, others in SIGN_INS.items()
+    },
+    **{
+        f"a directory that is an address with a password of {kind.__name__}": hidden(
+            kind, "app", tenant_id=WITH_PASSWORD, **others
+        )
+        for kind, others in SIGN_INS.items()
+    },
+    "an authority with a password for no application": hidden(DeviceCodeCredential, "", authority=WITH_PASSWORD),
+    "an authority with a password beside a wrong argument": hidden(
+        InteractiveBrowserCredential, "app", authority=WITH_PASSWORD, login="ana"
+    ),
+    "an authority with a password beside a wrong callback": hidden(
+        DeviceCodeCredential, "app", authority=WITH_PASSWORD, prompt_callback="print"
+    ),
+    "a redirect with a password": hidden(InteractiveBrowserCredential, "app", redirect_uri=WITH_PASSWORD),
+    "a code's redirect with a password": hidden(
+        AuthorizationCodeCredential,
+        "app",
+        authorization_code="canary-code-0123456789",
+        redirect_uri=f"{WITH_PASSWORD}/ ",
+    ),
+    "a host with a password": hidden(BearerAuth, CommunicationTokenCredential(JWT), hosts=[WITH_PASSWORD]),
+    "hosts that are an address with a password": hidden(
+        BearerAuth, CommunicationTokenCredential(JWT), hosts=WITH_PASSWORD
+    ),
     "an endpoint that is a key": hidden(check_endpoint, KEY),
     "an endpoint in bytes": hidden(check_endpoint, KEY.encode()),
     "an assertion alone": hidden(OnBehalfOfCredential, "app", user_assertion=ASSERTION),
@@ -211,19 +287,6 @@ async def rejected() -> None:
 async def from_a_refresher() -> None:
     async with CommunicationTokenCredential(token_refresher=opaque) as credential:
         await credential.get_token()
-
-
-class Returning:
-    """A source of tokens, for a refresher and for an exchange, that returns what is none."""
-
-    def __init__(self, what: object) -> None:
-        self.what = what
-
-    async def __call__(self) -> Any:
-        return self.what
-
-    async def get_token(self, *_scopes: str) -> Any:
-        return self.what
 
 
 async def from_a_refresher_that_returns(what: object) -> None:
@@ -350,6 +413,25 @@ async def with_a_store(fault: str) -> None:
     await closed.put("ana", 5, JWT.encode(), 60)
 
 
+class Rotated:
+    """An access key that somebody replaces with text that is no key."""
+
+    key = KEY
+
+
+async def sent_to_an_address_with_a_password(auth: httpx.Auth, scheme: str = "http") -> None:
+    """Over plain http, a token or a signature is refused."""
+    async with httpx.AsyncClient(transport=Transport("refuses"), auth=auth) as client:
+        await client.get(WITH_PASSWORD.replace("https", scheme))
+
+
+async def signed_with_a_rotated_key() -> None:
+    credential = Rotated()
+    auth = AccessKeyAuth(credential)
+    credential.key = BAD_KEY
+    await sent_to_an_address_with_a_password(auth, "https")
+
+
 async def that_is_no_record() -> None:
     Record.from_bytes(JWT.encode())
 
@@ -376,6 +458,11 @@ FAILING: dict[str, Callable[[], Awaitable[None]]] = {
     "an assertion": on_behalf_of,
     "a code": with_a_code,
     "a failure in a fleet": in_a_fleet,
+    "a request with a password, whose key was rotated": signed_with_a_rotated_key,
+    **{
+        f"a request by http with a password, {type(auth).__name__}": partial(sent_to_an_address_with_a_password, auth)
+        for auth in (BearerAuth(CommunicationTokenCredential(JWT)), AccessKeyAuth(KEY))
+    },
     "no record": that_is_no_record,
     **{f"a store, {fault}": partial(with_a_store, fault) for fault in ("moved", "full", "closed")},
     **{f"an exchange that {fault}": partial(exchanged, fault) for fault in ("hangs", "fails", "refuses")},

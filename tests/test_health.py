@@ -104,7 +104,7 @@ def test_whose_event_loop_was_closed() -> None:
     assert credential.health().status is HealthStatus.READY
     loop.close()
     assert credential.health().status is HealthStatus.UNAVAILABLE
-    assert credential.health().reason.startswith("the credential is closed")
+    assert credential.health().reason.startswith("the event loop in which the credential was entered has ended")
 
 
 async def test_static(clock: VirtualClock) -> None:

@@ -89,6 +89,26 @@ def test_the_changelog_has_this_version() -> None:
     assert f"\n## [{version}] - " in read("CHANGELOG.md")
 
 
+def files_that_name(name: str, *folders: str) -> set[str]:
+    found = (path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".md"})
+    return {str(path.relative_to(ROOT)) for path in found if re.search(rf"\b{name}\b", path.read_text("utf-8"))}
+
+
+@pytest.mark.parametrize(
+    ("heading", "name", "folders"),
+    [
+        ("A new kind of identifier", "TeamsExtensionUserIdentifier", ["anyio_acs_credential", "docs", "tests"]),
+        ("A new class of errors", "InvalidIdentifierError", ["docs/reference"]),
+    ],
+)
+def test_contributors_are_told_each_file_that_a_change_touches(heading: str, name: str, folders: list[str]) -> None:
+    """The files that name one that is there; and none that is gone."""
+    (section,) = re.findall(rf"^### {heading}$(.*?)^##", read("CONTRIBUTING.md"), re.MULTILINE | re.DOTALL)
+    told = set(re.findall(r"`([\w./-]+\.(?:py|md|json))`", section))
+    assert files_that_name(name, *folders) - {"tests/test_house.py"} <= told
+    assert [path for path in told if not (ROOT / path).exists()] == []
+
+
 def test_requests_say_this_version() -> None:
     assert tomllib.loads(read("pyproject.toml"))["project"]["version"] == VERSION
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import socket
@@ -20,6 +21,7 @@ import httpx
 import pytest
 import trustme
 from anyio import to_thread
+from anyio.lowlevel import checkpoint
 from entra_users import SCOPE, TEAMS, approving, skip_pauses
 from servers import answer, serve, silence, unused_port
 
@@ -262,6 +264,156 @@ async def test_a_round_and_a_sign_in_do_not_fail_with_the_closing_of_their_clien
         await exchange(emulator)
         await sign_in(emulator)
     assert len(closing_fails) > 1
+
+
+async def stray_cancellation() -> BaseException:
+    """The cancellation of a scope that has ended, as a driver with a bug lets it out."""
+    found: list[BaseException] = []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await checkpoint()
+        except anyio.get_cancelled_exc_class() as stray:  # noqa: ASYNC103 - that it is wrong is the point
+            found.append(stray)
+    return found[0]
+
+
+@pytest.fixture(params=["alone", "in a group"])
+def closing_cancels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Connections let out a cancellation that nobody asked for as they are closed; how many pools did."""
+    closed: list[str] = []
+
+    async def aclose(pool: httpcore.AsyncConnectionPool) -> None:
+        closed.append("pool")
+        await original(pool)
+        stray = await stray_cancellation()
+        raise stray if request.param == "alone" else BaseExceptionGroup("several", [stray])
+
+    original = httpcore.AsyncConnectionPool.aclose
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "aclose", aclose)
+    return closed
+
+
+@pytest.mark.promise("R43", "R44")
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_client_whose_closing_lets_out_a_cancellation_ends_no_block(
+    fails: bool, closing_cancels: list[str]
+) -> None:
+    """Nobody cancelled the program, so it goes on after the block, or with what the body raised."""
+    error = BrokenError()
+    with pytest.raises(BrokenError) if fails else nullcontext() as raised:
+        async with CommunicationIdentityClient("https://127.0.0.1:1", AccessKeyCredential("a2V5")):
+            if fails:
+                raise error
+    assert closing_cancels == ["pool"]
+    assert raised is None or raised.value is error
+
+
+@pytest.mark.promise("R44")
+async def test_nor_does_it_fail_a_round_or_a_sign_in(
+    closing_cancels: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with emulated(monkeypatch) as emulator:
+        await exchange(emulator)
+        await sign_in(emulator)
+    assert len(closing_cancels) > 1
+
+
+@pytest.mark.promise("R38", "R44")
+async def test_a_cancellation_of_ours_that_comes_as_the_client_closes_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits until the client is closed, and then ends the task."""
+    closing = anyio.Event()
+
+    async def aclose(pool: httpcore.AsyncConnectionPool) -> None:
+        closing.set()
+        await original(pool)
+        await anyio.sleep_forever()  # until its second is up
+
+    original = httpcore.AsyncConnectionPool.aclose
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "aclose", aclose)
+    after = False
+
+    async def use() -> None:
+        nonlocal after
+        async with client_factory(None)():
+            pass
+        await checkpoint()
+        after = True
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(use)
+        await closing.wait()
+        group.cancel_scope.cancel()
+    assert not after
+
+
+@pytest.mark.promise("R38", "R44")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_so_is_asyncios_own(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It passes anyio's shield, and is no fault of the client."""
+    closing = anyio.Event()
+
+    async def aclose(pool: httpcore.AsyncConnectionPool) -> None:
+        await original(pool)
+        closing.set()
+        await anyio.sleep_forever()
+
+    original = httpcore.AsyncConnectionPool.aclose
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "aclose", aclose)
+
+    async def use() -> None:
+        async with client_factory(None)():
+            pass
+
+    task = asyncio.create_task(use())
+    await closing.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+@pytest.mark.promise("R38", "R44")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_so_is_one_that_came_while_the_body_ran(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ctrl-C does under `asyncio.run`: asyncio raises it where the task waits next, which is in closing."""
+
+    async def aclose(pool: httpcore.AsyncConnectionPool) -> None:
+        await original(pool)
+        await asyncio.sleep(0)
+
+    original = httpcore.AsyncConnectionPool.aclose
+    monkeypatch.setattr(httpcore.AsyncConnectionPool, "aclose", aclose)
+
+    async def use() -> None:
+        async with client_factory(None)():
+            task.cancel()
+
+    task = asyncio.create_task(use())
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+class Answer(httpx.AsyncByteStream):
+    """The body of an answer, whose closing lets out a cancellation that nobody asked for."""
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        yield b"{}"
+
+    async def aclose(self) -> None:
+        raise await stray_cancellation()
+
+
+@pytest.mark.promise("R44")
+async def test_an_answer_counts_whose_closing_lets_out_a_cancellation() -> None:
+    """It was read to its end; with the program's own client as well."""
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, stream=Answer()))
+
+    async def authorize(_request: object) -> None:
+        """Add nothing."""
+
+    async with httpx.AsyncClient(transport=transport) as client:
+        found = await send(client, Call("GET", "https://x.example/"), authorize)
+    assert (found.status, found.body) == (200, b"{}")
 
 
 @pytest.mark.promise("R38")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -384,6 +385,40 @@ def test_a_claim_wins_over_the_one_that_would_be_made() -> None:
 
 def test_no_two_jwts_are_alike() -> None:
     assert len({make_jwt(clock=VirtualClock()) for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize("make", [make_jwt, ScriptedSource])
+@pytest.mark.parametrize(
+    ("lives", "error", "fix"),
+    [
+        (
+            START + 3600,
+            ValueError,
+            "not a point in time: take the present time off it, or give make_jwt.exp=1767229200",
+        ),
+        (1000 * START, ValueError, "not a point in time in milliseconds: .* make_jwt.exp=1767225600"),
+        (946_684_800, ValueError, "not a point in time"),
+        (float("nan"), ValueError, "a life is a finite number of seconds from now: an hour is 3600"),
+        (float("inf"), ValueError, "a life is a finite number of seconds from now"),
+        (float("-inf"), ValueError, "a life is a finite number of seconds from now"),
+    ],
+)
+def test_a_life_that_is_none_is_refused(make: Any, lives: Any, error: type[Exception], fix: str) -> None:
+    """With a Unix time in its place, a test would never see the token end."""
+    with pytest.raises(error, match=fix):
+        make(lives)
+
+
+@pytest.mark.parametrize("lives", ["3600", None, timedelta(hours=1), True])
+def test_a_life_of_a_jwt_that_is_no_number_is_refused(lives: Any) -> None:
+    with pytest.raises(TypeError, match=f"a life is a number of seconds from now, not {type(lives).__name__}"):
+        make_jwt(lives)
+
+
+@pytest.mark.parametrize("lives", [-3600, 0, 0.5, 86_400 * 400, 946_684_799, 86_400 * 365 * 100])
+def test_lives_that_a_test_may_mean(lives: float) -> None:
+    clock = VirtualClock(start=START)
+    assert AccessToken.from_jwt(make_jwt(lives, clock=clock)).expires_on == int(START + lives)
 
 
 # ScriptedSource

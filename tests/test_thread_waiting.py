@@ -26,7 +26,7 @@ from anyio_acs_credential import (
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import FrameType
 
 NEEDS_UVLOOP = pytest.mark.skipif(find_spec("uvloop") is None, reason="it is a loop of its own")
@@ -168,8 +168,47 @@ def test_a_loop_that_goes_away_while_a_thread_waits() -> None:
     loop.run_until_complete(enter())
     asking = Asking(credential.get_token_from_thread)
     loop.close()
-    assert isinstance(asking.wait(), CredentialClosedError)
-    assert isinstance(Asking(credential.get_token_from_thread).wait(), CredentialClosedError)
+    for got in (asking.wait(), Asking(credential.get_token_from_thread).wait()):
+        assert isinstance(got, CredentialClosedError)
+        assert "the event loop in which the credential was entered has ended" in str(got)
+        assert "enter it again in a loop that runs" in str(got)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a loop that is closed unawares
+def test_the_thread_of_a_loop_that_has_ended() -> None:
+    """It is no event loop's own any more: it gets what any thread gets, and no advice to await something."""
+    clock = Ahead()
+    loop = asyncio.new_event_loop()
+    credential = CommunicationTokenCredential(token_refresher=ScriptedSource(300), clock=clock)
+
+    async def enter() -> str:
+        await credential.__aenter__()
+        return (await credential.get_token()).token
+
+    token = loop.run_until_complete(enter())
+    loop.close()
+    assert credential.get_token_from_thread().token == token
+    clock.ahead = 400
+    with pytest.raises(CredentialClosedError, match="in which the credential was entered has ended"):
+        credential.get_token_from_thread()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # likewise
+def test_another_loop_than_the_one_that_has_ended() -> None:
+    """There, a caller who waits is told to enter again, and not to go back to the other one."""
+    loop = asyncio.new_event_loop()
+    credential = CommunicationTokenCredential(token_refresher=ScriptedSource(anyio.sleep_forever))
+    loop.run_until_complete(credential.__aenter__())
+    loop.close()
+
+    async def ask(ask: Callable[[], Awaitable[object]]) -> None:
+        with pytest.raises(CredentialClosedError, match="in which the credential was entered has ended"):
+            await ask()
+
+    for backend in anyio.get_available_backends():
+        for method in (credential.get_token, credential.refresh):
+            anyio.run(ask, method, backend=backend)
+    assert "has ended" in credential.health().reason
 
 
 def run_sync_of(name: str) -> Callable[..., Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from .._checks import is_one
 from .._errors import CredentialError, CredentialUsageError, explained, wrong_type
 from .._http.endpoint import is_secure, one_form
+from .._redaction import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterable, MutableMapping
+    from collections.abc import AsyncGenerator, Generator, MutableMapping
 
     from .._credentials.credential import CommunicationTokenCredential
 
@@ -59,10 +61,12 @@ class BearerFlow(Generic[RequestT, ResponseT]):
     Args:
         credential: An entered credential (a static one need not be). It is not closed by this object.
         hosts: The host names that get the token, such as "contoso.communication.azure.com", or
-            "*.communication.azure.com" for every name below; requests to others go without it. None for all.
+            "*.communication.azure.com" for every name below, one at least; requests to others go without it. None for
+            all.
 
     Raises:
         TypeError: when `credential` is not a credential, or `hosts` is not an iterable of names.
+        ValueError: when `hosts` is empty.
         CredentialUsageError: when sending a token over plain http to another machine, or with a synchronous client.
     """
 
@@ -74,10 +78,9 @@ class BearerFlow(Generic[RequestT, ResponseT]):
             error = wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
             del credential  # perhaps a token's text, by mistake: no frame that an error passes shows it
             raise error
-        if isinstance(hosts, str):
-            raise explained("hosts", TypeError("hosts is a collection of host names: put the one name into a list"))
+        given, hosts = Secret(hosts), None  # no frame that an error passes shows a password in an address
         self._credential = credential
-        self._hosts = None if hosts is None else tuple(_check_host(host) for host in hosts)
+        self._hosts = _check_hosts(given)
 
     async def async_auth_flow(self, request: RequestT) -> AsyncGenerator[RequestT, ResponseT]:
         """Send a request with the token, and once more with another token after a 401. httpx calls this.
@@ -90,23 +93,25 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         Yields:
             The request, each time with the token to send.
         """
-        if not self._may_have_token(request.url):
-            yield request
+        given = Secret(request)
+        del request  # no frame that an error passes shows a password in its address
+        if not self._may_have_token(given.value.url):
+            yield given.value
             return
         token = await self._credential.get_token()
-        request.headers["Authorization"] = f"Bearer {token.token}"
-        response = yield request
+        given.value.headers["Authorization"] = f"Bearer {token.token}"
+        response = yield given.value
         if response.status_code != 401:
             return
-        if response.request.headers.get("Authorization") != request.headers["Authorization"]:
+        if response.request.headers.get("Authorization") != given.value.headers["Authorization"]:
             return  # a redirect led to another host, which has not seen the token and says nothing about it
         try:
             token = await self._credential.refresh(rejected=token)
         except CredentialError:
             return
-        if _can_be_sent_again(request):
-            request.headers["Authorization"] = f"Bearer {token.token}"
-            yield request
+        if _can_be_sent_again(given.value):
+            given.value.headers["Authorization"] = f"Bearer {token.token}"
+            yield given.value
 
     def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:  # noqa: ARG002 - httpx gives it
         """Refuse a synchronous client, which cannot wait for a token.
@@ -135,8 +140,20 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         return True
 
 
-def _check_host(host: object) -> str:
-    if not isinstance(host, str) or not _HOST.fullmatch(host):
+def _check_hosts(given: Secret) -> tuple[str, ...] | None:
+    if given.value is None:
+        return None
+    if isinstance(given.value, str) or not isinstance(given.value, Iterable):
+        raise wrong_type(
+            "hosts", "hosts is a collection of host names", given.value, ": put the one name into a list, [host]"
+        )
+    hosts = Secret([_read_host(host) for host in given.value])
+    if not hosts.value:
+        raise explained(
+            "hosts",
+            ValueError("hosts is empty, and no request would have a token: name a host, or leave hosts out for all"),
+        )
+    if None in hosts.value:
         raise explained(
             "hosts",
             TypeError(
@@ -144,6 +161,13 @@ def _check_host(host: object) -> str:
                 "without scheme, port or path"
             ),
         )
+    return tuple(hosts.value)
+
+
+def _read_host(host: object) -> str | None:
+    """The one form of a host name or pattern; None where it is neither."""
+    if not isinstance(host, str) or not _HOST.fullmatch(host):
+        return None
     star = "*." if host.startswith("*.") else ""
     return star + one_form(host.removeprefix(star))
 

@@ -17,6 +17,7 @@ from .._public import public
 from .._redaction import Secret, Unpicklable
 from .._refreshing import waiting
 from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
+from .._tokens.claims import check_claims
 from .lifecycle import Lifecycle
 from .options import DEFAULT_POLICY, check_options, entra_source, initial_token, own_source
 
@@ -117,12 +118,13 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         observer: Callable[[CredentialEvent], object] | None = None,
         clock: Clock = time,
     ) -> None:
-        initial, token = Secret(token), None  # no frame that an error passes shows it
+        initial, endpoint = Secret(token), Secret(resource_endpoint)
+        token = resource_endpoint = None  # no frame that an error passes shows a token, or a password in an address
         others = {
             "token": None if initial.value is None else initial,
             "token_refresher": token_refresher,
         }
-        entra = entra_source(resource_endpoint, token_credential, scopes, http_client, **others)
+        entra = entra_source(endpoint, token_credential, scopes, http_client, **others)
         self._refresher = token_refresher if entra is None else entra
         check_options(self._refresher, proactive_refresh, policy, observer, clock)
         self._own = own_source(self._refresher, clock)
@@ -164,6 +166,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             CredentialNotEnteredError: when a refreshing credential was not entered.
             CredentialClosedError: when it is closed, or closes while this waits.
             CredentialUsageError: when called in another event loop than it was entered in, or by its own refresher.
+            TypeError: when `claims` is not text.
         """
         held, home, clock = self._held, self._home, self._clock
         if (
@@ -181,6 +184,8 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
                 self._entered().home.check()
                 raise  # pragma: no cover - trio's own trouble
             return held.token
+        if claims is not None:
+            check_claims(claims)
         if self._refresher is None:
             await checkpoint_if_cancelled()
             return self.get_token_nowait()
@@ -228,6 +233,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             ValueError: when the timeout is NaN.
             CredentialUsageError: when called in the event loop's own thread, which it would block, or in a process that
                 was forked after the credential was entered.
+            CredentialClosedError: when it is closed, or the event loop in which it was entered has ended.
             CredentialError: as `get_token()` does. While rounds fail, one thread at most waits for the next, for half
                 of `RefreshPolicy.refresh_timeout` at most; the others get the last error, or the held token, at once.
         """
@@ -238,7 +244,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         if self._refresher is None:
             return self.get_token_nowait()
         task = self._entered()
-        if get_ident() == self._home.thread:
+        if get_ident() == self._home.thread and not task.home.is_lost:
             raise explained(
                 "loop-thread",
                 CredentialUsageError("the event loop's own thread would wait for itself here: await get_token()"),
@@ -268,6 +274,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
 
         Raises:
             CredentialError: as `get_token()` does.
+            TypeError: when the claims are not text.
         """
         token = await self.get_token(*scopes, claims=(options or {}).get("claims"))
         return AccessTokenInfo(token.token, token.expires_on)

@@ -26,10 +26,10 @@ from anyio import CancelScope, Event, create_task_group, current_time, get_cance
 from anyio.lowlevel import checkpoint
 
 from .._errors import CredentialClosedError, cut_repeats, explained
+from .._loops.cancellation import ends_program
 from .._loops.home import Home
 from .._public import public
 from .._refreshing.round import wake
-from .._refreshing.source import ends_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

@@ -223,7 +223,7 @@ class Lifecycle(OneBlock):
             task = self._entered()
         except CredentialError as misuse:
             return misuse
-        return waiting.closed_error() if task.home.is_lost else None  # nobody has told it so where the loop was closed
+        return task.home.ended() if task.home.is_lost else None  # nobody has told it so where the loop was closed
 
     def _unavailable(self) -> CredentialError:
         held = self._state.held

@@ -78,7 +78,7 @@ def check_options(
 
 
 def entra_source(
-    endpoint: str | None,
+    endpoint: Secret,
     token_credential: SupportsGetToken | None,
     scopes: Iterable[str],
     http_client: HttpClient | None,
@@ -87,7 +87,7 @@ def entra_source(
     """The token source of an Entra user, if the arguments name one.
 
     Args:
-        endpoint: The resource's address.
+        endpoint: The resource's address, which may have a password in it by mistake; None in it where none was given.
         token_credential: What gives Entra tokens.
         scopes: Their scopes.
         http_client: The client for the exchange, or None for one of its own.
@@ -98,7 +98,7 @@ def entra_source(
         ValueError: when the endpoint is not the address of a resource, or the scopes are not those of an exchange.
     """
     given = [name for name, value in others.items() if value is not None]
-    if endpoint is None and token_credential is None:
+    if endpoint.value is None and token_credential is None:
         if not given:
             raise explained(
                 "arguments",
@@ -118,14 +118,14 @@ def entra_source(
             "arguments",
             TypeError(f"a token_credential gets all tokens: leave out {' and '.join(given)}, or the credential"),
         )
-    if endpoint is None or token_credential is None:
-        missing = "resource_endpoint" if endpoint is None else "token_credential"
+    if endpoint.value is None or token_credential is None:
+        missing = "resource_endpoint" if endpoint.value is None else "token_credential"
         raise explained(
             "arguments", TypeError(f"{missing} is missing: an Entra token is exchanged at the resource, so give both")
         )
     from .._exchange.source import EntraTokenExchange
 
-    return EntraTokenExchange(endpoint, token_credential, scopes=scopes, http_client=http_client)
+    return EntraTokenExchange(endpoint.value, token_credential, scopes=scopes, http_client=http_client)
 
 
 def own_source(source: object, clock: Clock) -> OwnSource | None:

@@ -77,7 +77,6 @@ _ERRORS = {
     "consent_required": Cure.PERSON,
     "expired_token": Cure.PERSON,
     "interaction_required": Cure.PERSON,
-    "invalid_grant": Cure.PERSON,
     "login_required": Cure.PERSON,
 }
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -88,20 +87,29 @@ _CODE = re.compile(r"(?:[^\n:]*: ?)?AADSTS([0-9]{5,9})\b")
 def cure_for(answer: Mapping[str, object]) -> Cure:
     """What cures the refusal in an answer of Entra, or of another authority.
 
+    The first rule that fits wins:
+
+    1. A number of throttling or of an outage: time, whatever `error` and `suberror` say.
+    2. An `error` other than `invalid_grant`: what that error means.
+    3. A `suberror` that is documented: a person.
+    4. A number that is known: what the first of them means.
+    5. A number, and none that is known: time, since it may be an outage.
+    6. `invalid_grant` alone, as from an authority without numbers: a person.
+
     Args:
         answer: The answer's members, `error` among them.
     """
-    numbers = _numbers(answer)
+    error, suberror, numbers = answer.get("error"), answer.get("suberror"), _numbers(answer)
     known = [cure for number in numbers if (cure := _cure_of(number)) is not None]
-    error = answer.get("error")
-    general = _ERRORS.get(error, Cure.SETUP) if isinstance(error, str) else Cure.SETUP
     if Cure.TIME in known:
         return Cure.TIME
-    if error != "invalid_grant" or str(answer.get("suberror")) in _SUBERRORS:
-        return general
+    if error != "invalid_grant":
+        return _ERRORS.get(error, Cure.SETUP) if isinstance(error, str) else Cure.SETUP
+    if isinstance(suberror, str) and suberror in _SUBERRORS:
+        return Cure.PERSON
     if known:
         return known[0]
-    return Cure.TIME if numbers else general
+    return Cure.TIME if numbers else Cure.PERSON
 
 
 def cure_in(text: str) -> Cure | None:

@@ -15,6 +15,8 @@ from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
 from .._http.retries import Limits, send
 from .._public import public
+from .._redaction import Secret
+from .._tokens.claims import check_claims
 from .._tokens.own_source import OwnSource
 from .._tokens.service_clock import ServiceClock
 from .entra_tokens import EntraTokenSource
@@ -69,11 +71,12 @@ class EntraTokenExchange(OwnSource):
         scopes: Iterable[str] = (DEFAULT_SCOPE,),
         http_client: HttpClient | None = None,
     ) -> None:
+        address, resource_endpoint = Secret(resource_endpoint), ""  # no frame that an error passes shows a password
         self._make_client = client_factory(http_client)
         import jwt.api_jws  # noqa: F401 - reads expiries; imported here, so that no round stalls the event loop by it
 
         self._scopes = check_scopes(scopes)
-        self._url = check_endpoint(resource_endpoint)
+        self._url = check_endpoint(address.value)
         self._call = Call("POST", exchange_url(self._url, self._scopes), EXCHANGE_BODY)
         self._go_by(self.clock)
         self._credential = EntraTokenSource(token_credential)
@@ -107,8 +110,11 @@ class EntraTokenExchange(OwnSource):
 
         Raises:
             ServiceError: when the service refuses, cannot be reached or answers nonsense.
+            TypeError: when `claims` is not text.
             Exception: what the credential raises, unless its last token is still valid and no claims are asked for.
         """
+        if claims is not None:
+            check_claims(claims)
         entra = await self._entra_token(claims)
         async with self._make_client() as client:
             answer = await self._meet(client, entra)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .._errors import ServiceError, explained
 from .._redaction import redact
 from .._tokens.clock_warning import TOLERANCE, describe
+from .._tokens.service_clock import absurd_date
 from .retry_after import read_retry_after
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ def _advise(answer: Answer) -> str:
     offset = None if answer.proof is None else answer.proof.offset
     if answer.status == 401 and offset is not None and abs(offset) > TOLERANCE:
         return f"{describe(offset)}, so set it; and if that does not help: {advice}"
+    if answer.status == 401 and (day := absurd_date(answer.header("date") or "")) is not None:
+        return f"its answer is dated {day}, so the clock there is wrong: set it; and if that does not help: {advice}"
     return advice
 
 

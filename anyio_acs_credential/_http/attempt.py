@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 
 from .._errors import ServiceError, explained
+from .._loops.closing import close_quietly
 from .._public import public
 from .._redaction import Secret, redact
 from .._tokens.service_clock import Moment, proof_in
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     Authorize = Callable[[Any], Awaitable[None]]
     """Adds the credential's headers to a request, just before it is sent. It is called anew at each try."""
 
-_CLOSE_TIMEOUT = 1.0
 # Exceptions are told apart by the names of their classes, which httpx and httpx2 share.
 _NOTHING_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
 # The reasons that OpenSSL gives where the other side speaks no TLS, such as the page of a portal, or where the server
@@ -175,8 +175,7 @@ class Connecting:
             self._shield = anyio.CancelScope(shield=True)
             self._shield.__enter__()
         elif event.endswith(".start_tls.failed"):
-            with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-                await self._connection.aclose()
+            await close_quietly(self._connection.aclose)
 
     def end(self) -> None:
         """Let cancellations through again."""

@@ -17,6 +17,7 @@ import anyio
 import httpcore
 from anyio import CapacityLimiter, Event, to_thread
 
+from .._loops.closing import close_quietly
 from .._loops.per_loop import PerLoop
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 _LOOKUPS = 8  # lookups at the same time, abandoned ones included
 _POLL = 0.05  # seconds between looks at whether one of those has ended
 _HEAD_START = 0.25  # seconds that an address is given before the next one is tried as well (RFC 8305, section 5)
-_CLOSE_TIMEOUT = 1.0
 
 
 class Network(httpcore.AnyIOBackend):
@@ -125,7 +125,7 @@ async def _race(addresses: list[str], connect: Callable[[str], Awaitable[AsyncNe
                 first = stream
                 group.cancel_scope.cancel("there is a connection")
             else:
-                await _close(stream)
+                await close_quietly(stream.aclose)
         finally:
             ended.set()
 
@@ -138,13 +138,8 @@ async def _race(addresses: list[str], connect: Callable[[str], Awaitable[AsyncNe
                     await ended.wait()
     except BaseException:
         if first is not None:
-            await _close(first)  # noqa: ASYNC102 - it is shielded
+            await close_quietly(first.aclose)  # noqa: ASYNC102 - it is shielded
         raise
     if first is None:
         raise errors.pop()
     return first
-
-
-async def _close(stream: AsyncNetworkStream) -> None:
-    with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-        await stream.aclose()

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from anyio import CapacityLimiter, move_on_after, to_thread
+from anyio import CapacityLimiter, to_thread
 
 from .._checks import is_async
 from .._errors import wrong_type
+from .._loops.closing import close_quietly
 from .._loops.per_loop import PerLoop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from httpx import AsyncClient
-
     from .attempt import HttpClient
 
-_CLOSE_TIMEOUT = 1.0
 _LIMITERS = PerLoop(lambda: CapacityLimiter(1))
 
 
@@ -50,14 +48,4 @@ async def _open() -> AsyncGenerator[HttpClient]:
     try:
         yield client
     finally:
-        await close_quietly(client)  # noqa: ASYNC102 - it is shielded
-
-
-async def close_quietly(client: AsyncClient) -> None:
-    """Close a client of our own within a second, also where the task is cancelled.
-
-    An error in closing is dropped: the call has been answered or has failed by then, and the connections are as good as
-    closed.
-    """
-    with move_on_after(_CLOSE_TIMEOUT, shield=True), suppress(Exception):
-        await client.aclose()
+        await close_quietly(client.aclose)  # noqa: ASYNC102 - it is shielded

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 
+from .._loops.closing import close_quietly
 from .cookies import KeptCookies
 from .request import library_of
 
@@ -27,7 +28,6 @@ _HELD = 1024 * 1024
 
 _TOO_LARGE = f"it is larger than {MAX_BODY} bytes"
 _UNREADABLE = "http_client has closed it, or has no way to read it here"
-_CLOSE_TIMEOUT = 1.0
 
 
 class Reading:
@@ -81,8 +81,7 @@ class Reading:
                     await self._read_late(response)
                 self._done(response)
         finally:
-            with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-                await response.aclose()
+            await close_quietly(response.aclose)  # noqa: ASYNC102 - it is shielded
 
     async def find(self, error: Exception) -> None:
         """Take the answer from what was raised for its status, where no hook of ours has read it."""
@@ -114,8 +113,7 @@ class Reading:
                     if dropped > _HELD:
                         break  # a stream that never waits is not ended by a cancellation
         finally:
-            with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-                await chunks.aclose()
+            await close_quietly(chunks.aclose)  # noqa: ASYNC102 - it is shielded
         self._keep(bytes(body))
 
     def _keep(self, body: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anyio.lowlevel import current_token
 
-from .._errors import CredentialUsageError, explained
+from .._errors import CredentialClosedError, CredentialUsageError, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,10 +63,12 @@ class Home:
         """Refuse to wait in another process or event loop.
 
         Raises:
-            CredentialUsageError: when called there.
+            CredentialUsageError: when called there; a `CredentialClosedError` where its own event loop has ended.
         """
         self.check_process()
         if _running() != self.loop:
+            if self.is_lost:
+                raise self.ended()
             raise explained("another-loop", CredentialUsageError(self._in_another_loop))
 
     def check_process(self) -> None:
@@ -89,6 +91,16 @@ class Home:
     def is_lost(self) -> bool:
         """Whether the event loop will never run again here."""
         return not self.process.is_here or _is_closed(self.loop.native_token)
+
+    def ended(self) -> CredentialClosedError:
+        """The error for callers of what was entered in an event loop that has ended."""
+        return explained(
+            "loop-ended",
+            CredentialClosedError(
+                f"the event loop in which the {self._name} was entered has ended, though its block has not: keep all "
+                "that uses it inside one anyio.run(), or enter it again in a loop that runs"
+            ),
+        )
 
     def time(self) -> float:
         """The event loop's time, in seconds. Only its tasks may ask, and functions that were posted to it."""

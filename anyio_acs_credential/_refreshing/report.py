@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from .._decisions.events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
 from .._decisions.failures import verdict
 from .._errors import cut_repeats
+from .._loops.cancellation import ends_program
 from .._redaction import redact
 from .._tokens.clock_warning import TOLERANCE, tell
-from .source import ends_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

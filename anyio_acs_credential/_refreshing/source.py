@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from .._checks import misfit
 from .._errors import TokenSourceError, cut_repeats, explained
 from .._loops.beside import struck
+from .._loops.cancellation import ends_program, native_cancellations
 from .._tokens.access_token import AccessToken, accept
 from .._tokens.results import SupportsExpiry, SupportsLife  # noqa: TC001 - no round is to import it
 from .round import wake
@@ -27,8 +28,6 @@ TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | Supports
 
 TokenSource: TypeAlias = "Callable[..., Awaitable[str | AccessToken | SupportsExpiry | SupportsLife]]"
 """A token refresher, or what also takes, as its argument, the claims of a challenge that its round has to meet."""
-
-_ALWAYS_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def check_refresher(refresher: object) -> None:
@@ -57,7 +56,7 @@ def check_refresher(refresher: object) -> None:
 
 
 async def ask(
-    refresher: TokenSource, timeout: float, ours: CancelScope, asked: Round, clock: Clock
+    refresher: TokenSource, timeout: float, ours: CancelScope, question: Round, clock: Clock
 ) -> AccessToken | BaseException:
     """Ask for the next token, in a task of its own.
 
@@ -68,7 +67,7 @@ async def ask(
         refresher: The token source.
         timeout: Seconds that it may take.
         ours: The scope whose cancellation is meant for this task.
-        asked: The round. Its claims, if it has any, are passed to the source.
+        question: The round in progress. Its claims, if it has any, are passed to the source.
         clock: The credential's clock.
 
     Returns:
@@ -85,7 +84,7 @@ async def ask(
         with move_on_after(timeout) as limit:
             async with create_task_group() as group:
                 scopes, task = (limit, ours, group.cancel_scope), partial(answer, clock=clock)
-                group.start_soon(task, refresher, asked, answers, ended, scopes, name="token source")
+                group.start_soon(task, refresher, question, answers, ended, scopes, name="token source")
                 await ended.wait()
     except get_cancelled_exc_class():
         _let_the_program_end(answers)  # Ctrl-C may have struck the source of a closing credential as it tidied up
@@ -113,7 +112,7 @@ async def ask(
 
 async def answer(
     refresher: TokenSource,
-    asked: Round,
+    question: Round,
     answers: list[AccessToken | BaseException],
     ended: Event,
     scopes: tuple[CancelScope, ...],
@@ -122,10 +121,10 @@ async def answer(
 ) -> None:
     """The task of a source: it adds one answer at most, and raises nothing but our own cancellation."""
     cancellations = native_cancellations()
-    asked.as_its_source()
+    question.as_its_source()
     try:
         await checkpoint_if_cancelled()  # asyncio begins a task also where its scope has been cancelled since
-        answers.append(accept(await call(refresher, asked.claims), clock))
+        answers.append(accept(await call(refresher, question.claims), clock))
     except BaseException as error:  # noqa: ASYNC103 - a stray cancellation is the source's fault
         if isinstance(error, get_cancelled_exc_class()) and (
             any(scope.cancel_called for scope in scopes) or native_cancellations() > cancellations
@@ -134,7 +133,7 @@ async def answer(
         cut_repeats(error)
         answers.append(error)  # noqa: ASYNC104 - likewise
     finally:
-        asked.source_ended()
+        question.source_ended()
         wake(ended)
 
 
@@ -158,20 +157,3 @@ def _let_the_program_end(answers: list[AccessToken | BaseException]) -> None:
     for found in answers:
         if isinstance(found, BaseException) and ends_program(found):
             raise found from None
-
-
-def ends_program(error: BaseException) -> bool:
-    """Whether an exception is, or holds, one that nobody but the program's end may stop."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(_ALWAYS_PASS) is not None
-    return isinstance(error, _ALWAYS_PASS)
-
-
-def native_cancellations() -> int:
-    """How often asyncio's own `Task.cancel()` was called on this task, as `asyncio.run` does at its end."""
-    if get_cancelled_exc_class().__module__ == "trio":
-        return 0
-    import asyncio
-
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()

@@ -127,39 +127,39 @@ class RefreshTask:
             self._reporter.expired(state.held.token.expires_on, unrenewed=state.proactive or state.cause is not None)
 
     async def _renew(self) -> None:
-        asked, began = self.round, current_time()
-        asked.begin(began)
-        self._reporter.started(asked.forced)
+        current, began = self.round, current_time()
+        current.begin(began)
+        self._reporter.started(current.forced)
         clock, limit = self.state.clock, self.state.policy.refresh_timeout
         ahead = clock.time() - clock.monotonic()
-        outcome = await self._ask(asked, limit)
+        outcome = await self._ask(current, limit)
         if clock.time() - clock.monotonic() - ahead > TOLERANCE and self._is_in_vain(outcome):
             # The clock was set ahead in between, or the machine slept, so that a token seems to have ended or an answer
             # was lost. The source is asked once more at once, which spares those who wait the error.
-            outcome = await self._ask(asked, max(began + limit - current_time(), 0.0))
+            outcome = await self._ask(current, max(began + limit - current_time(), 0.0))
         if not self.closed:
-            self._settle(asked, outcome)
+            self._settle(current, outcome)
 
-    async def _ask(self, asked: Round, limit: float) -> AccessToken | BaseException:
-        return await ask(self._refresher, limit, self.scope, asked, self.state.clock)
+    async def _ask(self, current: Round, limit: float) -> AccessToken | BaseException:
+        return await ask(self._refresher, limit, self.scope, current, self.state.clock)
 
     def _is_in_vain(self, outcome: AccessToken | BaseException) -> bool:
         if isinstance(outcome, AccessToken):
             return life_of(outcome, self.state.clock) < NO_REMAINDER
         return not verdict(outcome)[0]
 
-    def _settle(self, asked: Round, outcome: AccessToken | BaseException) -> None:
+    def _settle(self, current: Round, outcome: AccessToken | BaseException) -> None:
         self._tell_expiry()
         before, shared = self.state.held, False
         if isinstance(outcome, AccessToken):
             shared = outcome._is_shared
-            outcome = self.state.take(outcome, forced=asked.forced, rejected=asked.rejected)
+            outcome = self.state.take(outcome, forced=current.forced, rejected=current.rejected)
         if isinstance(outcome, AccessToken):
             report = partial(self._reporter.succeeded, self.state, outcome.expires_on, shared=shared)
         else:
-            asked.fail(outcome)
-            failure = self.state.fail(outcome, asked.claims)
-            report = partial(self._reporter.failed, self.state, failure, challenge=asked.claims is not None)
+            current.fail(outcome)
+            failure = self.state.fail(outcome, current.claims)
+            report = partial(self._reporter.failed, self.state, failure, challenge=current.claims is not None)
         self.round = Round()
         if self.state.held is not before:
             self._publish(self.state.held)
@@ -167,7 +167,7 @@ class RefreshTask:
         try:
             report()
         finally:
-            asked.end()
+            current.end()
 
     def _announce(self) -> None:
         changed, self._changed = self._changed, None

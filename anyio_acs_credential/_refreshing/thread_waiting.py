@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from anyio import from_thread
 
 from .._errors import CredentialError
-from .waiting import answer_of, closed_error, look, refresh_error
+from .waiting import answer_of, look, refresh_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def wait_in_thread(task: RefreshTask, timeout: float | None) -> AccessToken:
                 waiter.post(waiter.give_up)
             _check_cancelled()
             if task.home.is_lost:
-                raise closed_error()
+                raise task.home.ended()
             with suppress(TimeoutError):
                 waiter.answer.exception(min(_POLL, deadline - now, max(0.0, waiter.patience_ends - now)))
         return waiter.answer.result()
@@ -86,7 +86,7 @@ class _Waiter:
         try:
             self._task.home.post(lambda: self._settle(step))
         except RuntimeError:
-            raise closed_error() from None
+            raise self._task.home.ended() from None
 
     def leave(self) -> None:
         """Give up waiting."""

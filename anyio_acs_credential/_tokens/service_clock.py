@@ -6,14 +6,16 @@ The rules of this file:
   it proves an interval for how far our clock is ahead, and nothing more: an interval as long as the request took.
 * Our clock is believed until an answer proves it wrong, and again as soon as an answer agrees with it. In between, each
   answer moves the offset as little as its interval allows.
-* A cache repeats an old `Date`, and says so with `Age` (RFC 9111, section 5.1). A malformed or absurd `Date` proves
-  nothing, and neither does an answer that came without TLS from another machine.
+* A cache repeats an old `Date`, and says so with `Age` (RFC 9111, section 5.1). The two are not added: the cache has
+  measured that age by its own clock, against the `Date` (section 4.2.3), so their sum may be the cache's time. A
+  malformed or absurd `Date` proves nothing, and neither does an answer that came without TLS from another machine.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from .clock import Clock, WallClock
 
 _RESOLUTION = 1.0  # seconds by which a Date may be early or late: some servers cut the fraction, some round it
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST, _LATEST = 1_262_304_000, 7_258_118_400  # 2010, before which there was no Azure, and 2200
 
 
@@ -84,6 +87,14 @@ def proof_in(headers: Iterable[tuple[str, str]], sent: Moment, received: Moment)
     took = max(received.monotonic - sent.monotonic, received.wall - sent.wall)
     ahead = received.wall - date
     return Proof(date, ahead - took - _RESOLUTION, ahead + _RESOLUTION)
+
+
+def absurd_date(value: str) -> str | None:
+    """The day in a `Date` that no clock of a service shows unless it is wrong; None where it shows another, or none."""
+    date = read_date(value)
+    if date is None or _EARLIEST <= date < _LATEST:
+        return None
+    return (_EPOCH + timedelta(seconds=date)).date().isoformat()
 
 
 class ServiceClock:

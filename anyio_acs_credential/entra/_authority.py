@@ -6,6 +6,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from .._errors import explained
+from .._redaction import Secret
 
 PUBLIC_CLOUD = "https://login.microsoftonline.com"
 ANY_TENANT = "organizations"
@@ -44,6 +45,20 @@ def where(authority: str, tenant_id: str) -> dict[str, str]:
     Raises:
         ValueError: when they lead nowhere, or to two directories; the message names the fix.
     """
+    place, directory = Secret(authority), Secret(tenant_id)
+    del authority, tenant_id  # no frame that an error passes shows a password in an address
+    try:
+        return _read(place.value, directory.value)
+    except _NowhereError as error:
+        problem = str(error)
+    raise explained("entra-settings", ValueError(problem))  # out here, without the frames that read the address
+
+
+class _NowhereError(Exception):
+    """Why an address and a directory lead nowhere."""
+
+
+def _read(authority: str, tenant_id: str) -> dict[str, str]:
     parts = _parse(authority.rstrip("/"))
     host = parts.hostname or ""
     named = parts.path.strip("/")
@@ -59,12 +74,12 @@ def where(authority: str, tenant_id: str) -> dict[str, str]:
             tenant = f"{host.removesuffix(_EXTERNAL_ID)}.onmicrosoft.com"
     elif named:
         if tenant_id != ANY_TENANT:
-            raise _refused("authority has a path, which names the directory: leave out the path, or tenant_id")
+            raise _NowhereError("authority has a path, which names the directory: leave out the path, or tenant_id")
         return {"oidc_authority": parts.geturl()}
     else:
         tenant = tenant_id
     if not _TENANT.fullmatch(tenant):
-        raise _refused(
+        raise _NowhereError(
             "tenant_id is no directory's id or domain, such as contoso.onmicrosoft.com: write it without slashes, and "
             "an address into authority"
         )
@@ -78,27 +93,29 @@ def _parse(authority: str) -> SplitResult:
     except ValueError:  # brackets that do not match
         parts = urlsplit("")
     if parts.scheme != "https":
-        raise _refused("authority does not begin with https://, and secrets are sent there: correct it")
+        raise _NowhereError("authority does not begin with https://, and secrets are sent there: correct it")
     host = _HOST.fullmatch(parts.netloc)
     if host is None or int((host[1] or host[2] or ":443")[1:]) > 65_535:
-        raise _refused(f"authority has no plain host name, or more than that and a port: write it as {PUBLIC_CLOUD}")
+        raise _NowhereError(
+            f"authority has no plain host name, or more than that and a port: write it as {PUBLIC_CLOUD}"
+        )
     if parts.query or parts.fragment:
-        raise _refused("authority has a query or a fragment: remove everything from the ? or # on")
+        raise _NowhereError("authority has a query or a fragment: remove everything from the ? or # on")
     return parts
 
 
 def _entra_tenant(path: str) -> str:
     tenant = path.removesuffix("/v2.0")  # as Entra's issuers have it
     if not _TENANT.fullmatch(tenant):
-        raise _refused(f"the path of Entra's authority is the directory alone: write it as {PUBLIC_CLOUD}/contoso.com")
+        raise _NowhereError(
+            f"the path of Entra's authority is the directory alone: write it as {PUBLIC_CLOUD}/contoso.com"
+        )
     return tenant
 
 
 def _one(named: str, tenant_id: str) -> str:
     if tenant_id != ANY_TENANT and tenant_id.lower() != named.lower():
-        raise _refused("authority's path names one directory and tenant_id another: leave out the path, or tenant_id")
+        raise _NowhereError(
+            "authority's path names one directory and tenant_id another: leave out the path, or tenant_id"
+        )
     return named
-
-
-def _refused(problem: str) -> ValueError:
-    return explained("entra-settings", ValueError(problem))

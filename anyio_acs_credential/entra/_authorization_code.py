@@ -57,10 +57,12 @@ class AuthorizationCodeCredential(EntraCredential):
         **options: Unpack[Options],
     ) -> None:
         code, verifier, secret = Secret(authorization_code), Secret(code_verifier), Secret(client_secret)
-        del authorization_code, code_verifier, client_secret  # no frame that an error passes shows them
-        settings = check_settings(client_id, **options)
-        check_text("redirect_uri", redirect_uri, "the address that the code was sent to")
-        self._redirect_uri = redirect_uri
+        given, address = Secret(options), Secret(redirect_uri)  # an address may have a password in it
+        # No frame that an error passes shows them.
+        del authorization_code, code_verifier, client_secret, options, redirect_uri
+        settings = check_settings(client_id, **given.value)
+        check_text("redirect_uri", address.value, "the address that the code was sent to")
+        self._redirect_uri = address
         check_text("authorization_code", code.value, "the code that came to redirect_uri")
         self._code: Secret | None = code
         self._verifier = check_secret("code_verifier", verifier, "the secret behind the code challenge")
@@ -96,7 +98,7 @@ class AuthorizationCodeCredential(EntraCredential):
 
             flow = Fields(
                 state=_STATE,
-                redirect_uri=self._redirect_uri,
+                redirect_uri=self._redirect_uri.value,
                 code_verifier=self._verifier.value if self._verifier is not None else None,
                 scope=[*scopes, *_OPENID],
             )

@@ -11,6 +11,7 @@ from anyio import CapacityLimiter, create_task_group, move_on_after, sleep, to_t
 
 from .._checks import is_async, is_number, misfit
 from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained, wrong_type
+from .._redaction import Secret
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, take
@@ -67,8 +68,10 @@ class InteractiveBrowserCredential(EntraCredential):
         open_browser: Callable[[str], object] = webbrowser.open,
         **options: Unpack[Options],
     ) -> None:
-        settings = check_settings(client_id, **options)
-        self._address = RedirectAddress.parse(redirect_uri)
+        given, address = Secret(options), Secret(redirect_uri)
+        del options, redirect_uri  # no frame that an error passes shows a password in an address
+        settings = check_settings(client_id, **given.value)
+        self._address = RedirectAddress.parse(address.value)
         for name, value in {"login_hint": login_hint, "prompt": prompt}.items():
             if value is not None:
                 check_text(name, value, "text, or None")

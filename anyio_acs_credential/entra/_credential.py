@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
-from .._exchange.shared_answers import SharedAnswers
 from .._loops.beside import Beside, check_entering, leaving
+from .._loops.shared_answers import SharedAnswers
+from .._tokens.claims import check_claims
 from ._grant import Grant, take
 from ._secrets import Texts
 
@@ -98,7 +99,7 @@ class EntraCredential:
         """
         wanted = check_scopes(scopes)
         if claims is not None:
-            _check_claims(claims)
+            _check_json(claims)
         held = self._grants.get(wanted)
         if claims is None and held is not None and held.is_fresh:
             await checkpoint_if_cancelled()
@@ -201,9 +202,8 @@ async def _nothing() -> None:
     """Find nothing: a sign-in always asks Entra."""
 
 
-def _check_claims(claims: object) -> None:
-    if not isinstance(claims, str):
-        raise wrong_type("entra-request", "claims are the text of a JSON object", claims)
+def _check_json(claims: str) -> None:
+    check_claims(claims)
     try:
         found = json.loads(claims)
     except (ValueError, RecursionError):

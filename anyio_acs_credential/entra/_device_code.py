@@ -11,6 +11,7 @@ from anyio import CapacityLimiter, move_on_after, sleep, to_thread
 
 from .._checks import misfit
 from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
+from .._redaction import Secret
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, refusal, take
@@ -55,9 +56,11 @@ class DeviceCodeCredential(EntraCredential):
     def __init__(
         self, client_id: str, *, prompt_callback: PromptCallback | None = None, **options: Unpack[Options]
     ) -> None:
+        given = Secret(options)
+        del options  # no frame that an error passes shows a password in an address
         if prompt_callback is not None and not callable(prompt_callback):
             raise wrong_type("sign-in-arguments", "prompt_callback is a function of three arguments", prompt_callback)
-        settings = check_settings(client_id, **options)
+        settings = check_settings(client_id, **given.value)
         self._prompt = prompt_callback or _print
         super().__init__(msal_thread(settings), shares_cache=settings.token_cache is not None)
 

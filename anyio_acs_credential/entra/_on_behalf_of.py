@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
+from .._errors import SignInRequiredError, TokenSourceError, explained
 from .._redaction import Secret
 from ._application import msal_thread
+from ._certificate import check_certificate
 from ._credential import EntraCredential
 from ._grant import Grant, take
 from ._settings import check_secret, check_settings, check_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from typing import Unpack
 
     from ._settings import Options
 
-_PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
 _WHAT = "the token that the user called this service with"
 
 
@@ -37,7 +35,8 @@ class OnBehalfOfCredential(EntraCredential):
             called again when Entra no longer accepts the refresh token.
         client_secret: The application's secret.
         client_certificate: The application's certificate instead: the text of a PEM file with the private key and the
-            certificate, or a mapping as MSAL takes it for `client_credential`.
+            certificate; or a mapping as MSAL takes it for `client_credential`, with a `private_key` and its
+            `public_certificate` or `thumbprint`, a `private_key_pfx_path`, or a `client_assertion`.
         **options: As for `DeviceCodeCredential`.
 
     Raises:
@@ -57,8 +56,9 @@ class OnBehalfOfCredential(EntraCredential):
         **options: Unpack[Options],
     ) -> None:
         assertion, secret, certificate = Secret(user_assertion), Secret(client_secret), Secret(client_certificate)
-        del user_assertion, client_secret, client_certificate  # no frame that an error passes shows them
-        settings = check_settings(client_id, **options)
+        given = Secret(options)  # an address may have a password in it
+        del user_assertion, client_secret, client_certificate, options  # no frame that an error passes shows them
+        settings = check_settings(client_id, **given.value)
         if (secret.value is None) == (certificate.value is None):
             raise explained(
                 "on-behalf-of",
@@ -68,7 +68,7 @@ class OnBehalfOfCredential(EntraCredential):
             check_text("user_assertion", assertion.value, _WHAT)
         self._user_assertion = assertion
         known = check_secret("client_secret", secret, "the application's secret")
-        super().__init__(msal_thread(settings, known or _check_certificate(certificate)), shares_cache=False)
+        super().__init__(msal_thread(settings, known or check_certificate(certificate)), shares_cache=False)
 
     async def _acquire(self, scopes: list[str], claims: str | None) -> Grant:
         if self._account is not None:
@@ -107,28 +107,3 @@ class OnBehalfOfCredential(EntraCredential):
         assertion = Secret(await answer.value)
         check_text("what user_assertion returns", assertion.value, _WHAT)
         return str.__str__(assertion.value)
-
-
-def _check_certificate(given: Secret) -> Secret:
-    if not isinstance(given.value, Mapping | str | bytes):
-        raise wrong_type("on-behalf-of", "client_certificate is the text of a PEM file, or a mapping", given.value)
-    certificate = given if isinstance(given.value, Mapping) else Secret(_read_certificate(given.value))
-    if not certificate.value:  # with an empty mapping, MSAL would ask as a public client
-        raise explained(
-            "on-behalf-of",
-            ValueError(
-                "client_certificate does not hold one private key and its certificate: give the content of a PEM file "
-                "with both (not its path)"
-            ),
-        )
-    return certificate
-
-
-def _read_certificate(given: str | bytes) -> Mapping[str, str] | None:
-    text = given if isinstance(given, str) else given.decode("latin-1")
-    blocks = [(block[1], block[0]) for block in _PEM_BLOCK.finditer(text)]
-    keys = [block for kind, block in blocks if kind.endswith("PRIVATE KEY")]
-    certificates = [block for kind, block in blocks if kind == "CERTIFICATE"]
-    if len(keys) != 1 or not certificates:
-        return None
-    return {"private_key": keys[0], "public_certificate": "\n".join(certificates)}

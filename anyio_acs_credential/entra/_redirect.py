@@ -12,12 +12,14 @@ from anyio import DelimiterNotFound, IncompleteRead
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from .._errors import explained, wrong_type
+from .._redaction import Secret
 
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream
 
 _MAX_HEAD = 32 * 1024
 _MAX_BODY = 64 * 1024
+_LOOPBACK = re.compile(r"http://(localhost|127\.0\.0\.1)(?::([0-9]{1,5}))?((?:/[A-Za-z0-9._~/-]*)?)")
 _REQUEST_LINE = re.compile(r"([A-Z]+) (/[!-~]*) HTTP/1\.[01]")
 _ERROR = re.compile(r"[ -~]*")  # the characters of an `error` (RFC 6749, section 4.1.2.1)
 _FORM = "application/x-www-form-urlencoded"
@@ -45,9 +47,10 @@ class RedirectAddress:
             TypeError: when it is not text.
             ValueError: when it is not an http address on loopback.
         """
-        if not isinstance(text, str):
-            raise wrong_type("redirect-uri", 'redirect_uri is text such as "http://localhost"', text)
-        found = re.fullmatch(r"http://(localhost|127\.0\.0\.1)(?::([0-9]{1,5}))?((?:/[A-Za-z0-9._~/-]*)?)", text)
+        hidden, text = Secret(text), None  # no frame that an error passes shows a password
+        if not isinstance(hidden.value, str):
+            raise wrong_type("redirect-uri", 'redirect_uri is text such as "http://localhost"', hidden.value)
+        found = _LOOPBACK.fullmatch(hidden.value)
         if found is None or int(found[2] or 0) > 65535:
             raise explained(
                 "redirect-uri",

@@ -87,9 +87,11 @@ def check_settings(
         TypeError: when one is of a wrong type; the message names the fix.
         ValueError: when one cannot work; the message names the fix.
     """
+    place, directory = Secret(authority), Secret(tenant_id)
+    del authority, tenant_id  # no frame that an error passes shows a password in an address
     check_text("client_id", client_id, "the application's id, from its registration in Entra")
-    check_text("tenant_id", tenant_id, "a directory's id or domain")
-    check_text("authority", authority, f"an address such as {PUBLIC_CLOUD}")
+    check_text("tenant_id", directory.value, "a directory's id or domain")
+    check_text("authority", place.value, f"an address such as {PUBLIC_CLOUD}")
     if not isinstance(disable_instance_discovery, bool):
         raise wrong_type("entra-settings", "disable_instance_discovery is True or False", disable_instance_discovery)
     is_cache = hasattr(token_cache, "add") and hasattr(token_cache, "search") and not isinstance(token_cache, type)
@@ -103,7 +105,7 @@ def check_settings(
         # https://learn.microsoft.com/entra/identity-platform/claims-challenge has it.
         "client_capabilities": ["CP1"],
         "instance_discovery": False if disable_instance_discovery else None,
-        **where(authority, tenant_id),
+        **where(place.value, directory.value),
     }
     return Settings(msal, token_cache, verify)
 

@@ -17,8 +17,8 @@ from anyio import CancelScope, from_thread
 from .._errors import ServiceError, explained
 from .._http.answer import error_from, is_transient, malformed, read_object
 from .._http.attempt import Call
-from .._http.own_client import close_quietly
 from .._http.retries import Limits, send
+from .._loops.closing import close_quietly
 from .._redaction import Secret
 from ._secrets import KNOWN, note
 
@@ -107,7 +107,7 @@ class Transport:
         for scope in self._requests:  # closing the client does not end a connection that it is making
             scope.cancel("the transport is closed")
         if self._client is not None:
-            await close_quietly(self._client)
+            await close_quietly(self._client.aclose)
 
 
 CURRENT: ContextVar[Transport] = ContextVar("transport")

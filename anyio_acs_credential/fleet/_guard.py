@@ -6,14 +6,13 @@ import logging
 import random
 from contextlib import suppress
 from datetime import UTC, datetime
-from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
-from anyio import current_effective_deadline, current_time, get_cancelled_exc_class, move_on_after
+from anyio import current_time, move_on_after
 
 from .._decisions.schedule import backoff
+from .._loops.cancellation import is_fault, native_cancellations
 from .._redaction import redact
-from .._refreshing.source import ends_program, native_cancellations
 from ._judging import POLICY
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class Guard:
             with move_on_after(patience.left):
                 return await operation()
         except BaseException as error:  # noqa: ASYNC103 - a store's driver may raise anything
-            if not is_stores_fault(error, cancellations):
+            if not is_fault(error, cancellations):
                 raise
             fault = self._described(error)
         finally:
@@ -132,19 +131,3 @@ class Guard:
     def _log(self, level: int, extra: dict[str, object], message: str, *args: object) -> None:
         with suppress(Exception):  # a log handler that raises must not fail a round
             _logger.log(level, message, *args, extra=extra)
-
-
-def is_stores_fault(error: BaseException, cancellations: int) -> bool:
-    """Whether what an operation of a store raised is a fault of the store, and not a cancellation of this process's.
-
-    A driver may let a cancellation out of its own tasks, or a group that holds one.
-
-    Args:
-        error: What it raised.
-        cancellations: What `native_cancellations()` was before the operation.
-    """
-    if isinstance(error, Exception):
-        return True
-    if current_effective_deadline() == -inf or native_cancellations() > cancellations:
-        return False
-    return isinstance(error, (BaseExceptionGroup, get_cancelled_exc_class())) and not ends_program(error)

@@ -40,7 +40,7 @@ class Judge:
         """The text of the token that was given last. Whoever asks again wants another one."""
         self._expires_on = 0  # of the token that was given last
         self._fence = 0  # of that token's lease; of the last lease before it where it was fetched without one
-        self._told = 0  # the fence of the failure that was raised last
+        self._raised = 0  # the fence of the failure that was raised last
         self._is_alone = False  # whether that token was fetched without the store, whose tokens may then be older
 
     def token(self, found: Found, claims: str | None, now: float, elapsed: float | None = None) -> SharedToken | None:
@@ -79,12 +79,12 @@ class Judge:
             elapsed: Seconds since that failure's lease was taken, by the store's clock.
         """
         failure = found.record.failure
-        if failure is None or found.fence <= self._told or failure.claims not in (None, claims):
+        if failure is None or found.fence <= self._raised or failure.claims not in (None, claims):
             return None
         left = min(failure.wait, RETRY_AFTER_CAP) - max(elapsed - failure.took, 0.0)
         return failure.error(left) if left > 0 else None
 
-    def give(self, token: AccessToken, fence: int) -> None:
+    def note_given(self, token: AccessToken, fence: int) -> None:
         """Take note of a token that is given to the credential.
 
         Args:
@@ -95,9 +95,13 @@ class Judge:
         # Not the greatest fence ever seen: a store that was emptied, and whose clock was set back, begins lower.
         self._fence, self._is_alone = fence or self._fence, fence == 0
 
-    def tell(self, fence: int) -> None:
-        """Take note of a failure that is raised, by its fence."""
-        self._told = fence
+    def note_raised(self, fence: int) -> None:
+        """Take note of the failure that is raised to the credential.
+
+        Args:
+            fence: The fence of its lease.
+        """
+        self._raised = fence
 
 
 def kept_of(token: AccessToken, fence: int, claims: str | None, clock: Clock) -> Kept:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from anyio import CancelScope, current_time, move_on_after, sleep
 
+from .._loops.cancellation import is_fault, native_cancellations
 from .._refreshing.round import Round
-from .._refreshing.source import native_cancellations
-from ._guard import is_stores_fault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,7 +41,7 @@ class Lease:
                     with move_on_after(_PATIENCE):
                         is_ours = await self._prolong() is not False
                 except BaseException as error:  # noqa: ASYNC103 - whatever a store's driver raises
-                    if not is_stores_fault(error, cancellations):
+                    if not is_fault(error, cancellations):
                         raise
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from .._errors import TokenSourceError
 from .._loops.beside import beside
 from .._refreshing.source import ask, call
 from .._tokens.access_token import AccessToken, accept
+from .._tokens.claims import check_claims
 from .._tokens.own_source import OwnSource
 from ._guard import Guard, OutOfOrderError, Patience
 from ._judging import Found, Judge, failure_of, kept_of
@@ -98,13 +99,16 @@ class SharedSource(OwnSource):
 
         Raises:
             TokenSourceError: the failure of another process, where that answers this round.
+            TypeError: when the claims are not text.
             Exception: what the source raised, in the process that asked it.
         """
+        if claims is not None:
+            check_claims(claims)
         if not self._guard.is_backing_off:
             with suppress(OutOfOrderError):
                 return await self._together(claims, Patience())
         token = accept(await call(self._source, claims), self.clock)
-        self._judge.give(token, 0)
+        self._judge.note_given(token, 0)
         return token
 
     async def _together(self, claims: str | None, patience: Patience) -> AccessToken:
@@ -128,11 +132,11 @@ class SharedSource(OwnSource):
         """
         token = self._judge.token(found, wanted, self.clock.time(), elapsed)
         if token is not None and found.record.token is not None:
-            self._judge.give(token, found.record.token.fence)
+            self._judge.note_given(token, found.record.token.fence)
             self._guard.recovered()
             return token
         if elapsed is not None and (error := self._judge.failure(found, wanted, elapsed)) is not None:
-            self._judge.tell(found.fence)
+            self._judge.note_raised(found.fence)
             self._guard.recovered()
             raise error
         return None
@@ -186,13 +190,13 @@ class SharedSource(OwnSource):
 
     def _given(self, fence: int, wanted: str | None, token: AccessToken) -> Record | None:
         """The record that tells the others of a token; None where it has expired."""
-        self._judge.give(token, fence)
+        self._judge.note_given(token, fence)
         kept = kept_of(token, fence, wanted, self.clock)
         return Record(kept) if kept.life > 0 else None
 
     def _failed(self, found: Found, fence: int, wanted: str | None, error: Exception, took: float) -> Record:
         """The record that tells the others of a failure, with the token before it while that is valid."""
-        self._judge.tell(fence)
+        self._judge.note_raised(fence)
         last, before = found.record.token, found.record.failure
         failure = failure_of(error, before, wanted, took, random.random(), *self.secrets())  # noqa: S311 - likewise
         return Record(last if last is not None and last.left(self.clock.time()) > 0 else None, failure)

@@ -58,36 +58,37 @@ class AccessKeyAuth(httpx.Auth):
         Raises:
             CredentialUsageError: when the request would leave this machine over plain http.
         """
-        if not is_secure(request.url.scheme, request.url.host):
+        given = Secret(request)
+        del request  # no frame that an error passes shows a password in its address
+        url = given.value.url
+        if not is_secure(url.scheme, url.host):
             raise explained(
                 "https-only",
-                CredentialUsageError(f"a signature is sent over https only: use https://{request.url.host}"),
+                CredentialUsageError(f"a signature is sent over https only: use https://{url.host}"),
             )
-        service = self._service_of(request)
+        service = self._service_of(url)
         signed = service.time()
-        self._sign(request, signed)
+        self._sign(given.value, signed)
         sent = self._now()
-        response = yield request
-        proof = self._learn(service, request, response, sent)
+        response = yield given.value
+        proof = self._learn(service, url, response, sent)
         if response.status_code == 401 and service.refuses(proof, signed):
-            self._sign(request, service.time())
+            self._sign(given.value, service.time())
             sent = self._now()
-            self._learn(service, request, (yield request), sent)
+            self._learn(service, url, (yield given.value), sent)
 
     def _now(self) -> Moment:
         return Moment(self._clock.time(), time.monotonic())
 
-    def _service_of(self, request: httpx.Request) -> ServiceClock:
-        name = request.url.netloc.decode("ascii")
+    def _service_of(self, url: httpx.URL) -> ServiceClock:
+        name = url.netloc.decode("ascii")
         found = self._services.get(name)
         if found is None:
             found = self._services[name] = ServiceClock(name, self._clock)
         return found
 
-    def _learn(
-        self, service: ServiceClock, request: httpx.Request, response: httpx.Response, sent: Moment
-    ) -> Proof | None:
-        if response.request.url.netloc != request.url.netloc or response.request.url.scheme != request.url.scheme:
+    def _learn(self, service: ServiceClock, url: httpx.URL, response: httpx.Response, sent: Moment) -> Proof | None:
+        if response.request.url.netloc != url.netloc or response.request.url.scheme != url.scheme:
             return None  # a redirect led elsewhere: to another clock
         proof = proof_in(response.headers.multi_items(), sent, self._now())
         service.learn(proof)

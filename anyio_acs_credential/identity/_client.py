@@ -88,9 +88,10 @@ class CommunicationIdentityClient:
         http_client: HttpClient | None = None,
         api_version: str = "2023-10-01",
     ) -> None:
-        hidden = Secret(credential)  # a key's text, by mistake: no frame that an error passes shows it
-        del credential
-        self._endpoint = check_endpoint(endpoint)
+        # Perhaps a password in the address, or a key's text by mistake: no frame that an error passes shows them.
+        hidden, address = Secret(credential), Secret(endpoint)
+        del credential, endpoint
+        self._endpoint = check_endpoint(address.value)
         self._service = ServiceClock(self._endpoint, self._clock)
         self._authorization = authorization_of(hidden.value, self._service)
         self._make_client = client_factory(http_client)

@@ -77,15 +77,17 @@ class Signer:
             request: An `httpx.Request` or `httpx2.Request` whose body has been read.
             now: The service's time, in Unix seconds.
         """
+        given = Secret(request)
+        del request  # no frame that an error passes shows a password in its address
         text = Secret(self._credential.key)
         if self._decoded[0] != text.value:
             self._decoded = (text.value, decode_key(text.value))
-        target = request.url.raw_path.decode("ascii")
+        target = given.value.url.raw_path.decode("ascii")
         date = formatdate(now, usegmt=True)  # English names, whatever the locale
-        host = request.headers["host"]
-        signature = sign(self._decoded[1], request.method, target, host=host, date=date, body=request.content)
+        host = given.value.headers["host"]
+        signature = sign(self._decoded[1], given.value.method, target, host=host, date=date, body=given.value.content)
         for name, value in signature.items():  # `update` takes several times as long
-            request.headers[name] = value
+            given.value.headers[name] = value
 
 
 def sign(key: bytes, method: str, target: str, *, host: str, date: str, body: bytes) -> Mapping[str, str]:

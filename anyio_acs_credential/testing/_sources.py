@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 from anyio.lowlevel import checkpoint
 
+from .._checks import is_number
 from .._errors import explained, wrong_type
 from .._loops.virtual import refuse_real_time
-from .._tokens.access_token import AccessToken
+from .._tokens.access_token import PLAUSIBLE, AccessToken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,20 +25,46 @@ if TYPE_CHECKING:
     Entry: TypeAlias = "float | AccessToken | str | BaseException | type[BaseException] | Callable[[], Awaitable[Any]]"
 
 
+_CENTURY = 3_100_000_000  # seconds; a test may mean a life as long as that, and Unix times are shorter until 2068
+
+
 def make_jwt(expires_in: float = 3600, *, clock: Clock = time, **claims: Any) -> str:
     """The text of a JWT that no service accepts and this package reads; no two are alike.
 
     Args:
-        expires_in: Seconds from now to its `exp`, which is a whole second.
+        expires_in: Seconds from now to its `exp`, which is a whole second; a negative number for a token that has
+            ended.
         clock: The clock that tells the present time.
         claims: Further claims; they win over `exp`, `iat` and `jti`.
 
     Returns:
         Three base64url segments, the last one a made-up signature.
+
+    Raises:
+        TypeError: when `expires_in` is not a number.
+        ValueError: when `expires_in` is not finite, or evidently a point in time and no life.
     """
+    _check_life(expires_in)
     now = clock.time()
     payload = {"exp": math.floor(now + expires_in), "iat": math.floor(now), "jti": secrets.token_hex(16), **claims}
     return ".".join((_segment({"alg": "HS256", "typ": "JWT"}), _segment(payload), secrets.token_urlsafe(32)))
+
+
+def _check_life(seconds: object) -> None:
+    if not is_number(seconds):
+        raise wrong_type("life", "a life is a number of seconds from now", seconds, ": an hour is 3600")
+    if not math.isfinite(seconds):
+        raise explained("life", ValueError("a life is a finite number of seconds from now: an hour is 3600"))
+    in_milliseconds = seconds >= 1000 * PLAUSIBLE
+    if in_milliseconds or PLAUSIBLE <= seconds < _CENTURY:
+        unit, exp = (" in milliseconds", seconds / 1000) if in_milliseconds else ("", seconds)
+        raise explained(
+            "life",
+            ValueError(
+                f"a life is seconds from now, not a point in time{unit}: take the present time off it, or give "
+                f"make_jwt(exp={math.floor(exp)})"
+            ),
+        )
 
 
 def _segment(content: dict[str, Any]) -> str:
@@ -62,7 +89,7 @@ class ScriptedSource:
         most_in_flight: How many calls have been in flight at once at most; a credential never makes it more than 1.
 
     Raises:
-        ValueError: when the script is empty.
+        ValueError: when the script is empty, or a number in it is not finite or evidently a point in time.
         TypeError: when an entry is of another type.
         CredentialUsageError: when it is made or called in virtual time and its tokens live by the real clock, by which
             they would not end there.
@@ -128,3 +155,5 @@ def _check(entry: object) -> None:
         raise wrong_type(
             "scripted-source", "a script entry is a number, an exception, a token or an async callable", entry
         )
+    if is_number(entry):
+        _check_life(entry)

@@ -19,6 +19,7 @@ from anyio.lowlevel import current_token
 from ..._http.endpoint import is_secure
 from ..._http.environment import Exemptions, find_proxy
 from ..._http.network import Network
+from ..._loops.closing import close_quietly
 from ._finding import Finding, failure, not_tried, ok
 
 if TYPE_CHECKING:
@@ -138,8 +139,7 @@ async def check_tcp(case: Case) -> Finding:
     except httpcore.ConnectError as error:
         fix = f"correct {way.named_by or 'the endpoint'}, or see why nobody listens there"
         return failure(f"{way} takes no connection ({reason_of(error)})", fix, "unreachable")
-    with anyio.move_on_after(1, shield=True):
-        await stream.aclose()
+    await close_quietly(stream.aclose)
     return ok(f"{way} takes a connection")
 
 

@@ -11,9 +11,9 @@ from anyio import CapacityLimiter, to_thread
 
 from ..._http.answer import Answer
 from ..._http.attempt import Call, Connecting, tls_failure
-from ..._http.own_client import close_quietly
 from ..._http.reading import READING, Reading
 from ..._http.request import build
+from ..._loops.closing import close_quietly
 from ..._tokens.service_clock import Moment, proof_in
 from ._meaning import Trouble, Visit
 
@@ -112,4 +112,4 @@ async def certificate_of(case: Case) -> bytes | None:
     try:
         return (await visit(case, client)).certificate
     finally:
-        await close_quietly(client)  # noqa: ASYNC102 - it is shielded
+        await close_quietly(client.aclose)  # noqa: ASYNC102 - it is shielded

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b64encode
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,9 @@ def check_entra(request: Request, api: Api) -> Mapping[str, Any]:
 async def _check_signature(request: Request, service: Service) -> None:
     date = request.headers.get("x-ms-date", "")
     if abs(_unix_time(date) - service.clock.time()) > _CLOCK_SKEW:
-        raise _denied("x-ms-date is missing, malformed or more than 5 minutes from the service's time")
+        now = datetime.fromtimestamp(service.clock.time(), UTC)
+        reason = "x-ms-date is missing, malformed or more than 5 minutes from the service's time"
+        raise _denied(f"{reason}, which is {now:%Y-%m-%dT%H:%M:%SZ}")
     content_hash = b64encode(hashlib.sha256(await request.body()).digest()).decode()
     if request.headers.get("x-ms-content-sha256") != content_hash:
         raise _denied("x-ms-content-sha256 is not the hash of the body")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from anyio import Lock
 
 from .._errors import TokenSourceError
-from .._loops.per_loop import PerLoop
+from .per_loop import PerLoop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable

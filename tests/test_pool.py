@@ -20,6 +20,7 @@ from anyio.lowlevel import checkpoint
 from cancelling import Program, cancelled_at_every_checkpoint, tasks
 from clocks import REAL_TIME
 from test_cancellation import BODY_ERRORS, DEADLY, asyncio_only, hanging, leaked, quick
+from told import told
 
 from anyio_acs_credential import (
     AccessToken,
@@ -520,14 +521,23 @@ class TestFailures:
         async with shared:  # and it is the program's again
             assert (await shared.refresh()).token == "fetched"
 
-    @pytest.mark.parametrize("made", [None, "a token", hanging], ids=["nothing", "a token", "a coroutine"])
-    async def test_what_is_no_credential(self, made: Any) -> None:
+    @pytest.mark.parametrize(
+        ("made", "name"),
+        [(None, "NoneType"), ("a token", "str"), (hanging, "coroutine")],
+        ids=["nothing", "a token", "a coroutine"],
+    )
+    async def test_what_is_no_credential(self, made: Any, name: str) -> None:
         def make(_: str) -> Any:
             return made() if made is hanging else made
 
         async with CredentialPool[Any](make) as pool:
-            with pytest.raises(TypeError, match="returns a new CommunicationTokenCredential"):
+            with pytest.raises(TypeError) as caught:
                 await touch(pool, "alice")
+        returned = f"make returned {name}: give a plain function that returns a new CommunicationTokenCredential"
+        assert told(caught.value) == (
+            "pool-make",
+            f"{returned}, not entered; what has to be awaited belongs into its token_refresher",
+        )
 
     async def test_a_stray_cancellation_is_a_failure(self) -> None:
         """Code that lets out a cancellation of its own fails that use, and the pool goes on."""
@@ -719,8 +729,12 @@ class TestTheBlock:
         """Each refusal names the fix."""
         pool = CredentialPool(World().make)
         for call in (pool.use("alice").__aenter__, functools.partial(pool.discard, "alice")):
-            with pytest.raises(CredentialNotEnteredError, match="async with pool"):
+            with pytest.raises(CredentialNotEnteredError) as caught:
                 await call()
+            assert told(caught.value) == (
+                "not-entered",
+                "the pool opens credentials only inside its block: use `async with pool:` first",
+            )
         with pytest.raises(CredentialUsageError, match="left, and never entered"):
             await pool.__aexit__(None, None, None)
         async with pool:
@@ -731,8 +745,12 @@ class TestTheBlock:
                 await anyio.to_thread.run_sync(functools.partial(anyio.run, self.expect_refusal, pool, backend=backend))
             await anyio.to_thread.run_sync(anyio.from_thread.run, touch, pool, "alice")
         for call in (pool.use("alice").__aenter__, functools.partial(pool.discard, "alice")):
-            with pytest.raises(CredentialClosedError, match="enter it again"):
+            with pytest.raises(CredentialClosedError) as closed:
                 await call()
+            assert told(closed.value) == (
+                "closed",
+                "the pool is closed; use it inside its `async with` block, or enter it again",
+            )
 
     @staticmethod
     async def expect_refusal(pool: CredentialPool[str]) -> None:
@@ -744,13 +762,34 @@ class TestTheBlock:
     async def test_a_use_is_for_one_block(self) -> None:
         async with opened(World()) as pool:
             use = pool.use("alice")
-            with pytest.raises(CredentialUsageError, match="left, and never entered"):
+            with pytest.raises(CredentialUsageError) as caught:
                 await use.__aexit__(None, None, None)
+            assert told(caught.value) == ("open-already", "left, and never entered: `async with` does both")
             for _ in range(2):
                 async with use as credential:
-                    with pytest.raises(CredentialUsageError, match="anew for each block"):
+                    with pytest.raises(CredentialUsageError) as caught:
                         await use.__aenter__()
                     await credential.get_token()
+                assert told(caught.value) == (
+                    "open-already",
+                    "this use has begun already: call pool.use(key) anew for each block",
+                )
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_left_after_its_event_loop_was_closed(self) -> None:
+        """It is closed, though its task has never ended."""
+        pool = CredentialPool(World().make)
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda _loop, _context: None)  # asyncio's own word about the pending task
+        loop.run_until_complete(pool.__aenter__())
+        loop.close()
+
+        async def late() -> None:
+            await pool.__aexit__(None, None, None)
+            with pytest.raises(CredentialClosedError, match="the pool is closed"):
+                await touch(pool, "alice")
+
+        asyncio.run(late())
 
     async def test_nothing_is_left_of_it(self) -> None:
         """No credential outlives its pool's interest in it."""
@@ -868,26 +907,42 @@ async def test_two_thousand_users() -> None:
     assert calls[:17] + calls[20:] == [1] * 1_997
 
 
+WRONG_SIZE = "max_size is how many credentials may be open: at least 1, or None for any, not 0"
+NO_SIZE = "max_size is a whole number of credentials, or None for any, not "
+WRONG_TIMEOUT = "idle_timeout is a number of seconds from 0, or math.inf to keep all open, not "
+NO_TIMEOUT = "idle_timeout is a number of seconds, or math.inf, not "
+ASYNC_MAKE = "make is a plain function: what has to be awaited belongs into its credential's token_refresher"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "error", "fix"),
+    ("arguments", "error", "message"),
     [
-        ({"make": None}, TypeError, "make is a function that takes a key"),
-        ({"make": hanging}, TypeError, "token_refresher"),
-        ({"make": lambda: None}, TypeError, "make is called with a key alone.*functools.partial"),
-        ({"make": World.make}, TypeError, "functools.partial"),
-        ({"idle_timeout": "60"}, TypeError, "idle_timeout is a number of seconds"),
-        ({"idle_timeout": True}, TypeError, "idle_timeout is a number of seconds"),
-        ({"idle_timeout": None}, TypeError, "math.inf"),
-        ({"idle_timeout": -1}, ValueError, "from 0, or math.inf"),
-        ({"idle_timeout": nan}, ValueError, "from 0, or math.inf"),
-        ({"max_size": 0}, ValueError, "at least 1, or None"),
-        ({"max_size": 2.5}, TypeError, "whole number"),
-        ({"max_size": True}, TypeError, "whole number"),
+        ({"make": None}, TypeError, "make is a function that takes a key and returns a credential, not NoneType"),
+        ({"make": hanging}, TypeError, ASYNC_MAKE),
+        ({"idle_timeout": "60"}, TypeError, NO_TIMEOUT + "str"),
+        ({"idle_timeout": True}, TypeError, NO_TIMEOUT + "bool"),
+        ({"idle_timeout": None}, TypeError, NO_TIMEOUT + "NoneType"),
+        ({"idle_timeout": -1}, ValueError, WRONG_TIMEOUT + "-1"),
+        ({"idle_timeout": nan}, ValueError, WRONG_TIMEOUT + "nan"),
+        ({"max_size": 0}, ValueError, WRONG_SIZE),
+        ({"max_size": 2.5}, TypeError, NO_SIZE + "float"),
+        ({"max_size": True}, TypeError, NO_SIZE + "bool"),
     ],
 )
-def test_wrong_arguments(arguments: Any, error: type[Exception], fix: str) -> None:
-    with pytest.raises(error, match=fix):
+def test_wrong_arguments(arguments: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
         CredentialPool(**{"make": World().make, **arguments})
+    assert told(caught.value) == ("pool-make" if "make" in arguments else "pool-limits", message)
+
+
+@pytest.mark.parametrize("make", [lambda: None, World.make])
+def test_a_make_that_takes_something_else(make: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        CredentialPool(make)
+    anchor, message = told(caught.value)
+    assert anchor == "pool-make"
+    assert message.startswith("make is called with a key alone, which does not fit (")
+    assert message.endswith("); bind the rest with functools.partial")
 
 
 def test_an_object_whose_call_is_async() -> None:

@@ -681,7 +681,8 @@ def test_an_endpoint_is_text() -> None:
         '{"a":1}'.encode("utf-16"),
         b'{"a":' + b"9" * 5000 + b"}",
     ],
-    ids=lambda body: repr(body[:12]),
+    # A second collection in the same process, as mutmut's, would escape each backslash once more.
+    ids=lambda body: repr(body[:12]).replace("\\", "%"),
 )
 async def test_a_success_without_a_json_object_is_malformed(body: bytes) -> None:
     async with served(answer(200, body, ("x-ms-request-id", "id-1"))) as server:

@@ -36,6 +36,7 @@ from servers import (
     silence,
     unused_port,
 )
+from told import told
 
 from anyio_acs_credential import (
     DEFAULT_SCOPE,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteStream
     from servers import Behaviour, Server
 
+TENANT, PERSON = "5b8c1d3e-0000-4000-8000-000000000001", "5b8c1d3e-0000-4000-8000-000000000002"
 TEAMS = "https://auth.msft.communication.azure.com/TeamsExtension.ManageCalls"
 CLAIMS = '{"access_token":{"nbf":{"essential":true}}}'
 CHALLENGE = f'Bearer error="insufficient_claims", claims="{urlsafe_b64encode(CLAIMS.encode()).decode().rstrip("=")}"'
@@ -411,6 +413,26 @@ async def test_the_exchanges_error_comes_before_the_rounds_deadline() -> None:
         with anyio.fail_after(10), pytest.raises(ServiceError, match=r"no whole answer within 9 seconds"):
             await source()
     assert service.tokens == ["Bearer entra-token"] * 2
+
+
+@pytest.mark.parametrize(
+    ("scope", "anchor", "advice"),
+    [
+        (
+            TEAMS,
+            "teams-phone-not-allowed",
+            f"owner run `acs-credential teams-phone allow {TENANT} {PERSON}`; then call",
+        ),
+        (DEFAULT_SCOPE, "refused", "give the credential the right to do this on the resource"),
+    ],
+)
+async def test_who_is_not_allowed_is_told_what_may_help(scope: str, anchor: str, advice: str) -> None:
+    """Teams Phone has to be allowed for each person, whom the Entra token names."""
+    signed = Signed(make_jwt(tid=TENANT, oid=PERSON))
+    async with served(refused(403)) as server, credential_for(server, signed, scopes=[scope]) as credential:
+        found, text = told(await cause(credential.get_token()))
+    assert found == anchor
+    assert advice in text
 
 
 @pytest.mark.promise("R30")

@@ -383,7 +383,7 @@ async def test_a_plain_credential_takes_no_thread_from_others() -> None:
 
 
 @FORKS
-@pytest.mark.promise("R13")
+@pytest.mark.promise("R56")
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of 3.12: forking beside threads is the point
 def test_a_call_in_progress_at_a_fork_keeps_nobody_waiting_in_the_child(backend: str) -> None:

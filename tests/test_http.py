@@ -32,6 +32,7 @@ from servers import (
     silence,
     unused_port,
 )
+from told import told
 
 from anyio_acs_credential._errors import CredentialUsageError, ServiceError
 from anyio_acs_credential._http import retries
@@ -133,10 +134,13 @@ async def test_any_client_of_that_shape_sends_it(package: Any) -> None:
     assert request.headers["content-type"] == "application/json"
 
 
-async def test_a_call_without_a_body_sends_none() -> None:
+@pytest.mark.parametrize(("method", "length"), [("GET", None), ("DELETE", "0"), ("POST", "0")])
+async def test_a_call_without_a_body_sends_none(method: str, length: str | None) -> None:
+    """It says so where the method would let a body be expected."""
     async with served(answer(204)) as server, client_factory(None)() as client:
-        await send(client, Call("DELETE", f"{server.url}/x"), authorize, FAST)
+        await send(client, Call(method, f"{server.url}/x"), authorize, FAST)
     assert "content-type" not in server.requests[0].headers
+    assert server.requests[0].headers.get("content-length") == length
     assert server.requests[0].body == b""
 
 
@@ -585,7 +589,7 @@ async def test_nothing_is_sent_in_plain_text_beyond_loopback(monkeypatch: pytest
         error = await fail("http://contoso.example")
         assert proxy.connections == 0
     assert error.permanent
-    assert "https://" in str(error)
+    assert told(error) == ("https-only", "secrets are not sent without TLS: use an https:// address")
 
 
 @pytest.mark.promise("R33")

@@ -53,6 +53,8 @@ SECRET = "c2VjcmV0LXZhbHVlLW9mLXRoZS1oZWFkZXI"
 JWT = "eyJhbGciOiJub25lIn0.eyJleHAiOjEsInNlY3JldCI6MX0.c2lnbmF0dXJlLW9mLXRva2Vu"
 FAST = Limits(timeout=30, backoff=0.01)
 SHORT = Limits(timeout=0.3, backoff=0.01)
+MALFORMED = "the service answered 200, and its answer is malformed: "
+NOT_CHANGED = "Check that the endpoint is the service's own and that no proxy changes what it says"
 OK = answer(200, {"ok": True})
 OK_HEAD = head(200, ("Content-Length", "1000000000"))
 CHUNKED = head(200, ("Transfer-Encoding", "chunked"))
@@ -691,7 +693,7 @@ def test_an_endpoint_is_text() -> None:
 async def test_a_success_without_a_json_object_is_malformed(body: bytes) -> None:
     async with served(answer(200, body, ("x-ms-request-id", "id-1"))) as server:
         error = await fail(server.url)
-    assert "malformed" in str(error)
+    assert told(error) == ("malformed-answer", f"{MALFORMED}it is not a JSON object in UTF-8. {NOT_CHANGED}")
     assert (error.permanent, error.status_code, error.request_id) == (False, 200, "id-1")
     assert len(server.requests) == 1
 
@@ -729,14 +731,55 @@ def test_other_bodies_of_an_error_say_nothing(body: Any) -> None:
     assert (error.code, str(error)) == (None, "the service answered 599: try again later")
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 418])
-def test_each_permanent_error_says_what_to_do(status: int) -> None:
-    assert any(word in str(error_from(Answer(status))) for word in ("correct the request", "check the", "give the"))
+ELSEWHERE = "it points to another address, and redirects are never followed: correct the endpoint"
+NOT_ACCEPTED = "the service does not accept the credential: check the access key, or sign in to Entra again"
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "advice", "permanent"),
+    [
+        (199, "199", "correct the request", True),
+        (300, "300 Multiple Choices", ELSEWHERE, True),
+        (399, "399", ELSEWHERE, True),
+        (400, "400 Bad Request", "correct the request", True),
+        (401, "401 Unauthorized", NOT_ACCEPTED, True),
+        (403, "403 Forbidden", "give the credential the right to do this on the resource", True),
+        (404, "404 Not Found", "check the endpoint and the identity", True),
+        (408, "408 Request Timeout", "try again later", False),
+        (409, "409 Conflict", "correct the request", True),
+        (429, "429 Too Many Requests", "try again later", False),
+        (499, "499", "correct the request", True),
+        (500, "500 Internal Server Error", "try again later", False),
+    ],
+)
+def test_each_status_says_what_to_do(status: int, name: str, advice: str, permanent: bool) -> None:
+    error = error_from(Answer(status))
+    assert told(error) == ("refused", f"the service answered {name}: {advice}")
+    assert (error.permanent, error.status_code) == (permanent, status)
+
+
+@pytest.mark.parametrize("status", [199, 200, 299, 300])
+def test_a_success_is_one_of_the_two_hundreds(status: int) -> None:
+    assert Answer(status).is_success == (status in {200, 299})
+
+
+def test_what_the_service_says_is_cut_to_length() -> None:
+    body = {"error": {"code": "c" * 200, "message": "m" * 2000}}
+    error = error_from(Answer(418, (("ms-cv", "i" * 200),), json.dumps(body).encode()))
+    cut = "c" * 125 + "…"
+    assert (error.code, error.request_id) == (cut, "i" * 125 + "…")
+    assert str(error).startswith(f"the service answered 418 I'm a Teapot ({cut}): correct the request. It said: mmm")
+    assert (str(error)[-4:], len(str(error).encode())) == ("mmm…", 900)
 
 
 @pytest.mark.parametrize("name", ["x-ms-request-id", "ms-cv", "x-ms-client-request-id"])
 def test_the_request_id_is_found(name: str) -> None:
-    assert error_from(Answer(500, ((name, "abc/1.0"),))).request_id == "abc/1.0"
+    """The first of the three that says anything."""
+    named = (("x-other", "other"), ("x-ms-client-request-id", "ours"), (name, "abc/1.0"))
+    assert error_from(Answer(500, named[:1] + named[2:])).request_id == "abc/1.0"
+    assert error_from(Answer(500, named)).request_id == ("ours" if name == "x-ms-client-request-id" else "abc/1.0")
+    assert error_from(Answer(500, (("x-ms-request-id", ""), *named[1:2]))).request_id == "ours"
+    assert error_from(Answer(500, ((name, f"see {SECRET}"),), secrets=(SECRET,))).request_id == "see [redacted]"
     assert error_from(Answer(500)).request_id is None
 
 

@@ -247,6 +247,10 @@ async def test_a_refused_connection_is_retried_even_where_repeating_is_not_safe(
         with pytest.raises(ServiceError) as caught:
             await send(client, Call("POST", f"http://127.0.0.1:{unused_port()}/", b"", False), count, FAST)
     assert not caught.value.permanent
+    assert told(caught.value) == (
+        "unreachable",
+        "127.0.0.1: the request failed: try again later (ConnectError: All connection attempts failed)",
+    )
     assert len(tries) == 3
 
 
@@ -796,6 +800,30 @@ async def test_a_service_that_echoes_the_secret_is_not_repeated(where: str) -> N
     assert "[redacted]" in shown
 
 
+async def sign(request: Any) -> None:
+    request.headers["Authorization"] = f"HMAC-SHA256 SignedHeaders=x-ms-date;host&Signature={SECRET}"
+
+
+@pytest.mark.parametrize("authorize", [authorize, sign])
+async def test_no_part_of_what_was_sent_is_repeated(authorize: Any) -> None:
+    """Not the token or the signature alone, nor a secret of the body, by the service or by an HTTP library."""
+    said = f"{SECRET} and pass phrase"
+    body = {"error": {"code": "c", "message": said}}
+    call = Call("POST", "https://contoso.example/", b"{}", secrets=("pass phrase",))
+
+    def break_off(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError(said)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(400, json=body))) as client:
+        error = error_from(await send(client, call, authorize, FAST))
+    assert str(error).endswith("It said: [redacted] and [redacted]")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(break_off)) as client:
+        with pytest.raises(ServiceError) as caught:
+            await send(client, call, authorize, FAST)
+    failed = "the request failed: try again later (ReadError: [redacted] and [redacted])"
+    assert str(caught.value) == f"contoso.example: {failed}"
+
+
 async def test_an_http_library_that_quotes_the_header_is_not_repeated() -> None:
     """h11 shows a header value that it refuses to send."""
 
@@ -806,6 +834,10 @@ async def test_an_http_library_that_quotes_the_header_is_not_repeated() -> None:
         with pytest.raises(ServiceError) as caught:
             await send(client, Call("GET", f"{server.url}/"), break_header, FAST)
     assert caught.value.permanent
+    assert told(caught.value) == (
+        "unreachable",
+        "127.0.0.1: the request cannot be sent: the credential holds what no HTTP header can carry",
+    )
     assert SECRET not in "".join(traceback.format_exception(caught.value))
     assert caught.value.__context__ is None
     assert server.requests == []

@@ -3,7 +3,7 @@
 That file explains a survivor by its function and the line as it was changed, which no renumbering of mutants touches;
 the reason is the indented line below:
 
-    _schedule.backoff: doublings = min(failures - 1, 41)
+    _decisions.schedule.backoff: doublings = min(failures - 1, 41)
         Every wait has reached its cap long before.
 
 A mutant that makes a test hang counts as killed. What has not been run counts nowhere.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 EXPLANATIONS = Path(__file__).with_suffix(".txt")
 LOWEST = 95.0  # per cent
-NAME = re.compile(r"\w+\.(\w+)\.x(?:ǁ(\w+)ǁ|_)(\w+)__mutmut_\d+")
+NAME = re.compile(r"\w+\.(\w+\.\w+)\.x(?:ǁ(\w+)ǁ|_)(\w+)__mutmut_\d+")
 KILLED, NOT_RUN = ("killed", "timeout"), "not checked"
 
 
@@ -40,6 +40,10 @@ def function_of(mutant: str) -> str:
     return ".".join(part for part in match.groups() if part)
 
 
+def module_of(function: str) -> str:
+    return ".".join(function.split(".", 2)[:2])
+
+
 def change(mutant: str) -> str:
     """The function and its line as it was changed; or without which it is, where nothing stands in its place."""
     diff = [(line[0], line[1:].partition("  # ")[0].strip()) for line in mutmut("show", mutant)[3:]]
@@ -57,9 +61,9 @@ def main() -> int:
     statuses = results()
     modules: dict[str, Counter[str]] = {}
     for mutant, status in statuses.items():
-        modules.setdefault(function_of(mutant).partition(".")[0], Counter())[status] += 1
+        modules.setdefault(module_of(function_of(mutant)), Counter())[status] += 1
     for module, counts in modules.items():
-        print(f"{module:12}", ", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+        print(f"{module:25}", ", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
     total = sum(modules.values(), Counter())
     run = total.total() - total[NOT_RUN]
     killed = sum(total[status] for status in KILLED)
@@ -68,7 +72,7 @@ def main() -> int:
     survivors = {change(name) for name, status in statuses.items() if status not in {*KILLED, NOT_RUN}}
     explained = explanations()
     unexplained = survivors - explained.keys()
-    gone = {what for what in explained.keys() - survivors if not modules[what.partition(".")[0]][NOT_RUN]}
+    gone = {what for what in explained.keys() - survivors if not modules[module_of(what)][NOT_RUN]}
     for title, lines in (("Survivors without an explanation", unexplained), ("Explained, and killed", gone)):
         if lines:
             print(f"{title}:", *sorted(lines), sep="\n    ")

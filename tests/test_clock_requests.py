@@ -424,7 +424,13 @@ def test_an_absurd_expiry_is_read_or_refused_by_a_known_clock_too(expires_on: ob
 @pytest.mark.promise("R88")
 def test_only_a_401_is_laid_to_the_clock() -> None:
     proof = Proof(0.0, 2 * HOUR + 180, 2 * HOUR + 182)
-    assert "clock is 2 h 3 min ahead" in str(error_from(Answer(401, proof=proof)))
+    assert str(error_from(Answer(401, proof=proof))) == (
+        "the service answered 401 Unauthorized: this machine's clock is 2 h 3 min ahead of the service's, so set it; "
+        "and if that does not help: the service does not accept the credential: check the access key, or sign in to "
+        "Entra again"
+    )
+    assert "clock is 1 min behind" in str(error_from(Answer(401, proof=Proof(0.0, -63.0, -61.0))))
+    assert "clock" not in str(error_from(Answer(401, proof=Proof(0.0, 60.0, 62.0))))
     assert "clock" not in str(error_from(Answer(403, proof=proof)))
     assert "clock" not in str(error_from(Answer(401, proof=Proof(0.0, 30.0, 32.0))))
     assert "clock" not in str(error_from(Answer(401, proof=Proof(0.0, -1.0, 1.0))))

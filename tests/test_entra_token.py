@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
 import ssl
 import threading
 import time
@@ -24,6 +25,8 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import AuthenticationRequiredError, CredentialUnavailableError
 from entra_users import Clock
 from servers import answer, serve
+from test_home import BACKENDS, FORKS, in_child
+from told import told
 
 from anyio_acs_credential import AccessToken, SignInRequiredError, TokenSourceError
 from anyio_acs_credential._exchange.entra_tokens import EntraTokenSource
@@ -77,8 +80,14 @@ def source(give: Callable[[], Any]) -> EntraTokenSource:
 @pytest.mark.parametrize("credential", [None, "text", object(), SimpleNamespace(get_token="text"), Async, Plain])
 def test_what_gives_no_tokens_is_refused(credential: Any) -> None:
     """A class in place of an object, too."""
-    with pytest.raises(TypeError, match=r"give an object with get_token\(\*scopes\)"):
+    with pytest.raises(TypeError) as caught:
         EntraTokenSource(credential)
+    name = f"the class {credential.__name__}" if isinstance(credential, type) else type(credential).__name__
+    fix = (
+        "give an object with get_token(*scopes), such as a credential of anyio_acs_credential.entra or of "
+        "azure-identity"
+    )
+    assert told(caught.value) == ("token-credential", f"token_credential is {name}: {fix}")
 
 
 async def test_an_async_credential_is_awaited() -> None:
@@ -242,15 +251,30 @@ async def test_a_refusal_by_entra_is_permanent(status: int) -> None:
     assert caught.value.permanent
     assert caught.value.__cause__ is error
     assert "eyJ" not in str(caught.value)
+    anchor, text = told(caught.value)
+    assert anchor == "token-credential-failed"
+    assert text.startswith("Entra refused the token credential (Plain): correct it, then call refresh(). ")
 
 
 @pytest.mark.promise("R18")
 async def test_a_sign_in_that_only_a_person_can_do_is_permanent() -> None:
     error = AuthenticationRequiredError(SCOPES)
-    with pytest.raises(SignInRequiredError, match=r"authenticate\(\)") as caught:
+    with pytest.raises(SignInRequiredError) as caught:
         await source(fail(error)).get(SCOPES)
     assert caught.value.permanent
     assert caught.value.__cause__ is error
+    assert told(caught.value) == (
+        "sign-in-required",
+        f"only a person can sign in: call authenticate(), then refresh(). {error}",
+    )
+
+
+@pytest.mark.promise("R18")
+async def test_the_name_of_an_error_is_enough() -> None:
+    """A package that names its errors as azure-identity does need not give them the same base or attributes."""
+    error = type("AuthenticationRequiredError", (Exception,), {})("who are you?")
+    with pytest.raises(SignInRequiredError, match="who are you"):
+        await source(fail(error)).get(SCOPES)
 
 
 @pytest.mark.promise("R18")
@@ -358,6 +382,26 @@ async def test_a_plain_credential_takes_no_thread_from_others() -> None:
         slow.release.set()
 
 
+@FORKS
+@pytest.mark.promise("R56")
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of 3.12: forking beside threads is the point
+def test_a_call_in_progress_at_a_fork_keeps_nobody_waiting_in_the_child(backend: str) -> None:
+    """It ends in the parent alone."""
+    parent, slow = os.getpid(), Slow()
+    asked = source(lambda: slow.get_token(*SCOPES) if os.getpid() == parent else TOKEN)
+    calling = threading.Thread(target=anyio.run, args=(asked.get, SCOPES), kwargs={"backend": backend})
+
+    def child() -> None:
+        assert anyio.run(asked.get, SCOPES, backend=backend) is TOKEN
+
+    calling.start()
+    assert slow.began.acquire(timeout=40)
+    in_child(child)
+    slow.release.set()
+    calling.join()
+
+
 # Other event loops
 
 
@@ -378,12 +422,17 @@ async def test_a_credential_that_needs_asyncio(get_token: Any, anyio_backend_nam
     if anyio_backend_name == "asyncio" or get_token.__name__ == "get_token":
         assert await asked.get(SCOPES) is TOKEN
         return
-    with (
-        anyio.fail_after(40),
-        pytest.raises(TokenSourceError, match="use a plain credential of azure-identity") as error,
-    ):
+    with anyio.fail_after(40), pytest.raises(TokenSourceError) as caught:
         await asked.get(SCOPES)
-    assert error.value.permanent
+    assert caught.value.permanent
+    fix = (
+        "on trio, use a plain credential of azure-identity (from azure.identity, not azure.identity.aio) or one of "
+        "anyio_acs_credential.entra"
+    )
+    assert told(caught.value) == (
+        "token-credential-failed",
+        f"the token credential (SimpleNamespace) needs asyncio's event loop: {fix}",
+    )
 
 
 # azure-identity itself, against an authority on loopback

@@ -168,8 +168,12 @@ async def test_a_pool_and_an_identity_client_in_a_forked_child() -> None:
             raise AssertionError
 
     def check() -> None:
-        for coroutine in (use(), pool.discard("alice"), identity.create_user()):
-            with pytest.raises(CredentialUsageError, match="forked"):
+        for what, coroutine in (
+            ("the pool", use()),
+            ("the pool", pool.discard("alice")),
+            ("the identity client", identity.create_user()),
+        ):
+            with pytest.raises(CredentialUsageError, match=f"^{what} was entered before this process was forked"):
                 coroutine.send(None)
 
     async with pool, identity:

@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import logging
+import traceback
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from anyio.lowlevel import checkpoint
 from cancelling import Program, cancelled_at_every_checkpoint, tasks
 from clocks import REAL_TIME
 from test_cancellation import BODY_ERRORS, DEADLY, asyncio_only, hanging, leaked, quick
+from told import told
 
 from anyio_acs_credential import (
     AccessToken,
@@ -190,7 +192,8 @@ class TestOfOneUser:
             await checkpoint()
             before = tasks()
             await touch(pool, "alice")
-            assert len(tasks() - before) == 1
+            [keeper] = tasks() - before
+            assert {task.name for task in anyio.get_running_tasks() if task.id == keeper} == {"credential keeper"}
 
     async def test_a_static_credential(self) -> None:
         """One that never refreshes is kept open and closed as others are."""
@@ -281,6 +284,42 @@ class TestIdle:
             await touch(pool, "alice")
             await anyio.sleep(0.001)
             assert world.open == {}
+
+    async def test_closed_by_its_user_meanwhile(self) -> None:
+        """Nothing is left to close when its time is over, and the pool goes on."""
+        world = World()
+        async with opened(world, idle_timeout=60) as pool:
+            async with pool.use("alice") as credential:
+                pass
+            await credential.close()
+            await anyio.sleep(61)
+            await touch(pool, "bob")
+            assert set(world.open) == {"bob"}
+
+    async def test_discarded_in_use(self) -> None:
+        """The end of that use begins no idle time."""
+        world = World()
+        async with opened(world, idle_timeout=60) as pool:
+            async with pool.use("alice"):
+                await pool.discard("alice")
+            await anyio.sleep(61)
+            await touch(pool, "bob")
+            assert set(world.open) == {"bob"}
+
+    async def test_given_up_while_it_opens(self) -> None:
+        """Its idle time begins when it is open."""
+        let_enter = anyio.Event()
+        world = World(let_enter=let_enter)
+        async with opened(world, idle_timeout=60) as pool, anyio.create_task_group() as group:
+            [user] = await come(group, pool, "alice")
+            user.scope.cancel()
+            await anyio.sleep(61)
+            let_enter.set()
+            await anyio.sleep(59)
+            assert set(world.open) == {"alice"}
+            await anyio.sleep(2)
+            assert world.open == {}
+        assert world.made == ["alice"]
 
     async def test_never_closed(self) -> None:
         world = World()
@@ -504,10 +543,9 @@ class TestFailures:
             let_enter.set()
             await anyio.wait_all_tasks_blocked()
             assert {user.error for user in users} == {error}
-        traceback, length = error.__traceback__, 0
-        while traceback is not None:
-            traceback, length = traceback.tb_next, length + 1
-        assert length < 10
+        frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        assert len(frames) < 10
+        assert frames[-1] == "__aenter__"  # where it was raised
         assert world.made == ["alice!"]
 
     async def test_one_credential_for_two_users(self) -> None:
@@ -520,14 +558,23 @@ class TestFailures:
         async with shared:  # and it is the program's again
             assert (await shared.refresh()).token == "fetched"
 
-    @pytest.mark.parametrize("made", [None, "a token", hanging], ids=["nothing", "a token", "a coroutine"])
-    async def test_what_is_no_credential(self, made: Any) -> None:
+    @pytest.mark.parametrize(
+        ("made", "name"),
+        [(None, "NoneType"), ("a token", "str"), (hanging, "coroutine")],
+        ids=["nothing", "a token", "a coroutine"],
+    )
+    async def test_what_is_no_credential(self, made: Any, name: str) -> None:
         def make(_: str) -> Any:
             return made() if made is hanging else made
 
         async with CredentialPool[Any](make) as pool:
-            with pytest.raises(TypeError, match="returns a new CommunicationTokenCredential"):
+            with pytest.raises(TypeError) as caught:
                 await touch(pool, "alice")
+        returned = f"make returned {name}: give a plain function that returns a new CommunicationTokenCredential"
+        assert told(caught.value) == (
+            "pool-make",
+            f"{returned}, not entered; what has to be awaited belongs into its token_refresher",
+        )
 
     async def test_a_stray_cancellation_is_a_failure(self) -> None:
         """Code that lets out a cancellation of its own fails that use, and the pool goes on."""
@@ -538,9 +585,13 @@ class TestFailures:
             strays.append(stray)
         world = World(failures={"alice": strays[0]})
         async with opened(world) as pool:
-            with pytest.raises(CredentialClosedError, match="cancelled by its own code"):
+            with pytest.raises(CredentialClosedError) as caught:
                 await touch(pool, "alice")
             await touch(pool, "bob")
+        assert told(caught.value) == (
+            "closed",
+            "the credential was cancelled by its own code while it opened; use the pool again",
+        )
 
     async def test_what_leaving_raises_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         """By its type alone: its text may be secret."""
@@ -642,8 +693,8 @@ class TestFailures:
                 await credential.get_token()
             with pytest.raises(CredentialClosedError):
                 await touch(pool, "bob")
-        ours = [record.levelno for record in caplog.records if record.name == "anyio_acs_credential"]
-        assert ours == [logging.WARNING]
+        warning = "the task of a credential pool was cancelled by Task.cancel(); the pool is closed"
+        assert caplog.record_tuples == [("anyio_acs_credential", logging.WARNING, warning)]
 
 
 @pytest.mark.promise("R64")
@@ -719,8 +770,12 @@ class TestTheBlock:
         """Each refusal names the fix."""
         pool = CredentialPool(World().make)
         for call in (pool.use("alice").__aenter__, functools.partial(pool.discard, "alice")):
-            with pytest.raises(CredentialNotEnteredError, match="async with pool"):
+            with pytest.raises(CredentialNotEnteredError) as caught:
                 await call()
+            assert told(caught.value) == (
+                "not-entered",
+                "the pool opens credentials only inside its block: use `async with pool:` first",
+            )
         with pytest.raises(CredentialUsageError, match="left, and never entered"):
             await pool.__aexit__(None, None, None)
         async with pool:
@@ -731,26 +786,55 @@ class TestTheBlock:
                 await anyio.to_thread.run_sync(functools.partial(anyio.run, self.expect_refusal, pool, backend=backend))
             await anyio.to_thread.run_sync(anyio.from_thread.run, touch, pool, "alice")
         for call in (pool.use("alice").__aenter__, functools.partial(pool.discard, "alice")):
-            with pytest.raises(CredentialClosedError, match="enter it again"):
+            with pytest.raises(CredentialClosedError) as closed:
                 await call()
+            assert told(closed.value) == (
+                "closed",
+                "the pool is closed; use it inside its `async with` block, or enter it again",
+            )
 
     @staticmethod
     async def expect_refusal(pool: CredentialPool[str]) -> None:
-        with pytest.raises(CredentialUsageError, match="another event loop"):
-            await touch(pool, "alice")
-        with pytest.raises(CredentialUsageError, match="another event loop"):
-            await pool.discard("alice")
+        for call in (functools.partial(touch, pool), pool.discard):
+            with pytest.raises(CredentialUsageError) as caught:
+                await call("alice")
+            elsewhere = (
+                "the pool was entered in another event loop; from other threads call it with anyio.from_thread.run(), "
+                "and in a second event loop enter a pool of its own"
+            )
+            assert told(caught.value) == ("another-loop", elsewhere)
 
     async def test_a_use_is_for_one_block(self) -> None:
         async with opened(World()) as pool:
             use = pool.use("alice")
-            with pytest.raises(CredentialUsageError, match="left, and never entered"):
+            with pytest.raises(CredentialUsageError) as caught:
                 await use.__aexit__(None, None, None)
+            assert told(caught.value) == ("open-already", "left, and never entered: `async with` does both")
             for _ in range(2):
                 async with use as credential:
-                    with pytest.raises(CredentialUsageError, match="anew for each block"):
+                    with pytest.raises(CredentialUsageError) as caught:
                         await use.__aenter__()
                     await credential.get_token()
+                assert told(caught.value) == (
+                    "open-already",
+                    "this use has begun already: call pool.use(key) anew for each block",
+                )
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_left_after_its_event_loop_was_closed(self) -> None:
+        """It is closed, though its task has never ended."""
+        pool = CredentialPool(World().make)
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda _loop, _context: None)  # asyncio's own word about the pending task
+        loop.run_until_complete(pool.__aenter__())
+        loop.close()
+
+        async def late() -> None:
+            await pool.__aexit__(None, None, None)
+            with pytest.raises(CredentialClosedError, match="the pool is closed"):
+                await touch(pool, "alice")
+
+        asyncio.run(late())
 
     async def test_nothing_is_left_of_it(self) -> None:
         """No credential outlives its pool's interest in it."""
@@ -868,26 +952,42 @@ async def test_two_thousand_users() -> None:
     assert calls[:17] + calls[20:] == [1] * 1_997
 
 
+WRONG_SIZE = "max_size is how many credentials may be open: at least 1, or None for any, not 0"
+NO_SIZE = "max_size is a whole number of credentials, or None for any, not "
+WRONG_TIMEOUT = "idle_timeout is a number of seconds from 0, or math.inf to keep all open, not "
+NO_TIMEOUT = "idle_timeout is a number of seconds, or math.inf, not "
+ASYNC_MAKE = "make is a plain function: what has to be awaited belongs into its credential's token_refresher"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "error", "fix"),
+    ("arguments", "error", "message"),
     [
-        ({"make": None}, TypeError, "make is a function that takes a key"),
-        ({"make": hanging}, TypeError, "token_refresher"),
-        ({"make": lambda: None}, TypeError, "make is called with a key alone.*functools.partial"),
-        ({"make": World.make}, TypeError, "functools.partial"),
-        ({"idle_timeout": "60"}, TypeError, "idle_timeout is a number of seconds"),
-        ({"idle_timeout": True}, TypeError, "idle_timeout is a number of seconds"),
-        ({"idle_timeout": None}, TypeError, "math.inf"),
-        ({"idle_timeout": -1}, ValueError, "from 0, or math.inf"),
-        ({"idle_timeout": nan}, ValueError, "from 0, or math.inf"),
-        ({"max_size": 0}, ValueError, "at least 1, or None"),
-        ({"max_size": 2.5}, TypeError, "whole number"),
-        ({"max_size": True}, TypeError, "whole number"),
+        ({"make": None}, TypeError, "make is a function that takes a key and returns a credential, not NoneType"),
+        ({"make": hanging}, TypeError, ASYNC_MAKE),
+        ({"idle_timeout": "60"}, TypeError, NO_TIMEOUT + "str"),
+        ({"idle_timeout": True}, TypeError, NO_TIMEOUT + "bool"),
+        ({"idle_timeout": None}, TypeError, NO_TIMEOUT + "NoneType"),
+        ({"idle_timeout": -1}, ValueError, WRONG_TIMEOUT + "-1"),
+        ({"idle_timeout": nan}, ValueError, WRONG_TIMEOUT + "nan"),
+        ({"max_size": 0}, ValueError, WRONG_SIZE),
+        ({"max_size": 2.5}, TypeError, NO_SIZE + "float"),
+        ({"max_size": True}, TypeError, NO_SIZE + "bool"),
     ],
 )
-def test_wrong_arguments(arguments: Any, error: type[Exception], fix: str) -> None:
-    with pytest.raises(error, match=fix):
+def test_wrong_arguments(arguments: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
         CredentialPool(**{"make": World().make, **arguments})
+    assert told(caught.value) == ("pool-make" if "make" in arguments else "pool-limits", message)
+
+
+@pytest.mark.parametrize("make", [lambda: None, World.make])
+def test_a_make_that_takes_something_else(make: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        CredentialPool(make)
+    anchor, message = told(caught.value)
+    assert anchor == "pool-make"
+    assert message.startswith("make is called with a key alone, which does not fit (")
+    assert message.endswith("); bind the rest with functools.partial")
 
 
 def test_an_object_whose_call_is_async() -> None:
@@ -924,6 +1024,8 @@ async def test_statistics() -> None:
     pool = CredentialPool(world.make, max_size=2)
     nothing = PoolStatistics(open=0, in_use=0, idle=0, waiting=0, made=0, closed=0, max_size=2)
     assert pool.statistics() == nothing
+    async with CredentialPool(world.make) as unbounded:
+        assert unbounded.statistics() == replace(nothing, max_size=None)
     assert CredentialPool(world.make).statistics() == replace(nothing, max_size=None)
     async with pool, anyio.create_task_group() as group:
         async with pool.use("ada"):

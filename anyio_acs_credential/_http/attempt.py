@@ -199,7 +199,8 @@ def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Fail
     elif tls is not None:
         # A certificate that is not trusted may be that of a portal, to which a person has yet to log in.
         permanent = not isinstance(tls, ssl.SSLCertVerificationError) and tls.reason not in _PLAIN_OR_FAILING
-        advice = f"no secure connection: check the address and the trusted certificates ({error})"
+        # What the HTTP library raised on trio has no text of its own.
+        advice = f"no secure connection: check the address and the trusted certificates ({tls})"
     return Failure(
         explained("unreachable", ServiceError(redact(f"{host}: {advice}", *secrets), permanent=permanent)),
         sent=not connecting,

@@ -538,7 +538,7 @@ async def test_cancelled_sign_ins_do_not_pile_up() -> None:
                     group.start_soon(credential.sign_in, SCOPE)
                     await opened.wait()
                     group.cancel_scope.cancel()
-            assert threading.active_count() <= before + 2
+            assert threading.active_count() < before + 10  # each that was left would hold one
             assert anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_suberror_that_microsoft_documents_needs_a_person(suberror: str) -> No
 def test_the_order_in_which_the_members_of_an_answer_decide(rule: int, answer: dict[str, Any], cure: Cure) -> None:
     """Each answer would have another cure by the rules after the one that decides; the docstring numbers them."""
     assert cure_for(answer) is cure
-    assert f"\n    {rule}. " in (cure_for.__doc__ or "")
+    assert f"\n{rule}. " in cleandoc(cure_for.__doc__ or "")
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ from anyio_acs_credential import (
 from anyio_acs_credential._exchange import source
 from anyio_acs_credential._exchange.source import EntraTokenExchange
 from anyio_acs_credential._http import attempt
+from anyio_acs_credential._http.request import user_agent
 from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential._tokens import clock_warning
 from anyio_acs_credential.emulator import open_emulator
@@ -248,6 +249,28 @@ async def test_the_request_is_the_documented_one(scopes: Any, path: str, version
     assert (request.method, request.target, request.body) == ("POST", f"{path}?api-version={version}", b"{}")
     assert request.headers["authorization"] == "Bearer entra-token"
     assert request.headers["content-type"] == request.headers["accept"] == "application/json"
+
+
+async def test_the_request_to_the_letter() -> None:
+    """Names of headers are spelled as RFC 9110 spells them, for what stands in between and compares letters."""
+    sent: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return dated(request)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+        await EntraTokenExchange(ENDPOINT, Signed(), http_client=client)()
+    assert dict(sent[0].headers.raw) == {
+        b"Host": b"contoso.communication.azure.com",
+        b"Accept": b"application/json",
+        b"Accept-Encoding": b"identity",
+        b"User-Agent": user_agent(httpx).encode(),
+        b"Content-Type": b"application/json",
+        b"Content-Length": b"2",
+        b"Authorization": b"Bearer entra-token",
+    }
+    assert (sent[0].method, sent[0].content) == ("POST", b"{}")
 
 
 async def test_the_first_token_is_fetched_by_itself() -> None:

@@ -351,6 +351,13 @@ def test_a_request_of_no_library_names_none() -> None:
 
 
 @PACKAGES
+def test_a_library_is_known_by_what_it_does_not_show_as_well(package: Any) -> None:
+    """Its private modules are its own."""
+    private = type("Request", (), {"__module__": f"{package.__name__}._models"})
+    assert library_of(private()) is package
+
+
+@PACKAGES
 async def test_an_answer_of_the_programs_own_class(package: Any) -> None:
     """A transport may give a subclass of the library's answer, as mocks and caches do: no user is made and lost."""
     theirs = type("Response", (package.Response,), {"__module__": "their_program"})

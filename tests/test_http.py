@@ -190,6 +190,21 @@ async def test_our_own_client_honours_the_certificates_of_the_environment(
         assert (await post(server.url)).status == 200
 
 
+@pytest.mark.parametrize("package", [httpx, httpx2])
+async def test_the_credentials_of_a_client_are_not_used(package: Any) -> None:
+    """They are for the program's own requests; nor do they send ours again."""
+
+    class Twice(package.Auth):  # type: ignore[misc]
+        def auth_flow(self, request: Any) -> Any:
+            request.headers["Authorization"] = "Basic theirs"
+            yield request
+            yield request
+
+    async with served(OK) as server:
+        await post(server.url, client=package.AsyncClient(auth=Twice()))
+    assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {SECRET}"]
+
+
 # Faults of the connection
 
 

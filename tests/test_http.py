@@ -10,6 +10,7 @@ import traceback
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -38,12 +39,13 @@ from told import told
 from anyio_acs_credential._errors import CredentialUsageError, ServiceError
 from anyio_acs_credential._http import retries
 from anyio_acs_credential._http.answer import Answer, error_from, read_object
-from anyio_acs_credential._http.attempt import Call
+from anyio_acs_credential._http.attempt import Call, Connecting
 from anyio_acs_credential._http.endpoint import check_endpoint
 from anyio_acs_credential._http.own_client import client_factory
 from anyio_acs_credential._http.retries import Limits, send
 from anyio_acs_credential._http.retry_after import MAX_RETRY_AFTER, read_retry_after
 from anyio_acs_credential._redaction import redact
+from anyio_acs_credential.testing import virtual_time_backends
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -186,6 +188,21 @@ async def test_our_own_client_honours_the_certificates_of_the_environment(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     async with served(OK, tls=server_context(authority)) as server:
         assert (await post(server.url)).status == 200
+
+
+@pytest.mark.parametrize("package", [httpx, httpx2])
+async def test_the_credentials_of_a_client_are_not_used(package: Any) -> None:
+    """They are for the program's own requests; nor do they send ours again."""
+
+    class Twice(package.Auth):  # type: ignore[misc]
+        def auth_flow(self, request: Any) -> Any:
+            request.headers["Authorization"] = "Basic theirs"
+            yield request
+            yield request
+
+    async with served(OK) as server:
+        await post(server.url, client=package.AsyncClient(auth=Twice()))
+    assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {SECRET}"]
 
 
 # Faults of the connection
@@ -594,6 +611,45 @@ async def test_only_a_server_that_refuses_our_tls_is_permanent(
     assert anchor == "unreachable"
     assert text.startswith("127.0.0.1: no secure connection: check the address and the trusted certificates ([SSL")
     assert (server.connections, server.requests) == (1, [])
+
+
+@pytest.mark.promise("R28")
+async def test_tls_that_breaks_under_a_request_is_a_transient_error() -> None:
+    """The handshake was good, so neither the address nor the certificates are at fault."""
+    tries = []
+
+    def break_off(request: httpx.Request) -> httpx.Response:
+        tries.append(request)
+        raise httpx.ReadError("broken") from ssl.SSLError(1, "decryption failed")
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(break_off)) as client:
+        with pytest.raises(ServiceError) as caught:
+            await send(client, Call("GET", "https://contoso.example/"), authorize, FAST)
+    assert not caught.value.permanent
+    assert str(caught.value) == "contoso.example: the request failed: try again later (ReadError: broken)"
+    assert len(tries) == 3
+
+
+@pytest.mark.promise("R38")
+@pytest.mark.parametrize("anyio_backend", virtual_time_backends())
+@pytest.mark.parametrize(("takes", "is_closed"), [(0.9, True), (inf, False)])
+async def test_a_failed_handshake_closes_its_connection(takes: float, is_closed: bool) -> None:
+    """Though it is cancelled; and a second is enough for it."""
+    closed = []
+
+    class Connection:
+        async def aclose(self) -> None:
+            await anyio.sleep(takes)
+            closed.append(self)
+
+    began = anyio.current_time()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        connecting = Connecting()
+        await connecting("connection.connect_tcp.complete", {"return_value": Connection()})
+        await connecting("connection.start_tls.failed", {"exception": OSError()})
+    assert len(closed) == is_closed
+    assert anyio.current_time() - began == pytest.approx(min(takes, 1))
 
 
 @pytest.mark.promise("R33")

@@ -25,7 +25,7 @@ CODE = ("anyio_acs_credential", "tests", "examples", "benchmarks", "docs", "noxf
 TYPED_USE = "tests/typed_use.py"
 JAVASCRIPT = ("@azure/communication-common@2", "@azure/communication-identity@1")
 CORES = os.cpu_count() or 1
-EACH_CORE = ("--numprocesses", str(CORES + 2), "--durations=10")  # two more: many tests wait
+EACH_CORE = ("--numprocesses", str(CORES + 2), "--dist=worksteal", "--durations=10")  # many tests wait
 ONCE_IS_ENOUGH = ("-m", "not once")  # left to the newest Python: what is a whole program, or large, or a document
 NOT_OURS = (
     "ASYNC114",  # it wants a list of the names of startable functions, which would be one more thing to keep right

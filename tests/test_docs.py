@@ -77,11 +77,14 @@ GUIDES = [page for page in PAGES if page.startswith("how-to/") and page not in N
 
 @pytest.fixture
 def quiet() -> Iterator[None]:
-    """What a page does to logging ends with its test."""
+    """A page finds logging as Python begins, whatever a web framework has set before, and what it does to it ends."""
     root, ours = logging.getLogger(), logging.getLogger("anyio_acs_credential")
     before = list(root.handlers), list(ours.handlers)
+    level = root.level
+    root.setLevel(logging.WARNING)
     yield
     logging.disable(logging.NOTSET)
+    root.setLevel(level)
     root.handlers[:], ours.handlers[:] = before
 
 

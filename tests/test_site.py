@@ -23,7 +23,6 @@ pytestmark = [needs_chromium, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parent.parent
 WIDTHS = (1280, 800, 390)
-PARTS = 4  # of the pages, for as many browsers as there are workers
 # What ends beyond the window, or is wider than what it scrolls in. What is drawn with text may scroll.
 CUT_OFF = """
 [...document.querySelectorAll('body *')].filter(it => {
@@ -78,11 +77,10 @@ async def load(chromium: Chromium, page: Path) -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], scope="module")
-@pytest.mark.parametrize("part", range(PARTS))
-async def test_nothing_is_cut_off(site: list[Path], chromium: Chromium, part: int) -> None:
+async def test_nothing_is_cut_off(site: list[Path], chromium: Chromium) -> None:
     faults = []
     assert len(site) > 30
-    for page in site[part::PARTS]:
+    for page in site:
         await load(chromium, page)
         for width, scheme in product(WIDTHS, ("light", "dark")):
             await show(chromium, width, scheme)

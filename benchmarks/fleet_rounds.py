@@ -16,7 +16,7 @@ from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
 from anyio_acs_credential import CommunicationTokenCredential
-from anyio_acs_credential.fleet import shared
+from anyio_acs_credential.fleet import _agreement, shared
 from anyio_acs_credential.testing import make_jwt
 
 from ._fleet_stores import RedisServer, redis_apart, store_at
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PROMISES = ("R68",)
 
+MARKS = _agreement.NAME  # where a store keeps the marks of its keys, beside the token
 AT_ONCE = 20  # rounds in each turn, one after the other
 LIMIT = 3.0
 LATE = 1.0  # seconds by which a store may make a token late
@@ -101,7 +102,7 @@ async def _bare_get(url: str, stack: AsyncExitStack) -> Question:
     from coredis import Redis
 
     client = await stack.enter_async_context(Redis.from_url(url))
-    (key,) = await client.keys("acs:*:entry")
+    (key,) = [key for key in await client.keys("acs:*:entry") if MARKS not in str(key)]
     sealed = await client.hget(key, "value")
     assert sealed is not None
     await client.set("bare", sealed)
@@ -111,7 +112,7 @@ async def _bare_get(url: str, stack: AsyncExitStack) -> Question:
 async def _bare_select(path: str, stack: AsyncExitStack) -> Question:
     connection = sqlite3.connect(path, check_same_thread=False)
     stack.callback(connection.close)
-    (name,) = connection.execute("SELECT name FROM slots").fetchone()
+    (name,) = connection.execute("SELECT name FROM slots WHERE name != ?", (MARKS,)).fetchone()
     return lambda: to_thread.run_sync(
         lambda: connection.execute("SELECT value FROM slots WHERE name = ?", (name,)).fetchone()
     )

@@ -937,9 +937,10 @@ class Stopped:
 
     def __init__(self) -> None:
         self.now = float(int(time.time()))
+        self.set_back = 0.0
 
     def time(self) -> float:
-        return self.now
+        return self.now - self.set_back
 
     def monotonic(self) -> float:
         return self.now
@@ -958,6 +959,34 @@ async def test_the_last_token_is_valid_to_its_end(left: float, is_kept: bool) ->
         with nullcontext() if is_kept else pytest.raises(OSError, match="down"):
             await source()
     assert service.tokens == ["Bearer first"] * (1 + is_kept)
+
+
+@pytest.mark.promise("R59")
+async def test_the_same_token_is_no_younger_for_a_clock_that_was_set_back() -> None:
+    """It is kept to the end that it had when it came first."""
+    clock = Stopped()
+    token = AccessToken("first", clock.time() + 3600)
+    answers: list[AccessToken | OSError] = [token, token, OSError("down")]
+
+    class Caching:
+        async def get_token(self, *_scopes: str) -> AccessToken:
+            await anyio.lowlevel.checkpoint()
+            if isinstance(answer := answers.pop(0), OSError):
+                raise answer
+            return answer
+
+    service = Service(exchanged_body())
+    async with httpx.AsyncClient(transport=service) as client:
+        source = EntraTokenExchange(ENDPOINT, Caching(), http_client=client)
+        source.use(clock)
+        await source()
+        clock.now += 1800
+        clock.set_back = 7200
+        await source()
+        clock.now += 1800
+        with pytest.raises(OSError, match="down"):
+            await source()
+    assert service.tokens == ["Bearer first"] * 2
 
 
 @pytest.mark.promise("R59")

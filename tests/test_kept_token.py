@@ -31,6 +31,12 @@ def test_it_is_due_before_its_end() -> None:
     assert (kept.is_fresh, kept.is_valid) == (False, False)
 
 
+def test_it_is_due_at_its_end_unless_something_else_is_said() -> None:
+    clock = HandClock()
+    kept = keep(AccessToken("entra", clock.wall + HOUR), None, clock)
+    assert kept.due.left(clock) == kept.left == HOUR
+
+
 def test_the_next_attempt_is_made_half_a_minute_later_or_at_its_end() -> None:
     clock = HandClock()
     kept = keep(AccessToken("entra", clock.wall + 40), None, clock, early=300)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import TypeGuard
 
+from ._errors import wrong_type
+
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is an int or a float; True and False do not count."""
@@ -33,3 +35,14 @@ def misfit(function: object, *arguments: object) -> TypeError | None:
     except TypeError as error:
         return error
     return None
+
+
+def check_claims(claims: object) -> None:
+    """Refuse what is neither None nor text. Whether a text is JSON is for Entra's own credentials to say.
+
+    Raises:
+        TypeError: when the claims of a challenge are not text.
+    """
+    if claims is not None and not isinstance(claims, str):
+        fix = ": give claims.decode() of bytes, and json.dumps(claims) of a dict"
+        raise wrong_type("claims", "claims are the text of a JSON object", claims, fix)

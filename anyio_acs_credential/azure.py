@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 
 from anyio.from_thread import run as run_in_loop
 
-from ._checks import is_one
+from ._checks import check_claims, is_one
 from ._errors import CredentialError, explained, wrong_type
 from ._extras import missing_extra
 from ._http.endpoint import is_secure, one_form
 from ._redaction import Secret, Unpicklable
 from ._tokens.access_token import AccessTokenInfo
-from ._tokens.claims import check_claims
 
 try:
     from azure.core import credentials
@@ -206,8 +205,7 @@ class _SyncTokenCredential:
         return _AccessTokenInfo(token.token, token.expires_on, refresh_on=AccessTokenInfo.refresh_on)
 
     def _ask(self, claims: str | None) -> AccessToken:
-        if claims is not None:
-            check_claims(claims)
+        check_claims(claims)
         token = self._credential.get_token_from_thread()
         loop = self._credential._loop
         if claims is None or loop is None:

@@ -1,4 +1,4 @@
-"""The real time, meant: where the event loop's is virtual, the module `time` itself is refused as forgotten."""
+"""Clocks for tests: one that is set by hand, and the real time, where that is meant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class RealTime:
-    """Any object that gives it is taken as it is."""
+    """The real time where the event loop's is virtual, and the module `time` itself is refused as forgotten."""
 
     def time(self) -> float:
         return time.time()
@@ -16,3 +16,20 @@ class RealTime:
 
 
 REAL_TIME = RealTime()
+
+
+class HandClock:
+    """Stands still until it is set."""
+
+    def __init__(self, wall: float = 1_800_000_000.0) -> None:
+        self.wall, self.mono = wall, 500.0
+
+    def time(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.mono
+
+    def go(self, seconds: float) -> None:
+        self.wall += seconds
+        self.mono += seconds

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from clocks import HandClock
 
 from anyio_acs_credential import (
     AccessToken,
@@ -41,23 +42,6 @@ def anyio_backend(request: pytest.FixtureRequest) -> object:
 def told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing has been told in this process."""
     monkeypatch.setattr(clock_warning, "_told", {})
-
-
-class HandClock:
-    """Stands still until it is set."""
-
-    def __init__(self, wall: float = NOW) -> None:
-        self.wall, self.mono = wall, 500.0
-
-    def time(self) -> float:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.mono
-
-    def go(self, seconds: float) -> None:
-        self.wall += seconds
-        self.mono += seconds
 
 
 def state_of(clock: HandClock) -> RefreshState:

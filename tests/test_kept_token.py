@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
+from clocks import HandClock
+
 from anyio_acs_credential import AccessToken
 from anyio_acs_credential._exchange.kept_token import keep
 
 HOUR = 3600.0
-
-
-class HandClock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.wall, self.mono = 1_800_000_000.0, 500.0
-
-    def time(self) -> float:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.mono
 
 
 def test_it_is_due_before_its_end() -> None:

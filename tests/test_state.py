@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+from clocks import HandClock
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
 from anyio_acs_credential._decisions.failures import verdict
@@ -14,26 +15,9 @@ from anyio_acs_credential._redaction import Secret
 from anyio_acs_credential._refreshing.waiting import refresh_error
 
 
-class HandClock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.wall, self.mono = 1_000_000.0, 500.0
-
-    def time(self) -> float:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.mono
-
-    def go(self, seconds: float) -> None:
-        self.wall += seconds
-        self.mono += seconds
-
-
 @pytest.fixture
 def clock() -> HandClock:
-    return HandClock()
+    return HandClock(1_000_000.0)
 
 
 def state_of(clock: HandClock, *, proactive: bool = True, fraction: float = 0.0) -> RefreshState:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from .._checks import is_number
+from .._checks import check_claims, is_number
 from .._decisions.state import RefreshState
 from .._errors import CredentialUsageError, TokenUnavailableError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
@@ -17,7 +17,6 @@ from .._public import public
 from .._redaction import Secret, Unpicklable
 from .._refreshing import waiting
 from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
-from .._tokens.claims import check_claims
 from .lifecycle import Lifecycle
 from .options import DEFAULT_POLICY, check_options, entra_source, initial_token, own_source
 
@@ -184,8 +183,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
                 self._entered().home.check()
                 raise  # pragma: no cover - trio's own trouble
             return held.token
-        if claims is not None:
-            check_claims(claims)
+        check_claims(claims)
         if self._refresher is None:
             await checkpoint_if_cancelled()
             return self.get_token_nowait()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import current_effective_deadline, current_time, move_on_after
 
+from .._checks import check_claims
 from .._errors import ServiceError
 from .._http.attempt import Call
 from .._http.challenge import claims_wanted
@@ -16,7 +17,6 @@ from .._http.own_client import client_factory
 from .._http.retries import Limits, send
 from .._public import public
 from .._redaction import Secret
-from .._tokens.claims import check_claims
 from .._tokens.own_source import OwnSource
 from .._tokens.service_clock import ServiceClock
 from .entra_tokens import EntraTokenSource
@@ -113,8 +113,7 @@ class EntraTokenExchange(OwnSource):
             TypeError: when `claims` is not text.
             Exception: what the credential raises, unless its last token is still valid and no claims are asked for.
         """
-        if claims is not None:
-            check_claims(claims)
+        check_claims(claims)
         entra = await self._entra_token(claims)
         async with self._make_client() as client:
             answer = await self._meet(client, entra)

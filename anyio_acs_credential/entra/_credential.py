@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from .._checks import check_claims
 from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
 from .._loops.beside import Beside, check_entering, leaving
 from .._loops.shared_answers import SharedAnswers
-from .._tokens.claims import check_claims
 from ._grant import Grant, take
 from ._secrets import Texts
 

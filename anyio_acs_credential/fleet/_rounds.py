@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anyio import CancelScope, current_effective_deadline, current_time, get_cancelled_exc_class, sleep
 
+from .._checks import check_claims
 from .._errors import TokenSourceError
 from .._loops.beside import beside
 from .._refreshing.source import ask, call
 from .._tokens.access_token import AccessToken, accept
-from .._tokens.claims import check_claims
 from .._tokens.own_source import OwnSource
 from ._guard import Guard, OutOfOrderError, Patience
 from ._judging import Found, Judge, failure_of, kept_of
@@ -102,8 +102,7 @@ class SharedSource(OwnSource):
             TypeError: when the claims are not text.
             Exception: what the source raised, in the process that asked it.
         """
-        if claims is not None:
-            check_claims(claims)
+        check_claims(claims)
         if not self._guard.is_backing_off:
             with suppress(OutOfOrderError):
                 return await self._together(claims, Patience())

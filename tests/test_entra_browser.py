@@ -532,7 +532,7 @@ async def test_cancelled_sign_ins_do_not_pile_up() -> None:
         async with browsing(visit) as browser:
             credential = credential_of(emulator, browser)
             before = threading.active_count()
-            for _ in range(20):
+            for _ in range(100):
                 opened = anyio.Event()
                 async with anyio.create_task_group() as group:
                     group.start_soon(credential.sign_in, SCOPE)

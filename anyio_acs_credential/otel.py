@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from ._credentials.credential import CommunicationTokenCredential
 from ._decisions.events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded
 from ._errors import explained, wrong_type
 from ._extras import missing_extra
-from ._refreshing.source import call
+from ._tokens.token_source import Around
 
 try:
     from opentelemetry import context, metrics, trace
@@ -32,12 +33,13 @@ except ModuleNotFoundError as _missing:
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from opentelemetry.metrics import CallbackOptions, MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
     from ._decisions.events import CredentialEvent
-    from ._refreshing.source import TokenSource
+    from ._tokens.token_source import TokenSource
 
 __all__ = ("instrument",)
 
@@ -89,7 +91,7 @@ def instrument(
         )
     meters = _meters_of(meter_provider or metrics.get_meter_provider())
     watcher = _Watcher(trace.get_tracer(_SCOPE, tracer_provider=tracer_provider), meters, dict(attributes or {}))
-    credential._watch(watcher.observe, watcher.around, watcher.exchange)
+    credential._watch(watcher.observe, partial(_Traced, watcher))
     meters.watch(credential, watcher.attributes)
     return credential
 
@@ -104,14 +106,9 @@ class _Watcher:
         self._round: Span = trace.INVALID_SPAN
         self._began = 0.0
 
-    def around(self, source: TokenSource) -> TokenSource:
-        """The source, in the span of its round."""
-
-        async def traced(claims: str | None = None) -> object:
-            with trace.use_span(self._round, record_exception=False, set_status_on_exception=False):
-                return await call(source, claims)
-
-        return traced  # type: ignore[return-value]  # the refresh task checks what it returns
+    def in_round(self) -> AbstractContextManager[Span]:
+        """A block in which the round's span is the current one."""
+        return trace.use_span(self._round, record_exception=False, set_status_on_exception=False)
 
     def observe(self, event: CredentialEvent) -> None:
         """Begin and end the span of a round, and count it. Nothing that goes wrong here reaches the refresh task."""
@@ -182,6 +179,19 @@ class _Watcher:
     def _end_round(self, more: Attributes, *, failed: bool = False) -> None:
         span, self._round = self._round, trace.INVALID_SPAN
         _end(span, more, failed)
+
+
+class _Traced(Around):
+    """A source that is asked in the span of its round, and whose exchanges are spans in that."""
+
+    def __init__(self, watcher: _Watcher, source: TokenSource) -> None:
+        super().__init__(source)
+        self._watcher = watcher
+        source.watch_exchanges(watcher.exchange)
+
+    async def __call__(self, claims: str | None = None) -> object:
+        with self._watcher.in_round():
+            return await self._source(claims)
 
 
 class _Meters:

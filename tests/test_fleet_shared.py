@@ -23,14 +23,14 @@ from anyio_acs_credential import (
     TokenRefreshError,
     TokenSourceError,
 )
-from anyio_acs_credential._tokens.own_source import OwnSource
+from anyio_acs_credential._tokens.token_source import TokenSource
 from anyio_acs_credential.fleet import Entry, MemoryTokenStore, StoreError, Taken, UnreadableError, shared
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time_backends
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from anyio_acs_credential._tokens.own_source import Watch
+    from anyio_acs_credential._tokens.token_source import Watch
 
 NAME = "token:ana"
 LIFE = 3600.0
@@ -90,7 +90,7 @@ async def store(clock: VirtualClock) -> AsyncGenerator[FaultyStore]:
         yield store
 
 
-class Asked(OwnSource):
+class Asked(TokenSource):
     """A source that takes claims: plays a script as `ScriptedSource` does, and notes the claims."""
 
     def __init__(self, *script: Any, clock: VirtualClock, latency: float = 1) -> None:

@@ -18,7 +18,7 @@ from .._redaction import Secret, Unpicklable
 from .._refreshing import waiting
 from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
 from .lifecycle import Lifecycle
-from .options import DEFAULT_POLICY, check_options, entra_source, initial_token, own_source
+from .options import DEFAULT_POLICY, check_options, initial_token, token_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -119,14 +119,12 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
     ) -> None:
         initial, endpoint = Secret(token), Secret(resource_endpoint)
         token = resource_endpoint = None  # no frame that an error passes shows a token, or a password in an address
-        others = {
-            "token": None if initial.value is None else initial,
-            "token_refresher": token_refresher,
-        }
-        entra = entra_source(endpoint, token_credential, scopes, http_client, **others)
-        self._refresher = token_refresher if entra is None else entra
-        check_options(self._refresher, proactive_refresh, policy, observer, clock)
-        self._own = own_source(self._refresher, clock)
+        self._source = token_source(
+            initial, token_refresher, endpoint, token_credential, scopes=scopes, http_client=http_client
+        )
+        check_options(self._source is not None, proactive_refresh, policy, observer, clock)
+        if self._source is not None:
+            self._source.use(clock)
         self._clock = clock
         self._observer = observer
         self._reads = 0
@@ -184,10 +182,10 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
                 raise  # pragma: no cover - trio's own trouble
             return held.token
         check_claims(claims)
-        if self._refresher is None:
+        if self._source is None:
             await checkpoint_if_cancelled()
             return self.get_token_nowait()
-        if claims is not None and self._own is not None and self._own.takes_claims:
+        if claims is not None and self._source.takes_claims:
             return await waiting.wait_for_claims(self._entered(), claims)
         if claims is not None:
             return await waiting.wait_for_refresh(self._entered(), Secret(held.token.token if held is not None else ""))
@@ -239,7 +237,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             raise wrong_type("policy", "timeout is a number of seconds, or None", timeout)
         if timeout is not None and math.isnan(timeout):
             raise explained("policy", ValueError("timeout is a number of seconds, or None for no limit, not nan"))
-        if self._refresher is None:
+        if self._source is None:
             return self.get_token_nowait()
         task = self._entered()
         if get_ident() == self._home.thread and not task.home.is_lost:
@@ -304,7 +302,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         given, rejected = Secret(rejected), None  # no frame of ours that an exception passes shows it
         if not isinstance(given.value, str | AccessToken | None):
             raise wrong_type("rejected", "rejected is a token or its text", given.value)
-        if self._refresher is None:
+        if self._source is None:
             await checkpoint_if_cancelled()
             if self._closed:
                 raise waiting.closed_error()
@@ -333,7 +331,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
 
         if self._closed:
             raise waiting.closed_error()
-        return TokenUpdates(self._state, None if self._refresher is None else self._entered())
+        return TokenUpdates(self._state, None if self._source is None else self._entered())
 
     def statistics(self) -> CredentialStatistics:
         """A consistent snapshot of how the credential stands. It never waits and works in every state."""
@@ -372,7 +370,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             state.remaining(),
             margin,
             proactive=state.proactive,
-            static=self._refresher is None,
+            static=self._source is None,
         )
 
     @property
@@ -384,7 +382,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         if not hasattr(self, "_closed"):  # `__init__` has raised, and a traceback shows this
             return f"<{type(self).__name__} not made>"
         statistics = self.statistics()
-        if self._closed or (self._refresher is not None and self._task is None):
+        if self._closed or (self._source is not None and self._task is None):
             how = "closed" if self._closed else "not entered"
         else:
             how = f"{statistics.state}, expires_on={statistics.expires_on}"

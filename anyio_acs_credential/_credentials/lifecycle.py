@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from .._decisions.events import CredentialEvent
     from .._decisions.state import Held, RefreshState
     from .._loops.home import Home
-    from .._refreshing.source import TokenSource
     from .._refreshing.task import RefreshTask
-    from .._tokens.own_source import OwnSource, Watch
+    from .._tokens.token_source import TokenSource
 
 
 class OneBlock:
@@ -80,15 +79,14 @@ class Lifecycle(OneBlock):
     """
 
     _what = "the credential"
-    _refresher: TokenSource | None  # the token source; None for a static credential
-    _own: OwnSource | None  # the same, if it is one of this package
+    _source: TokenSource | None  # None for a static credential
     _observer: Callable[[CredentialEvent], object] | None
     _is_hosted = False  # whether the task that enters runs the refresh task itself
     _is_watched = False
 
     def __init__(self, state: RefreshState) -> None:
         self._state = state
-        self._held: Held | None = state.held if self._refresher is None else None
+        self._held: Held | None = state.held if self._source is None else None
         self._home: Home | type[Nowhere] = Nowhere
         self._check_cancelled: Callable[[], Awaitable[None]]  # for fresh reads, which need an entered credential
         self._task: RefreshTask | None = None
@@ -135,7 +133,7 @@ class Lifecycle(OneBlock):
     def _begin(self) -> AbstractAsyncContextManager[None]:
         # What survives a re-entry is the state: the held token and the counts. Waits, the task and its home are new.
         self._held, self._closed = self._state.held, False
-        if self._refresher is None:
+        if self._source is None:
             return Beside()
         from .._loops.virtual import refuse_real_time
         from .._refreshing.block import hosted, running
@@ -144,7 +142,7 @@ class Lifecycle(OneBlock):
 
         refuse_real_time("the credential", self._state.clock, beside="its source")
         self._state.begin()
-        task = RefreshTask(self._refresher, self._state, Reporter(self._observer, self._secrets), self._publish)
+        task = RefreshTask(self._source, self._state, Reporter(self._observer, self._secrets), self._publish)
         # anyio's own checkpoint_if_cancelled() looks up its backend, which takes as long as all else in a fresh read.
         self._home, self._task = task.home, task
         self._check_cancelled = task.home.loop.backend_class.checkpoint_if_cancelled
@@ -163,14 +161,12 @@ class Lifecycle(OneBlock):
         self,
         observe: Callable[[CredentialEvent], object],
         around: Callable[[TokenSource], TokenSource],
-        exchange: Watch,
     ) -> None:
         """Have its rounds and exchanges watched, from its next block on.
 
         Args:
             observe: Called with each event, before the program's observer.
             around: Takes the source, and gives what is asked in its place.
-            exchange: Gives a block around each exchange of an Entra token.
 
         Raises:
             CredentialUsageError: when it is open, or watched already.
@@ -191,13 +187,11 @@ class Lifecycle(OneBlock):
                 users(event)
 
         self._observer = both
-        if self._refresher is not None:
-            self._refresher = around(self._refresher)
-        if self._own is not None:
-            self._own.watch_exchanges(exchange)
+        if self._source is not None:
+            self._source = around(self._source)
 
     def _secrets(self) -> list[str]:
-        others = self._own.secrets() if self._own is not None else ()
+        others = self._source.secrets() if self._source is not None else ()
         return [*(token.token for token in self._state.known), *others]
 
     @property
@@ -217,7 +211,7 @@ class Lifecycle(OneBlock):
 
     def _misuse(self) -> CredentialError | None:
         """Why it can give no token, whatever its source says; None where it is in use, or needs no block."""
-        if self._refresher is None and not self._closed:
+        if self._source is None and not self._closed:
             return None
         try:
             task = self._entered()
@@ -229,7 +223,7 @@ class Lifecycle(OneBlock):
         held = self._state.held
         return waiting.unavailable_error(
             closed=self._closed,
-            refreshes=self._refresher is not None,
+            refreshes=self._source is not None,
             entered=self._task is not None,
             hint="" if held is None else ended(held.token.expires_on),
         )

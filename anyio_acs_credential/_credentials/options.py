@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .._exchange.entra_tokens import SupportsGetToken
-    from .._exchange.source import EntraTokenExchange
     from .._http.attempt import HttpClient
-    from .._tokens.clock import Clock
-    from .._tokens.own_source import OwnSource
+    from .._tokens.token_source import TokenSource
 
 DEFAULT_POLICY = RefreshPolicy()
 """The policy of a credential that is given none."""
@@ -37,9 +35,7 @@ def initial_token(token: object) -> AccessToken:
     raise explained("invalid-token", InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {kind}"))
 
 
-def check_options(
-    refresher: object, proactive_refresh: object, policy: object, observer: object, clock: object
-) -> None:
+def check_options(refreshes: bool, proactive_refresh: object, policy: object, observer: object, clock: object) -> None:
     """Refuse what cannot work, and import what rounds will need: an import in a round would stall the event loop.
 
     Raises:
@@ -61,12 +57,9 @@ def check_options(
     for tell in (getattr(clock, "time", None), getattr(clock, "monotonic", None)):
         if not callable(tell) or misfit(tell) is not None:
             raise wrong_type("clock", "clock is an object with time() and monotonic()", clock)
-    if refresher is not None:
+    if refreshes:
         from .._loops import virtual  # noqa: F401 - what entering, rounds, and threads that wait for them, need
         from .._refreshing import block, report, thread_waiting  # noqa: F401 - likewise
-        from .._refreshing.source import check_refresher
-
-        check_refresher(refresher)
     elif observer is not None or policy is not DEFAULT_POLICY or not proactive_refresh:
         raise explained(
             "arguments",
@@ -77,27 +70,32 @@ def check_options(
         )
 
 
-def entra_source(
+def token_source(
+    initial: Secret,
+    refresher: object,
     endpoint: Secret,
     token_credential: SupportsGetToken | None,
+    *,
     scopes: Iterable[str],
     http_client: HttpClient | None,
-    **others: object | None,
-) -> EntraTokenExchange | None:
-    """The token source of an Entra user, if the arguments name one.
+) -> TokenSource | None:
+    """The token source that the arguments name; None for a static credential.
 
     Args:
+        initial: The token to begin with; None in it where none was given.
+        refresher: The program's callback or source, or None.
         endpoint: The resource's address, which may have a password in it by mistake; None in it where none was given.
-        token_credential: What gives Entra tokens.
+        token_credential: What gives Entra tokens, or None.
         scopes: Their scopes.
         http_client: The client for the exchange, or None for one of its own.
-        others: The other ways to a token. Without any of them there has to be an endpoint.
 
     Raises:
         TypeError: when arguments are missing, contradict each other or are of a wrong type.
         ValueError: when the endpoint is not the address of a resource, or the scopes are not those of an exchange.
     """
+    others = {"token": initial.value, "token_refresher": refresher}
     given = [name for name, value in others.items() if value is not None]
+    del others  # no frame that an error passes shows the token
     if endpoint.value is None and token_credential is None:
         if not given:
             raise explained(
@@ -112,7 +110,11 @@ def entra_source(
                 "arguments",
                 TypeError("scopes and http_client are for a resource_endpoint and a token_credential: leave them out"),
             )
-        return None
+        if refresher is None:
+            return None
+        from .._refreshing.source import source_of
+
+        return source_of(refresher)
     if given:
         raise explained(
             "arguments",
@@ -126,13 +128,3 @@ def entra_source(
     from .._exchange.source import EntraTokenExchange
 
     return EntraTokenExchange(endpoint.value, token_credential, scopes=scopes, http_client=http_client)
-
-
-def own_source(source: object, clock: Clock) -> OwnSource | None:
-    """The token source, which is given the credential's clock, if it is one of this package; else None."""
-    from .._tokens.own_source import OwnSource
-
-    if not isinstance(source, OwnSource):
-        return None
-    source.use(clock)
-    return source

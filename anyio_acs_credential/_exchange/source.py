@@ -17,8 +17,8 @@ from .._http.own_client import client_factory
 from .._http.retries import Limits, send
 from .._public import public
 from .._redaction import Secret
-from .._tokens.own_source import OwnSource
 from .._tokens.service_clock import ServiceClock
+from .._tokens.token_source import TokenSource
 from .entra_tokens import EntraTokenSource
 from .kept_token import keep
 from .scopes import DEFAULT_SCOPE, check_scopes, is_teams_phone
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .._http.attempt import HttpClient
     from .._tokens.access_token import AccessToken
     from .._tokens.clock import Clock
-    from .._tokens.own_source import Watch
+    from .._tokens.token_source import Watch
     from .entra_tokens import SupportsGetToken
     from .kept_token import KeptToken
     from .wire import ExchangedToken
@@ -41,7 +41,7 @@ _LIMITS = Limits()
 _LAST_MOMENTS = 60  # seconds of life below which an Entra token may expire on its way, or by the service's clock
 
 
-class EntraTokenExchange(OwnSource):
+class EntraTokenExchange(TokenSource):
     """A token source that exchanges the Entra token of a token credential for an access token, at the resource.
 
     `CommunicationTokenCredential(resource_endpoint=..., token_credential=...)` makes one for itself. Make one yourself

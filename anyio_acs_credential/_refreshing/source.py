@@ -15,27 +15,28 @@ from .._loops.beside import struck
 from .._loops.cancellation import ends_program, native_cancellations
 from .._tokens.access_token import AccessToken, accept
 from .._tokens.results import SupportsExpiry, SupportsLife  # noqa: TC001 - no round is to import it
+from .._tokens.token_source import TokenSource
 from .round import wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .._tokens.clock import Clock
+    from .._tokens.token_source import Watch
     from .round import Round
 
 TokenRefresher: TypeAlias = "Callable[[], Awaitable[str | AccessToken | SupportsExpiry | SupportsLife]]"
 """A callable without required arguments whose result is awaited and gives a JWT, or a token with its expiry or life."""
 
-TokenSource: TypeAlias = "Callable[..., Awaitable[str | AccessToken | SupportsExpiry | SupportsLife]]"
-"""A token refresher, or what also takes, as its argument, the claims of a challenge that its round has to meet."""
 
-
-def check_refresher(refresher: object) -> None:
-    """Refuse what cannot be called without arguments.
+def source_of(refresher: object) -> TokenSource:
+    """The token source that a program gives, which may be a callback.
 
     Raises:
         TypeError: with the fix, when it is not callable or has required arguments.
     """
+    if isinstance(refresher, TokenSource):
+        return refresher
     if not callable(refresher):
         raise explained(
             "refresher",
@@ -53,10 +54,43 @@ def check_refresher(refresher: object) -> None:
                 "functools.partial"
             ),
         )
+    return Callback(refresher)
+
+
+class Callback(TokenSource):
+    """A program's callback as a token source. It cannot be asked with claims."""
+
+    takes_claims = False
+
+    def __init__(self, refresher: Callable[[], Any]) -> None:
+        self._refresher = refresher
+
+    async def __call__(self, claims: str | None = None) -> object:
+        """Call the callback, and await what it returns."""
+        del claims  # nobody asks with claims
+        answer = self._refresher()
+        if not inspect.isawaitable(answer):
+            kind = type(answer).__name__
+            del answer  # it may be the token, which no frame that an error passes shows
+            raise explained(
+                "refresher-result",
+                TypeError(
+                    f"the token refresher returned {kind}, which cannot be awaited; give an async function, and call "
+                    "blocking code in it through anyio.to_thread.run_sync"
+                ),
+            )
+        return await answer
+
+    def secrets(self) -> list[str]:
+        """None that the credential does not know."""
+        return []
+
+    def watch_exchanges(self, watch: Watch) -> None:
+        """Whatever a callback does is its own."""
 
 
 async def ask(
-    refresher: TokenSource, timeout: float, ours: CancelScope, question: Round, clock: Clock
+    source: TokenSource, timeout: float, ours: CancelScope, question: Round, clock: Clock
 ) -> AccessToken | BaseException:
     """Ask for the next token, in a task of its own.
 
@@ -64,7 +98,7 @@ async def ask(
     the end. In the refresh task, such a scope would stay open around every later round.
 
     Args:
-        refresher: The token source.
+        source: The token source.
         timeout: Seconds that it may take.
         ours: The scope whose cancellation is meant for this task.
         question: The round in progress. Its claims, if it has any, are passed to the source.
@@ -84,7 +118,7 @@ async def ask(
         with move_on_after(timeout) as limit:
             async with create_task_group() as group:
                 scopes, task = (limit, ours, group.cancel_scope), partial(answer, clock=clock)
-                group.start_soon(task, refresher, question, answers, ended, scopes, name="token source")
+                group.start_soon(task, source, question, answers, ended, scopes, name="token source")
                 await ended.wait()
     except get_cancelled_exc_class():
         _let_the_program_end(answers)  # Ctrl-C may have struck the source of a closing credential as it tidied up
@@ -111,7 +145,7 @@ async def ask(
 
 
 async def answer(
-    refresher: TokenSource,
+    source: TokenSource,
     question: Round,
     answers: list[AccessToken | BaseException],
     ended: Event,
@@ -124,7 +158,7 @@ async def answer(
     question.as_its_source()
     try:
         await checkpoint_if_cancelled()  # asyncio begins a task also where its scope has been cancelled since
-        answers.append(accept(await call(refresher, question.claims), clock))
+        answers.append(accept(await call(source, question.claims), clock))
     except BaseException as error:  # noqa: ASYNC103 - a stray cancellation is the source's fault
         if isinstance(error, get_cancelled_exc_class()) and (
             any(scope.cancel_called for scope in scopes) or native_cancellations() > cancellations
@@ -137,20 +171,9 @@ async def answer(
         wake(ended)
 
 
-async def call(refresher: TokenSource, claims: str | None) -> object:
+async def call(source: TokenSource, claims: str | None) -> object:
     """Call the source, and nothing else: on trio, Ctrl-C may strike here (see `_refreshing.block`)."""
-    answer: Any = refresher() if claims is None else refresher(claims)
-    if not inspect.isawaitable(answer):
-        kind = type(answer).__name__
-        del answer  # it may be the token, which no frame that an error passes shows
-        raise explained(
-            "refresher-result",
-            TypeError(
-                f"the token refresher returned {kind}, which cannot be awaited; give an async function, and call "
-                "blocking code in it through anyio.to_thread.run_sync"
-            ),
-        )
-    return await answer
+    return await source(claims)
 
 
 def _let_the_program_end(answers: list[AccessToken | BaseException]) -> None:

@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._decisions.state import Held, RefreshState
+    from .._tokens.token_source import TokenSource
     from .report import Reporter
-    from .source import TokenSource
 
 
 class RefreshTask:
     """The refresh task of one entered credential.
 
     Args:
-        refresher: The token source.
+        source: The token source.
         state: The held token, and when the next round is due.
         reporter: Where events go.
         publish: Called with each token that is held from then on, and with None at the end.
@@ -53,7 +53,7 @@ class RefreshTask:
 
     def __init__(
         self,
-        refresher: TokenSource,
+        source: TokenSource,
         state: RefreshState,
         reporter: Reporter,
         publish: Callable[[Held | None], None],
@@ -63,7 +63,7 @@ class RefreshTask:
         self._changed: Event | None = None
         self.closed: bool = False
         self.crash: BaseException | None = None  # the exception that ended the task, unless closing did
-        self._refresher = refresher
+        self._source = source
         self.state = state
         self._reporter = reporter
         self._publish = publish
@@ -141,7 +141,7 @@ class RefreshTask:
             self._settle(current, outcome)
 
     async def _ask(self, current: Round, limit: float) -> AccessToken | BaseException:
-        return await ask(self._refresher, limit, self.scope, current, self.state.clock)
+        return await ask(self._source, limit, self.scope, current, self.state.clock)
 
     def _is_in_vain(self, outcome: AccessToken | BaseException) -> bool:
         if isinstance(outcome, AccessToken):

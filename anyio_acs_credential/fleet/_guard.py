@@ -18,7 +18,7 @@ from ._judging import POLICY
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .._tokens.own_source import OwnSource
+    from .._tokens.token_source import TokenSource
     from ._store import UnreadableError
 
 _PATIENCE = 1.0  # seconds by which a store may delay a token
@@ -52,7 +52,7 @@ class Guard:
         source: The source that asks. It has the clock, and says which texts the log must not show.
     """
 
-    def __init__(self, source: OwnSource) -> None:
+    def __init__(self, source: TokenSource) -> None:
         self._source = source
         self._streak = 0
         self._retry_at = 0.0

@@ -27,7 +27,7 @@ from .._errors import TokenSourceError
 from .._loops.beside import beside
 from .._refreshing.source import ask, call
 from .._tokens.access_token import AccessToken, accept
-from .._tokens.own_source import OwnSource
+from .._tokens.token_source import Around
 from ._guard import Guard, OutOfOrderError, Patience
 from ._judging import Found, Judge, failure_of, kept_of
 from ._lease import Lease, Question
@@ -35,9 +35,7 @@ from ._record import Record, digest
 from ._store import StoreError, UnreadableError
 
 if TYPE_CHECKING:
-    from .._refreshing.source import TokenRefresher
-    from .._tokens.clock import Clock
-    from .._tokens.own_source import Watch
+    from .._tokens.token_source import TokenSource
     from ._store import Entry, TokenStore
 
 _LONGEST_LOOK = 1.0  # seconds for which a process only looks, before it tries to take the lease again
@@ -54,7 +52,7 @@ class Attempt(NamedTuple):
     free_in: float
 
 
-class SharedSource(OwnSource):
+class SharedSource(Around):
     """What `shared` returns.
 
     Args:
@@ -64,30 +62,17 @@ class SharedSource(OwnSource):
         lease: Seconds that a lease lasts.
     """
 
-    def __init__(self, source: TokenRefresher, store: TokenStore, key: str, lease: float) -> None:
-        self._source = source
-        self._own = source if isinstance(source, OwnSource) else None
+    def __init__(self, source: TokenSource, store: TokenStore, key: str, lease: float) -> None:
+        super().__init__(source)
         self._store = store
         self._name = f"token:{key}"
         self._lease = lease
         self._judge = Judge()
         self._guard = Guard(self)
-        self.takes_claims: bool = self._own is not None and self._own.takes_claims
-
-    def use(self, clock: Clock) -> None:
-        """Go by the clock of a credential."""
-        super().use(clock)
-        if self._own is not None:
-            self._own.use(clock)
 
     def secrets(self) -> list[str]:
         """The texts that no log line may show."""
-        return [self._judge.given.value, *(self._own.secrets() if self._own is not None else ())]
-
-    def watch_exchanges(self, watch: Watch) -> None:
-        """Have each exchange of an Entra token watched."""
-        if self._own is not None:
-            self._own.watch_exchanges(watch)
+        return [self._judge.given.value, *super().secrets()]
 
     async def __call__(self, claims: str | None = None) -> AccessToken:
         """An access token: the store's, if it is newer than the one that was given last, or else the source's.

@@ -1,7 +1,7 @@
 """The types that public signatures name, to annotate code that wraps a credential or is given to one."""
 
 from ._exchange.entra_tokens import SupportsGetToken
-from ._http.attempt import HttpClient
+from ._http.request import HttpClient
 from ._refreshing.source import TokenRefresher
 from ._refreshing.updates import TokenUpdates
 from ._tokens.access_token import AccessTokenInfo

@@ -20,7 +20,8 @@ from entra_users import skip_pauses
 
 from anyio_acs_credential import CommunicationIdentityClient, SignInRequiredError
 from anyio_acs_credential.cli import main
-from anyio_acs_credential.cli._demo._story import Event, HeldToken, SignIn, Span, Story, TokenRequest
+from anyio_acs_credential.cli._demo._facts import Event, HeldToken, SignIn, Span, TokenRequest
+from anyio_acs_credential.cli._demo._story import Story
 
 pytest.importorskip("click", reason="the command line is an extra")
 rich_console = pytest.importorskip("rich.console", reason="the live view is an extra")

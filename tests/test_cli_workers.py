@@ -22,7 +22,8 @@ from entra_users import skip_pauses
 from anyio_acs_credential import CommunicationIdentityClient
 from anyio_acs_credential.cli import main
 from anyio_acs_credential.cli._demo._crew import FEWEST, MOST, Crew
-from anyio_acs_credential.cli._demo._story import SignIn, Story, TokenRequest
+from anyio_acs_credential.cli._demo._facts import SignIn, TokenRequest
+from anyio_acs_credential.cli._demo._story import Story
 
 click = pytest.importorskip("click", reason="the command line is an extra")
 rich_console = pytest.importorskip("rich.console", reason="the live view is an extra")

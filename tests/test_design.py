@@ -38,12 +38,21 @@ def test_rooms_know_those_that_the_page_says() -> None:
     assert found == {room: set(filter(None, known.split(", "))) for room, (_, known) in ROOMS.items()}
 
 
+def circles(left: dict[str, set[str]]) -> dict[str, set[str]]:
+    """What knows each other, and what knows that: no order has each after all that it knows."""
+    while free := {each for each, known in left.items() if not known}:
+        left = {each: known - free for each, known in left.items() if each not in free}
+    return left
+
+
 def test_no_two_rooms_know_each_other() -> None:
-    """Nor in a circle: some order has each room after all that it knows."""
-    left = {room: set(filter(None, known.split(", "))) for room, (_, known) in ROOMS.items()}
-    while free := [room for room, known in left.items() if not known]:
-        left = {room: known - set(free) for room, known in left.items() if room not in free}
-    assert not left
+    assert circles({room: set(filter(None, known.split(", "))) for room, (_, known) in ROOMS.items()}) == {}
+
+
+def test_no_two_modules_know_each_other() -> None:
+    """Nor for types alone."""
+    ours = {name_of(path) for path in MODULES}
+    assert circles({name_of(path): set(imported(path)) & ours for path in MODULES}) == {}
 
 
 def test_the_emulator_knows_nothing_that_it_is_to_test() -> None:

@@ -39,9 +39,10 @@ from told import told
 from anyio_acs_credential._errors import CredentialUsageError, ServiceError
 from anyio_acs_credential._http import retries
 from anyio_acs_credential._http.answer import Answer, error_from, read_object
-from anyio_acs_credential._http.attempt import Call, Connecting
+from anyio_acs_credential._http.attempt import Connecting
 from anyio_acs_credential._http.endpoint import check_endpoint
 from anyio_acs_credential._http.own_client import client_factory
+from anyio_acs_credential._http.request import Call
 from anyio_acs_credential._http.retries import Limits, send
 from anyio_acs_credential._http.retry_after import MAX_RETRY_AFTER, read_retry_after
 from anyio_acs_credential._redaction import redact

@@ -34,9 +34,9 @@ from anyio_acs_credential import (
     TokenRefreshError,
 )
 from anyio_acs_credential._http import own_transport, trust
-from anyio_acs_credential._http.attempt import Call
 from anyio_acs_credential._http.own_client import client_factory
 from anyio_acs_credential._http.own_transport import make_client
+from anyio_acs_credential._http.request import Call
 from anyio_acs_credential._http.retries import send
 from anyio_acs_credential._http.trust import trusted
 from anyio_acs_credential.emulator import open_emulator

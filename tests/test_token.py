@@ -26,8 +26,8 @@ from anyio_acs_credential import (
     TokenUnavailableError,
 )
 from anyio_acs_credential._exchange.wire import ExchangedToken
-from anyio_acs_credential._tokens.access_token import accept, life_of, raw_id_of
-from anyio_acs_credential._tokens.results import read_expiry
+from anyio_acs_credential._tokens.access_token import life_of, raw_id_of
+from anyio_acs_credential._tokens.results import accept, read_expiry
 from anyio_acs_credential.testing import make_jwt
 from anyio_acs_credential.typing import AccessTokenInfo
 

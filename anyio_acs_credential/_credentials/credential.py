@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .._decisions.health import CredentialHealth
     from .._decisions.schedule import RefreshPolicy
     from .._exchange.entra_tokens import SupportsGetToken
-    from .._http.attempt import HttpClient
+    from .._http.request import HttpClient
     from .._refreshing.source import TokenRefresher
     from .._refreshing.updates import TokenUpdates
     from .._tokens.clock import Clock

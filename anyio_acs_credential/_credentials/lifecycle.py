@@ -9,7 +9,7 @@ from anyio import sleep_forever
 from anyio.lowlevel import checkpoint
 
 from .._errors import CredentialError, CredentialUsageError, explained
-from .._loops.beside import Beside, check_entering, leaving
+from .._loops.block import Block, check_entering, leaving
 from .._loops.home import Nowhere
 from .._refreshing import waiting
 from .._tokens.access_token import ended
@@ -134,7 +134,7 @@ class Lifecycle(OneBlock):
         # What survives a re-entry is the state: the held token and the counts. Waits, the task and its home are new.
         self._held, self._closed = self._state.held, False
         if self._source is None:
-            return Beside()
+            return Block()
         from .._loops.virtual import refuse_real_time
         from .._refreshing.block import hosted, running
         from .._refreshing.report import Reporter

@@ -9,13 +9,13 @@ from .._decisions.schedule import RefreshPolicy
 from .._errors import InvalidTokenError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
 from .._redaction import Secret
-from .._tokens.access_token import AccessToken, accept
+from .._tokens.access_token import AccessToken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .._exchange.entra_tokens import SupportsGetToken
-    from .._http.attempt import HttpClient
+    from .._http.request import HttpClient
     from .._tokens.token_source import TokenSource
 
 DEFAULT_POLICY = RefreshPolicy()
@@ -29,8 +29,10 @@ def initial_token(token: object) -> AccessToken:
         InvalidTokenError: when `token` is not an access token.
     """
     hidden, token = Secret(token), None  # no frame that an error passes shows it
-    if isinstance(hidden.value, str | AccessToken):
-        return accept(hidden.value)
+    if isinstance(hidden.value, AccessToken):
+        return hidden.value
+    if isinstance(hidden.value, str):
+        return AccessToken.from_jwt(hidden.value)
     kind = type(hidden.value).__name__
     raise explained("invalid-token", InvalidTokenError(f"token is the text of a JWT, or an AccessToken, not {kind}"))
 

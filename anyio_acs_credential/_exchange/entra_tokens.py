@@ -26,11 +26,13 @@ from anyio import CapacityLimiter, to_thread
 from .._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained, name_of
 from .._public import public
 from .._redaction import Secret, redact
-from .._tokens.access_token import AccessToken, accept
+from .._tokens.results import accept
 from .entra_codes import Cure, cure_for, cure_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from .._tokens.access_token import AccessToken
 
 _POLL = 0.05  # seconds between looks at a call that was abandoned in its thread
 

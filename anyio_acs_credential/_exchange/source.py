@@ -10,10 +10,10 @@ from anyio import current_effective_deadline, current_time, move_on_after
 
 from .._checks import check_claims
 from .._errors import ServiceError
-from .._http.attempt import Call
 from .._http.challenge import claims_wanted
 from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
+from .._http.request import Call
 from .._http.retries import Limits, send
 from .._public import public
 from .._redaction import Secret
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from .._http.answer import Answer
-    from .._http.attempt import HttpClient
+    from .._http.request import HttpClient
     from .._tokens.access_token import AccessToken
     from .._tokens.clock import Clock
     from .._tokens.token_source import Watch

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ssl
-import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from .._errors import ServiceError, explained
 from .._loops.closing import close_quietly
-from .._public import public
 from .._redaction import Secret, redact
 from .._tokens.service_clock import Moment, proof_in
 from .answer import Answer
@@ -21,8 +19,7 @@ from .request import build
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from .._tokens.clock import Clock
-    from .._tokens.service_clock import Proof
+    from .request import Call, HttpClient
 
     Authorize = Callable[[Any], Awaitable[None]]
     """Adds the credential's headers to a request, just before it is sent. It is called anew at each try."""
@@ -42,73 +39,6 @@ _PLAIN_OR_FAILING = frozenset(
     }
 )
 _HANDSHAKE_GOES_ON = (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-
-
-class HttpClient(Protocol):
-    """The part of an `httpx.AsyncClient` or `httpx2.AsyncClient` that this package uses."""
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the client has been closed."""
-        ...
-
-    def build_request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, content: bytes | None = None
-    ) -> Any:
-        """A request that is not sent yet.
-
-        Args:
-            method: The HTTP method.
-            url: The whole address.
-            headers: The headers to send.
-            content: The body, or None for a request without one.
-
-        Returns:
-            The request, to be passed to `send()`.
-        """
-        ...
-
-    async def send(
-        self, request: Any, *, stream: bool = False, auth: None = None, follow_redirects: bool = False
-    ) -> Any:
-        """Send a request, and return when the headers of the answer are there.
-
-        It waits for the network. Cancelling it has to free the connection.
-
-        Args:
-            request: What `build_request()` gave.
-            stream: Whether the body is left to be read.
-            auth: None: the request is authorized already.
-            follow_redirects: False: a secret is not sent on to another host.
-
-        Returns:
-            The answer, as httpx has it.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request to make.
-
-    Attributes:
-        method: The HTTP method.
-        url: The whole address.
-        body: JSON, or None for a request without a body.
-        repeatable: Whether doing it twice is as good as doing it once. If not, it is repeated only after a 429 or
-            where nothing was sent.
-        secrets: Texts that the body carries and no message may repeat.
-        clock: Our clock, with which the service's is compared.
-        learn: Called with what each answer proves of the service's clock, also where the try is repeated.
-    """
-
-    method: str
-    url: str
-    body: bytes | None = field(default=None, repr=False)
-    repeatable: bool = True
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    clock: Clock = field(default=time, repr=False)
-    learn: Callable[[Proof | None], object] = field(default=lambda _proof: None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +145,3 @@ def tls_failure(error: BaseException | None) -> ssl.SSLError | None:
             return error
         error = error.__cause__ or error.__context__  # httpcore raises "from None", which keeps the context alone
     return None
-
-
-public(HttpClient, module="typing")

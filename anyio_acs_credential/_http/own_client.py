@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from .attempt import HttpClient
+    from .request import HttpClient
 
 _LIMITERS = PerLoop(lambda: CapacityLimiter(1))
 

@@ -8,20 +8,92 @@ limits and time limits are used: for them the program gives us its client.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._errors import ServiceError, explained
+from .._public import public
 from .endpoint import is_secure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
-    from .attempt import Call, HttpClient
+    from .._tokens.clock import Clock
+    from .._tokens.service_clock import Proof
 
 _LIBRARIES = ("httpx", "httpx2")
 
 VERSION = "0.1.0"
 """The version in pyproject.toml. Asking which one is installed would read files on an event loop."""
+
+
+class HttpClient(Protocol):
+    """The part of an `httpx.AsyncClient` or `httpx2.AsyncClient` that this package uses."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client has been closed."""
+        ...
+
+    def build_request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, content: bytes | None = None
+    ) -> Any:
+        """A request that is not sent yet.
+
+        Args:
+            method: The HTTP method.
+            url: The whole address.
+            headers: The headers to send.
+            content: The body, or None for a request without one.
+
+        Returns:
+            The request, to be passed to `send()`.
+        """
+        ...
+
+    async def send(
+        self, request: Any, *, stream: bool = False, auth: None = None, follow_redirects: bool = False
+    ) -> Any:
+        """Send a request, and return when the headers of the answer are there.
+
+        It waits for the network. Cancelling it has to free the connection.
+
+        Args:
+            request: What `build_request()` gave.
+            stream: Whether the body is left to be read.
+            auth: None: the request is authorized already.
+            follow_redirects: False: a secret is not sent on to another host.
+
+        Returns:
+            The answer, as httpx has it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request to make.
+
+    Attributes:
+        method: The HTTP method.
+        url: The whole address.
+        body: JSON, or None for a request without a body.
+        repeatable: Whether doing it twice is as good as doing it once. If not, it is repeated only after a 429 or
+            where nothing was sent.
+        secrets: Texts that the body carries and no message may repeat.
+        clock: Our clock, with which the service's is compared.
+        learn: Called with what each answer proves of the service's clock, also where the try is repeated.
+    """
+
+    method: str
+    url: str
+    body: bytes | None = field(default=None, repr=False)
+    repeatable: bool = True
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    clock: Clock = field(default=time, repr=False)
+    learn: Callable[[Proof | None], object] = field(default=lambda _proof: None, repr=False)
 
 
 def build(client: HttpClient, call: Call) -> Any:
@@ -65,3 +137,6 @@ def user_agent(library: ModuleType | None) -> str:
     python = f"Python/{sys.version_info.major}.{sys.version_info.minor}"
     sender = f"anyio-acs-credential/{VERSION} {python}"
     return sender if library is None else f"{sender} {library.__name__}/{library.__version__}"
+
+
+public(HttpClient, module="typing")

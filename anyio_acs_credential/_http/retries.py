@@ -19,7 +19,8 @@ from .attempt import Failure, try_once
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .attempt import Authorize, Call, HttpClient
+    from .attempt import Authorize
+    from .request import Call, HttpClient
 
 # As in azure-core's `RetryPolicy`.
 _REPEATABLE = frozenset({408, 429, 500, 502, 503, 504})

@@ -10,13 +10,14 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from .beside import check_entering, entered_here, leaving
+from .beside import entered_here
+from .block import check_entering, leaving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from .beside import Beside
+    from .block import Block
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
@@ -49,7 +50,7 @@ class _Guarded(AbstractAsyncContextManager[T_co]):
     def __init__(self, what: str, make: Callable[[], AbstractAsyncContextManager[T_co]]) -> None:
         self._what = what
         self._make = make
-        self._guard: Beside | None = None
+        self._guard: Block | None = None
 
     async def __aenter__(self) -> T_co:
         check_entering(self._guard, self._what)

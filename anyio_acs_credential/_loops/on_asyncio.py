@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 
 from anyio import CancelScope
 
-from .beside import Beside, refused, what_went_wrong
+from .block import Block, refused, what_went_wrong
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .beside import Service
+    from .block import Service
 
 
 _within: ContextVar[tuple[OnAsyncio, ...]] = ContextVar("anyio_acs_credential.within", default=())
 """The blocks whose services run the current code. It cannot leave them, since it would wait for itself."""
 
 
-class OnAsyncio(Beside):
+class OnAsyncio(Block):
     """A block on asyncio whose service is in a plain task."""
 
     def __init__(self, service: Service, name: str) -> None:

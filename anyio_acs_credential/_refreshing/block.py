@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from typing import Any
 
-    from .._loops.beside import Service
+    from .._loops.block import Service
 
 
 def running(service: Service, name: str) -> AbstractAsyncContextManager[None]:

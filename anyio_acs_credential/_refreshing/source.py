@@ -11,16 +11,16 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._checks import misfit
 from .._errors import TokenSourceError, cut_repeats, explained
-from .._loops.beside import struck
+from .._loops.block import struck
 from .._loops.cancellation import ends_program, native_cancellations
-from .._tokens.access_token import AccessToken, accept
-from .._tokens.results import SupportsExpiry, SupportsLife  # noqa: TC001 - no round is to import it
+from .._tokens.results import SupportsExpiry, SupportsLife, accept
 from .._tokens.token_source import TokenSource
 from .round import wake
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from .._tokens.access_token import AccessToken
     from .._tokens.clock import Clock
     from .._tokens.token_source import Watch
     from .round import Round

@@ -135,29 +135,6 @@ class AccessTokenInfo(AccessToken):
     refresh_on: ClassVar[int] = 1
 
 
-def accept(result: object, clock: Clock = time) -> AccessToken:
-    """The access token in what a token refresher returned.
-
-    Args:
-        result: The text of a JWT, an `AccessToken`, or any object with `.token` and `.expires_on` or `.expires_in`.
-        clock: The clock by which a life in `.expires_in` begins.
-
-    Returns:
-        The token; the same object if the result was an `AccessToken`.
-
-    Raises:
-        InvalidTokenError: when the result is something else. The message never shows the token.
-    """
-    if isinstance(result, AccessToken):
-        return result
-    hidden, result = Secret(result), None  # no frame that an error passes shows it: other packages' tokens show theirs
-    if isinstance(hidden.value, str):
-        return AccessToken.from_jwt(hidden.value)
-    from .results import read  # a program that only reads a token it has does not need it
-
-    return read(hidden, clock)
-
-
 def life_of(token: AccessToken, clock: Clock) -> float:
     """Seconds that a token lives from now on.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -51,6 +52,27 @@ class SupportsLife(Protocol):
     def expires_in(self) -> float | str:
         """Seconds that the token lives from now on, as a number or as text."""
         ...
+
+
+def accept(result: object, clock: Clock = time) -> AccessToken:
+    """The access token in what a token refresher returned.
+
+    Args:
+        result: The text of a JWT, an `AccessToken`, or any object with `.token` and `.expires_on` or `.expires_in`.
+        clock: The clock by which a life in `.expires_in` begins.
+
+    Returns:
+        The token; the same object if the result was an `AccessToken`.
+
+    Raises:
+        InvalidTokenError: when the result is something else. The message never shows the token.
+    """
+    if isinstance(result, AccessToken):
+        return result
+    hidden, result = Secret(result), None  # no frame that an error passes shows it: other packages' tokens show theirs
+    if isinstance(hidden.value, str):
+        return AccessToken.from_jwt(hidden.value)
+    return read(hidden, clock)
 
 
 def read(result: Secret, clock: Clock) -> AccessToken:

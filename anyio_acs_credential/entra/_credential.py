@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._checks import check_claims
 from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
-from .._loops.beside import Beside, check_entering, leaving
+from .._loops.block import Block, check_entering, leaving
 from .._loops.shared_answers import SharedAnswers
 from ._grant import Grant, take
 from ._secrets import Texts
@@ -52,11 +52,11 @@ class EntraCredential:
         self.sign_ins: int = 0
         self._grants: dict[tuple[str, ...], Grant] = {}
         self._flights = SharedAnswers[Grant]()
-        self._block: Beside | None = None
+        self._block: Block | None = None
 
     async def __aenter__(self) -> Self:
         check_entering(self._block, "the credential")
-        block = Beside()
+        block = Block()
         await block.__aenter__()
         self._block = block
         self._msal.keep()

@@ -16,7 +16,7 @@ from anyio import CancelScope, from_thread
 
 from .._errors import ServiceError, explained
 from .._http.answer import error_from, is_transient, malformed, read_object
-from .._http.attempt import Call
+from .._http.request import Call
 from .._http.retries import Limits, send
 from .._loops.closing import close_quietly
 from .._redaction import Secret
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._http.answer import Answer
-    from .._http.attempt import HttpClient
+    from .._http.request import HttpClient
     from .._tokens.service_clock import ServiceClock
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}

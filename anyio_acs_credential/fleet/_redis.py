@@ -12,7 +12,8 @@ from anyio.lowlevel import checkpoint
 
 from .._errors import CredentialError, explained, wrong_type
 from .._extras import missing_extra
-from .._loops.beside import beside, leaving
+from .._loops.beside import beside
+from .._loops.block import leaving
 from .._public import public
 from .._redaction import Secret, redact
 from ._agreement import KEPT, NAME, RENEWED, agreed

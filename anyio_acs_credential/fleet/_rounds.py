@@ -26,7 +26,8 @@ from .._checks import check_claims
 from .._errors import TokenSourceError
 from .._loops.beside import beside
 from .._refreshing.source import ask, call
-from .._tokens.access_token import AccessToken, accept
+from .._tokens.access_token import AccessToken
+from .._tokens.results import accept
 from .._tokens.token_source import Around
 from ._guard import Guard, OutOfOrderError, Patience
 from ._judging import Found, Judge, failure_of, kept_of

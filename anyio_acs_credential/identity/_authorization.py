@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .._exchange.entra_tokens import SupportsGetToken
     from .._exchange.kept_token import KeptToken
     from .._http.answer import Answer
-    from .._http.attempt import Call, HttpClient
+    from .._http.request import Call, HttpClient
     from .._http.retries import Limits
     from .._tokens.service_clock import ServiceClock
     from ._keys import SupportsKey

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._errors import CredentialUsageError, explained
 from .._http.answer import error_from, read_object
-from .._http.attempt import Call
 from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
+from .._http.request import Call
 from .._http.retries import Limits
-from .._loops.beside import Beside, check_entering, leaving
+from .._loops.block import Block, check_entering, leaving
 from .._loops.home import Home
 from .._redaction import Secret
 from .._tokens.service_clock import ServiceClock
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from .._exchange.entra_tokens import SupportsGetToken
     from .._http.answer import Answer
-    from .._http.attempt import HttpClient
+    from .._http.request import HttpClient
     from .._tokens.access_token import AccessToken
     from .._tokens.clock import Clock
     from ..identifiers._kinds import CommunicationUserIdentifier
@@ -98,7 +98,7 @@ class CommunicationIdentityClient:
         self._query = query_of(api_version)
         self._open: HttpClient | None = None
         self._client: AbstractAsyncContextManager[HttpClient]
-        self._block: Beside | None = None
+        self._block: Block | None = None
         self._home: Home | None = None
 
     @classmethod
@@ -123,7 +123,7 @@ class CommunicationIdentityClient:
 
     async def __aenter__(self) -> Self:
         check_entering(self._block, "the identity client")
-        block, client = Beside(), self._make_client()
+        block, client = Block(), self._make_client()
         await block.__aenter__()
         self._open = await client.__aenter__()
         self._home = Home(

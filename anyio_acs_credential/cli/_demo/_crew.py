@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._story import HeldToken
+    from ._facts import HeldToken
 
 FEWEST, MOST = 2, 8
 

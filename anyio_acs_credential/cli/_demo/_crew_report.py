@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._story import HeldToken
+from ._facts import HeldToken
 
 if TYPE_CHECKING:
     from ._crew import Crew, Worker

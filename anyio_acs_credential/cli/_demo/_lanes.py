@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._crew import Crew, Worker
-    from ._story import HeldToken
+    from ._facts import HeldToken
 
 _SAID = 26
 """The columns of the text behind a bar."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ._crew import Crew
-    from ._story import Event, Story
+    from ._facts import Event
+    from ._story import Story
 
 LEAST_WIDTH, LEAST_HEIGHT = 78, 20
 _WIDEST, _TALL = 118, 28

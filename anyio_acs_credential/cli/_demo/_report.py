@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..._decisions.events import RefreshStarted, RefreshSucceeded
-from ._story import Event, HeldToken, TokenRequest
+from ._facts import Event, HeldToken, TokenRequest
 
 if TYPE_CHECKING:
     from ... import CredentialEvent

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from ._story import Event
+    from ._facts import Event
 
 
 def show(seconds: int, backend: str, *, entra: bool, workers: int | None, as_json: bool) -> int:

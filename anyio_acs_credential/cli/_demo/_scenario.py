@@ -16,8 +16,9 @@ from anyio import create_task_group, sleep
 from ... import BearerAuth, CommunicationIdentityClient
 from ...emulator import open_emulator
 from ._calling import PAUSE, keep_calling, policy
+from ._facts import Span
 from ._report import ISSUER, Report
-from ._story import WORKERS, Span
+from ._story import WORKERS
 from ._users import PERSON, Stage, entra_user, resource_user
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from ... import CommunicationTokenCredential, RefreshPolicy
     from ...emulator import Emulator
-    from ._story import HeldToken, Story
+    from ._facts import HeldToken
+    from ._story import Story
 
 _WATCH = 0.05  # seconds between two looks at the service's log
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from anyio import Event, create_task_group, sleep
 
 from ... import TEAMS_PHONE_SCOPE, CommunicationTokenCredential
-from ._story import SignIn
+from ._facts import SignIn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ..._tokens.service_clock import ServiceClock
 
 if TYPE_CHECKING:
-    from ..._http.attempt import HttpClient
+    from ..._http.request import HttpClient
     from ..._redaction import Secret
     from ..._tokens.access_token import AccessToken
     from ..._tokens.clock import Clock

@@ -10,7 +10,7 @@ from ..._errors import CredentialError, InvalidTokenError
 from ..._exchange.scopes import is_teams_phone
 from ..._exchange.wire import EXCHANGE_BODY, allow_command, exchange_url, read_exchange
 from ..._http.answer import error_from, is_transient, read_object
-from ..._http.attempt import Call
+from ..._http.request import Call
 from ..._redaction import Secret
 from ..._tokens.access_token import AccessToken
 from .._times import span

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..._http.answer import read_object
-from ..._http.attempt import Call
+from ..._http.request import Call
 from ..._http.retries import Limits, send
 from ..._redaction import Secret
 from ..._tokens.access_token import raw_id_of

@@ -10,9 +10,9 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 
 from ..._http.answer import Answer
-from ..._http.attempt import Call, Connecting, tls_failure
+from ..._http.attempt import Connecting, tls_failure
 from ..._http.reading import READING, Reading
-from ..._http.request import build
+from ..._http.request import Call, build
 from ..._loops.closing import close_quietly
 from ..._tokens.service_clock import Moment, proof_in
 from ._meaning import Trouble, Visit
@@ -20,7 +20,7 @@ from ._meaning import Trouble, Visit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..._http.attempt import HttpClient
+    from ..._http.request import HttpClient
     from ..._tokens.clock import Clock
     from ._case import Case
 

@@ -85,9 +85,9 @@ async def test_nothing_is_cut_off(site: list[Path], chromium: Chromium) -> None:
     assert len(site) > 30
     for page in site:
         await load(chromium, page)
-        for width in WIDTHS:
-            await widen(chromium, width)
-            for scheme in ("light", "dark"):
-                await prefer(chromium, scheme)
+        for scheme in ("light", "dark"):
+            await prefer(chromium, scheme)
+            for width in WIDTHS:
+                await widen(chromium, width)
                 faults += [f"{page.parent.name} at {width}, {scheme}: {it}" for it in await chromium.run(CUT_OFF)]
     assert not faults, "\n".join(faults)

@@ -61,6 +61,9 @@ def run_tests(session: nox.Session, *arguments: str) -> None:
     """On every core. Bytecode is kept, beside the packages: whole programs spend most of their time in imports."""
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.env["PYTHONPYCACHEPREFIX"] = str(Path(session.virtualenv.location).resolve() / "bytecode")
+    if not session.posargs:  # workers begin at once, and each would compile every file
+        files = [str(path) for path in sorted(Path("tests").glob("test_*.py"))]
+        side_by_side(session, *(("pytest", "--collect-only", "-qq", *files[part::CORES]) for part in range(CORES)))
     session.run("pytest", *EACH_CORE, *arguments, *session.posargs)
 
 

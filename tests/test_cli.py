@@ -58,6 +58,7 @@ OUTAGE = ["outage_began", "outage_changed", "outage_changed", "outage_ended"]
 SIGN_IN = ["sign_in_asked", "code_entered"]
 
 
+@pytest.mark.twice
 @pytest.mark.timeout(300)
 async def test_no_request_fails_through_an_outage_and_a_revocation() -> None:
     """Tokens end, what issues them breaks in three ways, all are revoked, and each request of both users succeeds."""

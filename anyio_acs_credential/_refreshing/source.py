@@ -82,11 +82,11 @@ class Callback(TokenSource):
         return await answer
 
     def secrets(self) -> list[str]:
-        """None that the credential does not know."""
+        """None: the credential knows all that a callback has brought."""
         return []
 
     def watch_exchanges(self, watch: Watch) -> None:
-        """Whatever a callback does is its own."""
+        """A callback makes no exchange that could be watched."""
 
 
 async def ask(

@@ -155,6 +155,17 @@ def test_without_a_terminal_nobody_has_typed_it(monkeypatch: pytest.MonkeyPatch)
     assert not _running._was_typed(signal.SIGINT)
 
 
+@ON_POSIX
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_hang_up_ends_it_unless_that_is_ignored(ignored: bool) -> None:
+    """Whether these tests themselves are run under nohup or not."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        assert (signal.SIGHUP in _running._ending()) is not ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 async def test_a_signal_before_it_runs_is_not_its() -> None:
     """And one that comes when it has ended does no harm."""
     program = Program([*PYTHON, "pass"])

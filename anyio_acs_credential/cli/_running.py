@@ -67,8 +67,8 @@ async def _until_signalled(work: Callable[[], Awaitable[int | None]], take: Call
 
 def _ending() -> list[signal.Signals]:
     ending = [signal.SIGINT, signal.SIGTERM]
-    # SIGHUP is ignored under nohup. The test of that runs in a process of its own, whose coverage is not measured.
-    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # pragma: no branch
+    # SIGHUP is ignored under nohup.
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         ending.append(signal.SIGHUP)
     return ending
 

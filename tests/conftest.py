@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import signal
 import sys
 from asyncio import constants
 from importlib.util import find_spec
@@ -98,6 +99,15 @@ ONCE = {
     )
 }
 """The modules whose tests show the same on every Python."""
+
+
+def pytest_configure() -> None:
+    """What a shell has had ignored (Ctrl-C with `&`, a hang-up with nohup), each program of a test would ignore, too."""
+    usual: dict[str, Any] = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    for name, handler in usual.items():
+        number = getattr(signal, name, None)  # Windows has no hang-up
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -95,9 +95,7 @@ def token_source(
         TypeError: when arguments are missing, contradict each other or are of a wrong type.
         ValueError: when the endpoint is not the address of a resource, or the scopes are not those of an exchange.
     """
-    others = {"token": initial.value, "token_refresher": refresher}
-    given = [name for name, value in others.items() if value is not None]
-    del others  # no frame that an error passes shows the token
+    given = [name for name, value in (("token", initial.value), ("token_refresher", refresher)) if value is not None]
     if endpoint.value is None and token_credential is None:
         if not given:
             raise explained(

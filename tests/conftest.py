@@ -102,7 +102,7 @@ ONCE = {
 
 
 def pytest_configure() -> None:
-    """What a shell has had ignored (Ctrl-C with `&`, a hang-up with nohup), each program of a test would ignore, too."""
+    """What a shell has had ignored (Ctrl-C with `&`, a hang-up with nohup), each program of a test would ignore."""
     usual: dict[str, Any] = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
     for name, handler in usual.items():
         number = getattr(signal, name, None)  # Windows has no hang-up

@@ -624,6 +624,11 @@ class TestClaims:
         assert asked.claims == [None, "a"]
         assert plain.calls == 2
 
+    async def test_claims_that_a_callback_cannot_meet_are_not_dropped(self, clock: VirtualClock) -> None:
+        mine = member(ScriptedSource(LIFE, clock=clock), MemoryTokenStore(), clock)
+        with pytest.raises(TypeError):
+            await mine("a")
+
     def test_what_watches_exchanges_reaches_the_source(self, clock: VirtualClock) -> None:
         asked: Any = Asked(LIFE, clock=clock)
         watch: Any = object()

@@ -58,17 +58,16 @@ def source_of(refresher: object) -> TokenSource:
 
 
 class Callback(TokenSource):
-    """A program's callback as a token source. It cannot be asked with claims."""
+    """A program's callback as a token source. No credential asks it with claims: few callbacks take an argument."""
 
     takes_claims = False
 
-    def __init__(self, refresher: Callable[[], Any]) -> None:
+    def __init__(self, refresher: Callable[..., Any]) -> None:
         self._refresher = refresher
 
     async def __call__(self, claims: str | None = None) -> object:
         """Call the callback, and await what it returns."""
-        del claims  # nobody asks with claims
-        answer = self._refresher()
+        answer = self._refresher() if claims is None else self._refresher(claims)  # dropped, they would seem to be met
         if not inspect.isawaitable(answer):
             kind = type(answer).__name__
             del answer  # it may be the token, which no frame that an error passes shows

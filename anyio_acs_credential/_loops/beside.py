@@ -36,10 +36,11 @@ def beside(service: Service, name: str) -> AbstractAsyncContextManager[None]:
 
 async def entered_here() -> Block:
     """An entered block with nothing beside it, to tell where a block with a task group may be left. It never yields."""
-    block = Block()
     if get_cancelled_exc_class().__module__ == "trio":
         from .on_trio import OfATask
 
-        block = OfATask()
+        block: Block = OfATask()
+    else:
+        block = Block()
     await block.__aenter__()
     return block

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 SECONDS = 10
 DEMO = ["demo", "--seconds", str(SECONDS)]
 LONGER_AND_LONGER = (SECONDS, 3 * SECONDS, 12 * SECONDS)
-"""For how long to run, until all goes as the scenario has it. All lives and limits grow with it: a token that lives for
+"""For how long to run, until the machine keeps up. All lives and limits grow with it: a token that lives for
 seconds does not outlive a machine that has other work for as long, and an answer that comes late brings no token."""
 
 
@@ -67,16 +67,8 @@ async def test_no_request_fails_through_an_outage_and_a_revocation() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(run_demo, alone)
             group.start_soon(run_demo, entra)
-        try:
-            check_the_stories(alone, entra)
-        except AssertionError:
-            if seconds == LONGER_AND_LONGER[-1]:
-                raise
-        else:
-            return
-
-
-def check_the_stories(alone: Story, entra: Story) -> None:
+        if kept_up(alone) and kept_up(entra):
+            break
     for story in (alone, entra):
         check_the_story(story)
     assert kinds(alone) == ["started", *OUTAGE, "tokens_revoked", "token_rejected"]
@@ -84,6 +76,12 @@ def check_the_stories(alone: Story, entra: Story) -> None:
     assert (len(alone.entra_tokens), alone.challenges) == (0, 0)
     assert len(entra.entra_tokens) >= 3
     assert entra.challenges == 1
+
+
+def kept_up(story: Story) -> bool:
+    """Whether the machine was quick enough: the outage met a request, and each token that was granted came in time."""
+    granted = sum(request.granted for request in story.token_requests)
+    return story.failed == 0 < story.refused and granted <= len(story.tokens)
 
 
 def kinds(story: Story) -> list[str]:
@@ -670,7 +668,8 @@ def test_the_whole() -> None:
             terminal.read()
             outputs, errors = zip(*(process.communicate(timeout=200) for process in processes), strict=True)
             statuses = [terminal.process.wait(50), *(process.returncode for process in processes)]
-        if statuses == [0] * 4:
+        objects = [json.loads(line) for line in outputs[1].splitlines()]
+        if statuses == [0] * 4 and objects[-1]["token_requests_failed"]:
             break
     picture = terminal.seen
     assert statuses == [0] * 4
@@ -681,7 +680,7 @@ def test_the_whole() -> None:
         assert "no request failed: " in lines
         assert lines.isascii()
         assert ESCAPE not in lines
-    check_the_objects([json.loads(line) for line in outputs[1].splitlines()])
+    check_the_objects(objects)
 
 
 def check_the_picture(seen: str) -> None:

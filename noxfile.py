@@ -63,7 +63,8 @@ def run_tests(session: nox.Session, *arguments: str) -> None:
     session.env["PYTHONPYCACHEPREFIX"] = str(Path(session.virtualenv.location).resolve() / "bytecode")
     if not session.posargs:  # workers begin at once, and each would compile every file
         files = [str(path) for path in sorted(Path("tests").glob("test_*.py"))]
-        side_by_side(session, *(("pytest", "--collect-only", "-qq", *files[part::CORES]) for part in range(CORES)))
+        parts = (files[part::CORES] for part in range(CORES))
+        side_by_side(session, *(("pytest", "--collect-only", "-qq", *part) for part in parts), shown=False)
     session.run("pytest", *EACH_CORE, *arguments, *session.posargs)
 
 
@@ -74,11 +75,11 @@ def floors() -> list[str]:
     return [str(need).replace(">=", "==") for need in wanted if need.name != project["name"]]
 
 
-def side_by_side(session: nox.Session, *commands: tuple[str, ...]) -> None:
-    """Run them at once, and show what each has printed as a whole."""
+def side_by_side(session: nox.Session, *commands: tuple[str, ...], shown: bool = True) -> None:
+    """Run them at once, and show what each has printed as a whole; always, where one fails."""
     with ThreadPoolExecutor(len(commands)) as pool:
         for printed in pool.map(lambda command: session.run(*command, silent=True), commands):
-            print(printed, end="")
+            print(printed if shown else "", end="")
 
 
 def async_files() -> list[str]:

@@ -4,6 +4,19 @@ TYPE_CHECKING = False  # importing typing takes milliseconds, in which Ctrl-C wo
 
 if TYPE_CHECKING:
     from ._clients.httpx_auth import BearerAuth
+    from ._common.errors import (
+        CredentialClosedError,
+        CredentialError,
+        CredentialNotEnteredError,
+        CredentialUsageError,
+        InvalidIdentifierError,
+        InvalidTokenError,
+        ServiceError,
+        SignInRequiredError,
+        TokenRefreshError,
+        TokenSourceError,
+        TokenUnavailableError,
+    )
     from ._credentials.credential import CommunicationTokenCredential
     from ._credentials.keepers import PoolStatistics
     from ._credentials.pool import CredentialPool
@@ -18,19 +31,6 @@ if TYPE_CHECKING:
     )
     from ._decisions.health import CredentialHealth, HealthStatus
     from ._decisions.schedule import RefreshPolicy, TokenState
-    from ._errors import (
-        CredentialClosedError,
-        CredentialError,
-        CredentialNotEnteredError,
-        CredentialUsageError,
-        InvalidIdentifierError,
-        InvalidTokenError,
-        ServiceError,
-        SignInRequiredError,
-        TokenRefreshError,
-        TokenSourceError,
-        TokenUnavailableError,
-    )
     from ._exchange.scopes import DEFAULT_SCOPE, TEAMS_PHONE_SCOPE
     from ._exchange.source import EntraTokenExchange
     from ._tokens.access_token import AccessToken
@@ -102,6 +102,19 @@ __all__ = (  # noqa: RUF022 - sorted as Python sorts
 # Each name is resolved on its first use, so that a program imports what it uses and the command line begins at once.
 _HOMES = {
     "._clients.httpx_auth": ("BearerAuth",),
+    "._common.errors": (
+        "CredentialClosedError",
+        "CredentialError",
+        "CredentialNotEnteredError",
+        "CredentialUsageError",
+        "InvalidIdentifierError",
+        "InvalidTokenError",
+        "ServiceError",
+        "SignInRequiredError",
+        "TokenRefreshError",
+        "TokenSourceError",
+        "TokenUnavailableError",
+    ),
     "._credentials.credential": ("CommunicationTokenCredential",),
     "._credentials.keepers": ("PoolStatistics",),
     "._credentials.pool": ("CredentialPool",),
@@ -116,19 +129,6 @@ _HOMES = {
     ),
     "._decisions.health": ("CredentialHealth", "HealthStatus"),
     "._decisions.schedule": ("RefreshPolicy", "TokenState"),
-    "._errors": (
-        "CredentialClosedError",
-        "CredentialError",
-        "CredentialNotEnteredError",
-        "CredentialUsageError",
-        "InvalidIdentifierError",
-        "InvalidTokenError",
-        "ServiceError",
-        "SignInRequiredError",
-        "TokenRefreshError",
-        "TokenSourceError",
-        "TokenUnavailableError",
-    ),
     "._exchange.scopes": ("DEFAULT_SCOPE", "TEAMS_PHONE_SCOPE"),
     "._exchange.source": ("EntraTokenExchange",),
     "._tokens.access_token": ("AccessToken",),
@@ -152,7 +152,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    from ._public import resolve
+    from ._common.public import resolve
 
     return resolve(name, _HOMES, globals())
 

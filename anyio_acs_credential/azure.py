@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from anyio.from_thread import run as run_in_loop
 
-from ._checks import check_claims, is_one
-from ._errors import CredentialError, explained, wrong_type
-from ._extras import missing_extra
+from ._common.checks import check_claims, is_one
+from ._common.errors import CredentialError, explained, wrong_type
+from ._common.extras import missing_extra
+from ._common.redaction import Secret, Unpicklable
 from ._http.endpoint import is_secure, one_form
-from ._redaction import Secret, Unpicklable
 from ._tokens.access_token import AccessTokenInfo
 
 try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._clients.bearer import BearerFlow
-from ._errors import explained
+from ._common.errors import explained
 
 try:
     import httpx2

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from ._common.errors import explained, wrong_type
+from ._common.extras import missing_extra
 from ._credentials.credential import CommunicationTokenCredential
 from ._decisions.events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded
-from ._errors import explained, wrong_type
-from ._extras import missing_extra
 from ._tokens.token_source import Around
 
 try:

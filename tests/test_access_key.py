@@ -199,7 +199,7 @@ def test_a_key_is_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["identity._keys", "identity._connection", "_redaction", "_http.retry_after", "_http.endpoint"]
+    "module", ["identity._keys", "identity._connection", "_common.redaction", "_http.retry_after", "_http.endpoint"]
 )
 def test_pure_modules_load_no_http_client(module: str) -> None:
     program = f"import sys, anyio_acs_credential.{module}; print(sorted({{'httpx', 'jwt', 'msal'}} & set(sys.modules)))"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from promises import ROOT
 
-from anyio_acs_credential._errors import explained, wrong_type
+from anyio_acs_credential._common.errors import explained, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

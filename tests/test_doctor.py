@@ -33,8 +33,8 @@ from servers import answer, head, reset, send_bytes, serve, silence, unused_port
 pytest.importorskip("click", reason="the command line is an extra")
 
 from anyio_acs_credential import AccessToken, CommunicationIdentityClient
-from anyio_acs_credential._errors import page_of
-from anyio_acs_credential._redaction import Secret
+from anyio_acs_credential._common.errors import page_of
+from anyio_acs_credential._common.redaction import Secret
 from anyio_acs_credential.cli._doctor._case import Case, SignIn
 from anyio_acs_credential.cli._doctor._certificate import read_certificate
 from anyio_acs_credential.cli._doctor._examination import TITLES, examine

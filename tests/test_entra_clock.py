@@ -37,7 +37,7 @@ from entra_users import tokens as token_answer
 from servers import serve
 
 from anyio_acs_credential import AccessToken, CommunicationTokenCredential, TokenSourceError
-from anyio_acs_credential._redaction import Secret
+from anyio_acs_credential._common.redaction import Secret
 from anyio_acs_credential._tokens import clock_warning
 from anyio_acs_credential._tokens.service_clock import ServiceClock
 from anyio_acs_credential.emulator import open_emulator

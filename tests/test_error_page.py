@@ -16,13 +16,14 @@ import pytest
 
 import anyio_acs_credential
 from anyio_acs_credential import CommunicationIdentityClient, CommunicationTokenCredential
-from anyio_acs_credential._errors import explained
+from anyio_acs_credential._common.errors import explained
 from anyio_acs_credential.emulator import open_emulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "anyio_acs_credential"
 PAGE = (ROOT / "docs" / "errors.md").read_text("utf-8")
 ENTRY = re.compile(
     r"^### (?P<heading>.+)\n\n`(?P<kind>\w+)`\n\n```text\n(?P<message>.+)\n```\n\n"
@@ -66,7 +67,7 @@ ENTRIES = list(entries())
 
 def anchors_in_code() -> Iterator[str]:
     """The anchors of all messages; each is a literal."""
-    for path in set((ROOT / "anyio_acs_credential").rglob("*.py")) - {ROOT / "anyio_acs_credential" / "_errors.py"}:
+    for path in set(PACKAGE.rglob("*.py")) - {PACKAGE / "_common" / "errors.py"}:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"explained", "wrong_type"}:
                 anchor = node.args[0]

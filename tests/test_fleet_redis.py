@@ -28,7 +28,7 @@ from redis_server import proxy, redis_server
 from servers import unused_port
 
 from anyio_acs_credential import CredentialClosedError, CredentialNotEnteredError, CredentialUsageError
-from anyio_acs_credential._redaction import Secret
+from anyio_acs_credential._common.redaction import Secret
 from anyio_acs_credential.fleet import (
     Entry,
     RedisTokenStore,

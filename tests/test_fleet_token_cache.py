@@ -11,7 +11,7 @@ import anyio
 import msal
 import pytest
 
-from anyio_acs_credential._redaction import Secret
+from anyio_acs_credential._common.redaction import Secret
 from anyio_acs_credential.fleet import MemoryTokenStore, StoreError, shared_token_cache
 from anyio_acs_credential.fleet._merging import merge, read, write
 from anyio_acs_credential.testing import VirtualClock, virtual_time_backends

@@ -37,7 +37,7 @@ HEAVY = (
     "starlette",
     "anycorn",
 )
-PURE = ("_tokens", "_decisions", "identifiers", "_errors", "_redaction", "_checks", "_extras", "_public")  # whole rooms
+PURE = ("_tokens", "_decisions", "identifiers", "_common")  # whole rooms
 PURE_TOO = (  # and what decides in rooms that do I/O
     "cli._doctor._certificate", "cli._doctor._finding", "cli._doctor._meaning", "cli._doctor._offset", "cli._times",
     "_exchange.entra_codes", "_exchange.kept_token", "_exchange.scopes", "_exchange.wire",

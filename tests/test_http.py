@@ -36,7 +36,8 @@ from servers import (
 )
 from told import told
 
-from anyio_acs_credential._errors import CredentialUsageError, ServiceError
+from anyio_acs_credential._common.errors import CredentialUsageError, ServiceError
+from anyio_acs_credential._common.redaction import redact
 from anyio_acs_credential._http import retries
 from anyio_acs_credential._http.answer import Answer, error_from, read_object
 from anyio_acs_credential._http.attempt import Connecting
@@ -45,7 +46,6 @@ from anyio_acs_credential._http.own_client import client_factory
 from anyio_acs_credential._http.request import Call
 from anyio_acs_credential._http.retries import Limits, send
 from anyio_acs_credential._http.retry_after import MAX_RETRY_AFTER, read_retry_after
-from anyio_acs_credential._redaction import redact
 from anyio_acs_credential.testing import virtual_time_backends
 
 if TYPE_CHECKING:

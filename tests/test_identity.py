@@ -29,7 +29,7 @@ from anyio_acs_credential import (
     ConnectionString,
     parse_connection_string,
 )
-from anyio_acs_credential._errors import (
+from anyio_acs_credential._common.errors import (
     CredentialUsageError,
     InvalidTokenError,
     ServiceError,

@@ -19,7 +19,7 @@ from anyio_acs_credential import (
     RefreshStarted,
     TokenRefreshError,
 )
-from anyio_acs_credential._errors import cut_repeats
+from anyio_acs_credential._common.errors import cut_repeats
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, virtual_time_backends
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 from clocks import HandClock
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
+from anyio_acs_credential._common.redaction import Secret
 from anyio_acs_credential._decisions.failures import verdict
 from anyio_acs_credential._decisions.state import RefreshState
-from anyio_acs_credential._redaction import Secret
 from anyio_acs_credential._refreshing.waiting import refresh_error
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyio_acs_credential._errors import page_of
+from anyio_acs_credential._common.errors import page_of
 
 
 def told(error: BaseException) -> tuple[str, str]:

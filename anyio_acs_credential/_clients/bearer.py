@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from .._checks import is_one
-from .._errors import CredentialError, CredentialUsageError, explained, wrong_type
+from .._common.checks import is_one
+from .._common.errors import CredentialError, CredentialUsageError, explained, wrong_type
+from .._common.redaction import Secret
 from .._http.endpoint import is_secure, one_form
-from .._redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, MutableMapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from .._public import public
+from .._common.public import public
 from .bearer import BearerFlow
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from .._checks import check_claims, is_number
+from .._common.checks import check_claims, is_number
+from .._common.errors import CredentialUsageError, TokenUnavailableError, explained, wrong_type
+from .._common.public import public
+from .._common.redaction import Secret, Unpicklable
 from .._decisions.state import RefreshState
-from .._errors import CredentialUsageError, TokenUnavailableError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
-from .._public import public
-from .._redaction import Secret, Unpicklable
 from .._refreshing import waiting
 from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
 from .lifecycle import Lifecycle

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from anyio import sleep_forever
 from anyio.lowlevel import checkpoint
 
-from .._errors import CredentialError, CredentialUsageError, explained
+from .._common.errors import CredentialError, CredentialUsageError, explained
 from .._loops.block import Block, check_entering, leaving
 from .._loops.home import Nowhere
 from .._refreshing import waiting

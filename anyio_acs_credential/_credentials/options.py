@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._checks import is_async, misfit
+from .._common.checks import is_async, misfit
+from .._common.errors import InvalidTokenError, explained, wrong_type
+from .._common.redaction import Secret
 from .._decisions.schedule import RefreshPolicy
-from .._errors import InvalidTokenError, explained, wrong_type
 from .._exchange.scopes import DEFAULT_SCOPE
-from .._redaction import Secret
 from .._tokens.access_token import AccessToken
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .._checks import is_async, is_number, misfit
-from .._errors import CredentialNotEnteredError, CredentialUsageError, explained, wrong_type
-from .._public import public
+from .._common.checks import is_async, is_number, misfit
+from .._common.errors import CredentialNotEnteredError, CredentialUsageError, explained, wrong_type
+from .._common.public import public
 from .._refreshing.block import keep_interrupts_out, running
 from .credential import CommunicationTokenCredential
 from .keepers import Keepers, PoolStatistics, closed_pool_error

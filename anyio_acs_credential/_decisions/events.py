@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from .._public import public
+from .._common.public import public
 
 if TYPE_CHECKING:
     from .schedule import TokenState

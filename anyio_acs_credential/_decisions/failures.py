@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._errors import TokenRefreshError, TokenSourceError
+from .._common.errors import TokenRefreshError, TokenSourceError
 from .schedule import LATCH_PROBE, retry_delay, usable_retry_after
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING
 
-from .._checks import is_number
-from .._errors import explained, wrong_type
-from .._public import public
+from .._common.checks import is_number
+from .._common.errors import explained, wrong_type
+from .._common.public import public
 
 if TYPE_CHECKING:
     from .events import CredentialStatistics

@@ -17,9 +17,9 @@ import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
-from .._checks import is_number
-from .._errors import explained, wrong_type
-from .._public import public
+from .._common.checks import is_number
+from .._common.errors import explained, wrong_type
+from .._common.public import public
 
 SLICE = 30.0
 """Seconds that the refresh task sleeps at most before it looks at the wall clock again."""

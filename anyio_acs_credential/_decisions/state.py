@@ -19,7 +19,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Final
 
-from .._errors import TokenSourceError, explained
+from .._common.errors import TokenSourceError, explained
 from .._tokens.access_token import AccessToken, ended, life_of
 from .failures import Failure, UnmetChallenges, counted, latch, verdict
 from .schedule import (
@@ -36,7 +36,7 @@ from .schedule import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from .._redaction import Secret
+    from .._common.redaction import Secret
     from .._tokens.clock import Clock
     from .events import CredentialStatistics
 

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from .._errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained, name_of
-from .._public import public
-from .._redaction import Secret, redact
+from .._common.errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained, name_of
+from .._common.public import public
+from .._common.redaction import Secret, redact
 from .._tokens.results import accept
 from .entra_codes import Cure, cure_for, cure_in
 

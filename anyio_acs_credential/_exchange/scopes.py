@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._errors import explained, wrong_type
+from .._common.errors import explained, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import current_effective_deadline, current_time, move_on_after
 
-from .._checks import check_claims
-from .._errors import ServiceError
+from .._common.checks import check_claims
+from .._common.errors import ServiceError
+from .._common.public import public
+from .._common.redaction import Secret
 from .._http.challenge import claims_wanted
 from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
 from .._http.request import Call
 from .._http.retries import Limits, send
-from .._public import public
-from .._redaction import Secret
 from .._tokens.service_clock import ServiceClock
 from .._tokens.token_source import TokenSource
 from .entra_tokens import EntraTokenSource

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeGuard
 
-from .._errors import InvalidTokenError, ServiceError, explained
+from .._common.errors import InvalidTokenError, ServiceError, explained
 from .._http.answer import error_from, malformed, read_object, refusal, request_id
 from .._tokens.access_token import AccessToken
 from .._tokens.clock_warning import TOLERANCE, describe

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .._errors import ServiceError, explained
-from .._redaction import redact
+from .._common.errors import ServiceError, explained
+from .._common.redaction import redact
 from .._tokens.clock_warning import TOLERANCE, describe
 from .._tokens.service_clock import absurd_date
 from .retry_after import read_retry_after

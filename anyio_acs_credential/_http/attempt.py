@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .._errors import ServiceError, explained
+from .._common.errors import ServiceError, explained
+from .._common.redaction import Secret, redact
 from .._loops.closing import close_quietly
-from .._redaction import Secret, redact
 from .._tokens.service_clock import Moment, proof_in
 from .answer import Answer
 from .reading import READING, Reading, surround_hooks

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .._errors import explained, wrong_type
-from .._redaction import Secret
+from .._common.errors import explained, wrong_type
+from .._common.redaction import Secret
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult

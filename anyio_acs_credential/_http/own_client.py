@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter, to_thread
 
-from .._checks import is_async
-from .._errors import wrong_type
+from .._common.checks import is_async
+from .._common.errors import wrong_type
 from .._loops.closing import close_quietly
 from .._loops.per_loop import PerLoop
 

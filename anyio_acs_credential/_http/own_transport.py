@@ -10,7 +10,7 @@ from urllib.request import getproxies
 import httpcore
 import httpx
 
-from .._errors import ServiceError, explained
+from .._common.errors import ServiceError, explained
 from .endpoint import is_secure
 from .environment import Exemptions, find_proxy
 from .network import Network

@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .._errors import ServiceError, explained
-from .._public import public
+from .._common.errors import ServiceError, explained
+from .._common.public import public
 from .endpoint import is_secure
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from .._errors import CredentialUsageError, ServiceError, explained
+from .._common.errors import CredentialUsageError, ServiceError, explained
 from .answer import Answer
 from .attempt import Failure, try_once
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import certifi
 
-from .._errors import ServiceError, explained
-from .._redaction import redact
+from .._common.errors import ServiceError, explained
+from .._common.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from anyio import get_cancelled_exc_class
 
-from .._errors import CredentialClosedError, CredentialUsageError, explained
+from .._common.errors import CredentialClosedError, CredentialUsageError, explained
 from .home import Home
 
 if TYPE_CHECKING:

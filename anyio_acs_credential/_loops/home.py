@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from anyio.lowlevel import current_token
 
-from .._errors import CredentialClosedError, CredentialUsageError, explained
+from .._common.errors import CredentialClosedError, CredentialUsageError, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable

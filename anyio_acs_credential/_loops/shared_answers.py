@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from anyio import Lock
 
-from .._errors import TokenSourceError
+from .._common.errors import TokenSourceError
 from .per_loop import PerLoop
 
 if TYPE_CHECKING:

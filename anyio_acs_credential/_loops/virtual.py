@@ -8,7 +8,7 @@ from typing import Any
 
 from anyio.lowlevel import current_token
 
-from .._errors import CredentialUsageError, explained
+from .._common.errors import CredentialUsageError, explained
 
 
 def refuse_real_time(what: str, clock: object, *, beside: str = "the credential") -> None:

@@ -8,11 +8,11 @@ from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from .._common.errors import cut_repeats
+from .._common.redaction import redact
 from .._decisions.events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
 from .._decisions.failures import verdict
-from .._errors import cut_repeats
 from .._loops.cancellation import ends_program
-from .._redaction import redact
 from .._tokens.clock_warning import TOLERANCE, tell
 
 if TYPE_CHECKING:

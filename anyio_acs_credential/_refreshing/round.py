@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from anyio import Event
 
-from .._errors import CredentialUsageError, explained
+from .._common.errors import CredentialUsageError, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._redaction import Secret
+    from .._common.redaction import Secret
 
 
 class Round:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from .._checks import misfit
-from .._errors import TokenSourceError, cut_repeats, explained
+from .._common.checks import misfit
+from .._common.errors import TokenSourceError, cut_repeats, explained
 from .._loops.block import struck
 from .._loops.cancellation import ends_program, native_cancellations
 from .._tokens.results import SupportsExpiry, SupportsLife, accept

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import CancelScope, Event, Lock, current_time, get_cancelled_exc_class, move_on_after
 
+from .._common.errors import CredentialClosedError
 from .._decisions.failures import verdict
 from .._decisions.schedule import NO_REMAINDER, SLICE
-from .._errors import CredentialClosedError
 from .._loops.home import Home
 from .._tokens.access_token import AccessToken, life_of
 from .._tokens.clock_warning import TOLERANCE

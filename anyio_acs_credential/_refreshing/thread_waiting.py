@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from anyio import from_thread
 
-from .._errors import CredentialError
+from .._common.errors import CredentialError
 from .waiting import answer_of, look, refresh_error
 
 if TYPE_CHECKING:

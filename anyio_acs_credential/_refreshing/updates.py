@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from anyio.lowlevel import checkpoint
 
-from .._public import public
+from .._common.public import public
 
 if TYPE_CHECKING:
     from .._decisions.state import RefreshState

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from anyio import move_on_after
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from .._decisions.failures import verdict
-from .._decisions.schedule import TokenState
-from .._errors import (
+from .._common.errors import (
     CredentialClosedError,
     CredentialError,
     CredentialNotEnteredError,
@@ -18,10 +16,12 @@ from .._errors import (
     TokenUnavailableError,
     explained,
 )
+from .._decisions.failures import verdict
+from .._decisions.schedule import TokenState
 
 if TYPE_CHECKING:
+    from .._common.redaction import Secret
     from .._decisions.state import RefreshState
-    from .._redaction import Secret
     from .._tokens.access_token import AccessToken
     from .round import Round
     from .task import RefreshTask

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
-from .._checks import is_number
-from .._errors import InvalidTokenError, explained
-from .._public import public
-from .._redaction import Secret, Unpicklable
+from .._common.checks import is_number
+from .._common.errors import InvalidTokenError, explained
+from .._common.public import public
+from .._common.redaction import Secret, Unpicklable
 from .jwt import check_text, peek, read_claims
 
 if TYPE_CHECKING:

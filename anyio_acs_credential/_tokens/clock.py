@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from .._public import public
+from .._common.public import public
 
 
 class WallClock(Protocol):

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from .._errors import InvalidTokenError, explained
+from .._common.errors import InvalidTokenError, explained
 
 _SEGMENTS = r"[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]*=*"
 _HEADER_TEXT = r"[!-~]+"

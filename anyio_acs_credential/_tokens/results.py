@@ -8,9 +8,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from .._errors import InvalidTokenError, explained
-from .._public import public
-from .._redaction import Secret
+from .._common.errors import InvalidTokenError, explained
+from .._common.public import public
+from .._common.redaction import Secret
 from .access_token import PLAUSIBLE, AccessToken, check_life, check_seconds
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from .._extras import missing_extra
+from .._common.extras import missing_extra
 from ._interrupt import loading
 
 if TYPE_CHECKING:

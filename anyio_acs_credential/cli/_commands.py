@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._errors import CredentialError
+from .._common.errors import CredentialError
 from ._demo._command import demo
 from ._doctor._command import doctor
 from ._emulator import emulator

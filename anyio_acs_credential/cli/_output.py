@@ -10,7 +10,7 @@ from contextlib import suppress
 from errno import EPIPE
 from typing import TYPE_CHECKING
 
-from .._redaction import redact
+from .._common.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

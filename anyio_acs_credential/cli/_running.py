@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
-from .._extras import missing_extra
+from .._common.extras import missing_extra
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

@@ -73,7 +73,7 @@ def show(*, tenant_id: str, object_id: str, **options: Any) -> int:
     """
 
     async def work(client: CommunicationIdentityClient) -> dict[str, Any]:
-        from .._errors import ServiceError
+        from .._common.errors import ServiceError
 
         try:
             return _told(await client.get_teams_phone_assignment(tenant_id, object_id))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .._errors import TokenSourceError, explained
+from .._common.errors import TokenSourceError, explained
 from ._assertion import date_assertions
 from ._msal_thread import MsalThread
 from ._secrets import hide
 from ._transport import Relay
 
 if TYPE_CHECKING:
-    from .._redaction import Secret
+    from .._common.redaction import Secret
     from ._settings import Settings
 
 

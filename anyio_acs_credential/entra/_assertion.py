@@ -12,7 +12,7 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._redaction import Secret
+    from .._common.redaction import Secret
     from .._tokens.service_clock import ServiceClock
 
 _LIFE = 600  # seconds that an assertion is valid; MSAL's own assertions last as long

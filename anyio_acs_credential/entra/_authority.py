@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from .._errors import explained
-from .._redaction import Secret
+from .._common.errors import explained
+from .._common.redaction import Secret
 
 PUBLIC_CLOUD = "https://login.microsoftonline.com"
 ANY_TENANT = "organizations"

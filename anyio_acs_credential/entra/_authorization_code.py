@@ -6,8 +6,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from .._errors import SignInRequiredError
-from .._redaction import Secret
+from .._common.errors import SignInRequiredError
+from .._common.redaction import Secret
 from ._application import msal_thread
 from ._credential import EntraCredential
 from ._grant import Grant, take

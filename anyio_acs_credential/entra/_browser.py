@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, create_task_group, move_on_after, sleep, to_thread
 
-from .._checks import is_async, is_number, misfit
-from .._errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained, wrong_type
-from .._redaction import Secret
+from .._common.checks import is_async, is_number, misfit
+from .._common.errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained, wrong_type
+from .._common.redaction import Secret
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, take

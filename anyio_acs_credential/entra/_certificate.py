@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .._errors import explained, wrong_type
-from .._redaction import Secret
+from .._common.errors import explained, wrong_type
+from .._common.redaction import Secret
 
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.+?-----END \1-----", re.DOTALL)
 _KEY, _CERTIFICATE = re.compile(r"([A-Z0-9]+ )?PRIVATE KEY"), re.compile("CERTIFICATE")

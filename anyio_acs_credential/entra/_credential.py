@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from .._checks import check_claims
-from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
+from .._common.checks import check_claims
+from .._common.errors import SignInRequiredError, TokenSourceError, explained, wrong_type
 from .._loops.block import Block, check_entering, leaving
 from .._loops.shared_answers import SharedAnswers
 from ._grant import Grant, take

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anyio import CapacityLimiter, move_on_after, sleep, to_thread
 
-from .._checks import misfit
-from .._errors import SignInRequiredError, TokenSourceError, explained, wrong_type
-from .._redaction import Secret
+from .._common.checks import misfit
+from .._common.errors import SignInRequiredError, TokenSourceError, explained, wrong_type
+from .._common.redaction import Secret
 from ._application import msal_thread
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, refusal, take

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .._errors import InvalidTokenError, ServiceError, SignInRequiredError, TokenSourceError, explained
+from .._common.errors import InvalidTokenError, ServiceError, SignInRequiredError, TokenSourceError, explained
 from .._exchange.entra_codes import Cure, cure_for
 from .._exchange.kept_token import KeptToken
 from .._tokens.access_token import AccessToken

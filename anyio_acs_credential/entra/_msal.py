@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._errors import TokenSourceError, explained
+from .._common.errors import TokenSourceError, explained
 from ._credential import EntraCredential
 from ._msal_thread import MsalThread
 from ._settings import check_text

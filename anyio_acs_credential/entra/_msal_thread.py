@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anyio import CapacityLimiter, Lock, get_cancelled_exc_class, to_thread
 from anyio.lowlevel import current_token
 
-from .._errors import ServiceError, TokenSourceError, explained
+from .._common.errors import ServiceError, TokenSourceError, explained
 from .._loops.per_loop import PerLoop
 from .._tokens.clock_warning import TOLERANCE
 from .._tokens.service_clock import ServiceClock

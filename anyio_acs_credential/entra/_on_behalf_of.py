@@ -6,8 +6,8 @@ import inspect
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .._errors import SignInRequiredError, TokenSourceError, explained
-from .._redaction import Secret
+from .._common.errors import SignInRequiredError, TokenSourceError, explained
+from .._common.redaction import Secret
 from ._application import msal_thread
 from ._certificate import check_certificate
 from ._credential import EntraCredential

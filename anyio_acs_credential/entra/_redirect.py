@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 from anyio import DelimiterNotFound, IncompleteRead
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from .._errors import explained, wrong_type
-from .._redaction import Secret
+from .._common.errors import explained, wrong_type
+from .._common.redaction import Secret
 
 if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream

@@ -7,7 +7,7 @@ import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from .._redaction import redact
+from .._common.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,8 @@ import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from .._errors import TokenSourceError, explained, wrong_type
-from .._redaction import Secret
+from .._common.errors import TokenSourceError, explained, wrong_type
+from .._common.redaction import Secret
 from ._authority import ANY_TENANT, PUBLIC_CLOUD, where
 
 if TYPE_CHECKING:

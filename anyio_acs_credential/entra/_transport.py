@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 
 from anyio import CancelScope, from_thread
 
-from .._errors import ServiceError, explained
+from .._common.errors import ServiceError, explained
+from .._common.redaction import Secret
 from .._http.answer import error_from, is_transient, malformed, read_object
 from .._http.request import Call
 from .._http.retries import Limits, send
 from .._loops.closing import close_quietly
-from .._redaction import Secret
 from ._secrets import KNOWN, note
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .._public import resolve
+from .._common.public import resolve
 from ._store import Entry, StoreError, Taken, TokenStore, UnreadableError
 
 if TYPE_CHECKING:

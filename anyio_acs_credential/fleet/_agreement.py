@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import explained
+from .._common.errors import explained
 from ._store import StoreError
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._errors import CredentialClosedError, CredentialNotEnteredError, CredentialUsageError, explained
+from .._common.errors import CredentialClosedError, CredentialNotEnteredError, CredentialUsageError, explained
 from .._loops.home import Home
 
 

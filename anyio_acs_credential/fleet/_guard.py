@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from anyio import current_time, move_on_after
 
+from .._common.redaction import redact
 from .._decisions.schedule import backoff
 from .._loops.cancellation import is_fault, native_cancellations
-from .._redaction import redact
 from ._judging import POLICY
 
 if TYPE_CHECKING:

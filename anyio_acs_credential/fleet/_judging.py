@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from .._common.errors import ServiceError, SignInRequiredError, TokenSourceError
+from .._common.redaction import Secret, redact
 from .._decisions.failures import verdict
 from .._decisions.schedule import RETRY_AFTER_CAP, RefreshPolicy, backoff, usable_retry_after
-from .._errors import ServiceError, SignInRequiredError, TokenSourceError
-from .._redaction import Secret, redact
 from .._tokens.access_token import life_of
 from ._record import Failure, Kept, Record
 

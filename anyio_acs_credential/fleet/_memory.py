@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 from anyio.lowlevel import checkpoint
 
-from .._public import public
-from .._redaction import Secret
+from .._common.public import public
+from .._common.redaction import Secret
 from ._desk import Desk
 from ._slot import Slot
 from ._store import TokenStore

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .._redaction import Secret
+    from .._common.redaction import Secret
 
 Contents: TypeAlias = "dict[str, dict[str, dict[str, Any]]]"
 """Entries by kind and key, as MSAL has them. An entry is replaced as a whole and never changed in place."""

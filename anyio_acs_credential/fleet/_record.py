@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from typing import Any, ClassVar
 
-from .._errors import ServiceError, SignInRequiredError, TokenSourceError, explained
+from .._common.errors import ServiceError, SignInRequiredError, TokenSourceError, explained
+from .._common.redaction import Secret
 from .._exchange.wire import ExchangedToken
-from .._redaction import Secret
 from ._store import StoreError
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import checkpoint
 
-from .._errors import CredentialError, explained, wrong_type
-from .._extras import missing_extra
+from .._common.errors import CredentialError, explained, wrong_type
+from .._common.extras import missing_extra
+from .._common.public import public
+from .._common.redaction import Secret, redact
 from .._loops.beside import beside
 from .._loops.block import leaving
-from .._public import public
-from .._redaction import Secret, redact
 from ._agreement import KEPT, NAME, RENEWED, agreed
 from ._desk import Desk
 from ._redis_client import OwnClient, read_address

@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from anyio import CancelScope, Event, sleep, sleep_forever
 
-from .._errors import CredentialClosedError, explained
-from .._redaction import Secret
+from .._common.errors import CredentialClosedError, explained
+from .._common.redaction import Secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anyio import CancelScope, current_effective_deadline, current_time, get_cancelled_exc_class, sleep
 
-from .._checks import check_claims
-from .._errors import TokenSourceError
+from .._common.checks import check_claims
+from .._common.errors import TokenSourceError
 from .._loops.beside import beside
 from .._refreshing.source import ask, call
 from .._tokens.access_token import AccessToken

@@ -6,9 +6,9 @@ import hmac
 from base64 import urlsafe_b64decode
 from typing import TYPE_CHECKING
 
-from .._errors import explained, wrong_type
-from .._public import public
-from .._redaction import Secret
+from .._common.errors import explained, wrong_type
+from .._common.public import public
+from .._common.redaction import Secret
 from ._store import UnreadableError
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._checks import is_number
-from .._errors import explained, wrong_type
-from .._public import public
+from .._common.checks import is_number
+from .._common.errors import explained, wrong_type
+from .._common.public import public
 from .._refreshing.source import source_of
 from ._rounds import SharedSource
 from ._store import is_store

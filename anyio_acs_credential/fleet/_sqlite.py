@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from .._errors import explained
-from .._public import public
-from .._redaction import Secret
+from .._common.errors import explained
+from .._common.public import public
+from .._common.redaction import Secret
 from ._agreement import KEPT, NAME, RENEWED, agreed
 from ._desk import Desk
 from ._sealing import Sealer

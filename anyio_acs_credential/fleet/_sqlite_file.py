@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
-from .._errors import explained
+from .._common.errors import explained
 from ._slot import Slot
 from ._sqlite_rights import claim
 from ._store import StoreError

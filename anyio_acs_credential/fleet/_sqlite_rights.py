@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from .._errors import explained
+from .._common.errors import explained
 from ._store import StoreError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
-from .._errors import CredentialError
-from .._public import public
+from .._common.errors import CredentialError
+from .._common.public import public
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msal
 from anyio import Lock, current_effective_deadline, current_time, move_on_after, sleep
 
-from .._errors import explained, wrong_type
+from .._common.errors import explained, wrong_type
+from .._common.public import public
+from .._common.redaction import Secret
 from .._loops.beside import beside
 from .._loops.per_loop import PerLoop
-from .._public import public
-from .._redaction import Secret
 from ._guard import Guard, OutOfOrderError, Patience
 from ._lease import Lease
 from ._merging import merge, read, write

@@ -9,8 +9,8 @@ Source of the kinds and of the raw ids: https://learn.microsoft.com/azure/commun
 
 from __future__ import annotations
 
-from .._errors import InvalidIdentifierError  # noqa: F401 - see below
-from .._public import public
+from .._common.errors import InvalidIdentifierError  # noqa: F401 - see below
+from .._common.public import public
 from ._from_raw_id import identifier_from_raw_id
 from ._from_wire import identifier_from_wire
 from ._kinds import (

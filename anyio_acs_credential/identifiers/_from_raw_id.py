@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._errors import InvalidIdentifierError, explained
+from .._common.errors import InvalidIdentifierError, explained
 from ._kinds import (
     CommunicationIdentifier,
     CommunicationUserIdentifier,

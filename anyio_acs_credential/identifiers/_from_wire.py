@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .._errors import InvalidIdentifierError, explained
+from .._common.errors import InvalidIdentifierError, explained
 from ._kinds import (
     CommunicationUserIdentifier,
     MicrosoftTeamsAppIdentifier,

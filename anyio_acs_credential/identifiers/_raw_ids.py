@@ -6,7 +6,7 @@ official packages, which also read `8:spool:`.
 
 from __future__ import annotations
 
-from .._errors import InvalidIdentifierError, explained
+from .._common.errors import InvalidIdentifierError, explained
 
 PHONE_NUMBER = "4:"
 TEAMS_VISITOR = "8:teamsvisitor:"

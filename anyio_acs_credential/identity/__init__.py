@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._public import public
+from .._common.public import public
 from ._client import CommunicationIdentityClient
 from ._connection import ConnectionString, parse_connection_string
 from ._keys import AccessKeyCredential

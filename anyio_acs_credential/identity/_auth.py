@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from .._errors import CredentialUsageError, explained
+from .._common.errors import CredentialUsageError, explained
+from .._common.public import public
+from .._common.redaction import Secret
 from .._http.endpoint import is_secure
-from .._public import public
-from .._redaction import Secret
 from .._tokens.service_clock import Moment, Proof, ServiceClock, proof_in
 from ._keys import AccessKeyCredential, Signer
 

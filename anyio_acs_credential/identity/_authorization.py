@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import current_effective_deadline, current_time, move_on_after
 
-from .._errors import TokenSourceError, explained
+from .._common.errors import TokenSourceError, explained
+from .._common.redaction import redact
 from .._exchange.entra_tokens import EntraTokenSource
 from .._exchange.kept_token import keep
 from .._http.challenge import claims_wanted
 from .._http.retries import send
 from .._loops.shared_answers import SharedAnswers
-from .._redaction import redact
 from .._tokens.access_token import AccessToken
 from ._keys import Signer
 

@@ -9,7 +9,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from .._errors import CredentialUsageError, explained
+from .._common.errors import CredentialUsageError, explained
+from .._common.redaction import Secret
 from .._http.answer import error_from, read_object
 from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
@@ -17,7 +18,6 @@ from .._http.request import Call
 from .._http.retries import Limits
 from .._loops.block import Block, check_entering, leaving
 from .._loops.home import Home
-from .._redaction import Secret
 from .._tokens.service_clock import ServiceClock
 from ._authorization import authorization_of
 from ._connection import parse_connection_string

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .._errors import explained, wrong_type
+from .._common.errors import explained, wrong_type
+from .._common.redaction import Secret, Unpicklable
 from .._http.endpoint import check_endpoint
-from .._redaction import Secret, Unpicklable
 
 _FORMAT = '"endpoint=https://<resource>.communication.azure.com/;accesskey=<key>"'
 _HELP = f'copy it from the "Keys" page of the resource in the Azure portal; it looks like {_FORMAT}'

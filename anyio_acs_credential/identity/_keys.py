@@ -11,9 +11,9 @@ from hashlib import sha256
 from hmac import digest
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .._errors import explained, wrong_type
-from .._public import public
-from .._redaction import Secret, Unpicklable
+from .._common.errors import explained, wrong_type
+from .._common.public import public
+from .._common.redaction import Secret, Unpicklable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from .._errors import explained
+from .._common.errors import explained
 from .._exchange.wire import allow_command
 from .._http.answer import error_from, malformed, read_object, refusal
 from ._wire import check_entra_id, check_id

@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from .._errors import InvalidTokenError, explained, wrong_type
+from .._common.errors import InvalidTokenError, explained, wrong_type
+from .._common.redaction import Secret
 from .._http.answer import malformed, read_object
-from .._redaction import Secret
 from .._tokens.access_token import AccessToken
 from .._tokens.jwt import check_text
 from .._tokens.results import read_expiry

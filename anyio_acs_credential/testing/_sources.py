@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .._checks import is_number
-from .._errors import explained, wrong_type
+from .._common.checks import is_number
+from .._common.errors import explained, wrong_type
 from .._loops.virtual import refuse_real_time
 from .._tokens.access_token import PLAUSIBLE, AccessToken
 

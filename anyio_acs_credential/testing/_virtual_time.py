@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .._extras import missing_extra
+from .._common.extras import missing_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

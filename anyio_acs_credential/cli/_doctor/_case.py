@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from ..._tokens.service_clock import ServiceClock
 
 if TYPE_CHECKING:
+    from ..._common.redaction import Secret
     from ..._http.request import HttpClient
-    from ..._redaction import Secret
     from ..._tokens.access_token import AccessToken
     from ..._tokens.clock import Clock
     from ._meaning import Visit

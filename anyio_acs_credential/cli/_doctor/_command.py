@@ -18,7 +18,7 @@ from .._arguments import (
 from .._interrupt import loading
 
 if TYPE_CHECKING:
-    from ..._redaction import Secret
+    from ..._common.redaction import Secret
     from ._case import SignIn
 
 
@@ -30,8 +30,8 @@ def _read_id(_: click.Context, __: click.Parameter, text: str | None) -> str | N
 
 def _read_token(_: click.Context, __: click.Parameter, text: str | None) -> Secret | None:
     """Without the end of a line. What no header can carry would be sent by nobody, and tell nothing."""
-    from ..._errors import InvalidTokenError
-    from ..._redaction import Secret
+    from ..._common.errors import InvalidTokenError
+    from ..._common.redaction import Secret
     from ..._tokens.jwt import check_text
 
     if not text or not text.strip():
@@ -126,8 +126,8 @@ def doctor(
 
 def _resource(connection: str | None, endpoint: str | None) -> tuple[Secret | None, str]:
     """The access key and the endpoint; each is empty where it is not known."""
+    from ..._common.redaction import Secret
     from ..._http.endpoint import check_endpoint
-    from ..._redaction import Secret
 
     try:
         address = check_endpoint(endpoint) if endpoint else ""

@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from ..._errors import CredentialError, InvalidTokenError
+from ..._common.errors import CredentialError, InvalidTokenError
+from ..._common.redaction import Secret
 from ..._exchange.scopes import is_teams_phone
 from ..._exchange.wire import EXCHANGE_BODY, allow_command, exchange_url, read_exchange
 from ..._http.answer import error_from, is_transient, read_object
 from ..._http.request import Call
-from ..._redaction import Secret
 from ..._tokens.access_token import AccessToken
 from .._times import span
 from ._finding import Finding, State, explain, failure, not_tried, ok

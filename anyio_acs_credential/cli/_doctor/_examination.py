@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
-from ..._errors import CredentialError
+from ..._common.errors import CredentialError
 from ._entra import check_exchange, check_sign_in
 from ._finding import Finding, State, explain, failure, not_tried
 from ._machine import check_environment, check_versions

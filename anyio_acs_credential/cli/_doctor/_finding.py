@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..._errors import CredentialError, page_of
-from ..._redaction import redact
+from ..._common.errors import CredentialError, page_of
+from ..._common.redaction import redact
 
 
 class State(StrEnum):

@@ -14,7 +14,7 @@ from urllib.request import getproxies
 import httpx
 from anyio import CapacityLimiter, to_thread
 
-from ..._errors import ServiceError
+from ..._common.errors import ServiceError
 from ..._http.environment import unreadable
 from ..._http.own_client import client_factory
 from ..._http.request import VERSION

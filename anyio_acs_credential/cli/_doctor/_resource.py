@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..._common.redaction import Secret
 from ..._http.answer import read_object
 from ..._http.request import Call
 from ..._http.retries import Limits, send
-from ..._redaction import Secret
 from ..._tokens.access_token import raw_id_of
 from ...identity._keys import AccessKeyCredential, Signer
 from ...identity._wire import read_token

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ... import AccessKeyCredential, CommunicationIdentityClient
-from ..._errors import ServiceError, page_of
+from ..._common.errors import ServiceError, page_of
 from ..._exchange import scopes as families
 from ..._exchange.wire import allow_command, is_guid
 from ..._http.retries import Limits

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..._common.redaction import redact
 from ..._decisions.events import RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
-from ..._redaction import redact
 from ..._tokens.clock_warning import TOLERANCE, describe
 from .._times import date_and_time, span
 

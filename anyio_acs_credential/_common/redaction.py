@@ -7,7 +7,7 @@ import re
 from typing import Any, ClassVar, NoReturn, Self
 from urllib.parse import quote, quote_plus
 
-from ._errors import explained
+from .errors import explained
 
 _HIDDEN = "[redacted]"
 # A JWT's header is a JSON object, and the base64url text of one begins with "eyJ". Other text of three long segments

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from ._public import public
+from .public import public
 
 # Read the Docs sends /page/... on to the version that is shown by default.
 _PAGE = "https://anyio-acs-credential.readthedocs.io/page/errors/"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TypeGuard
 
-from ._errors import wrong_type
+from .errors import wrong_type
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -1,0 +1,1 @@
+"""What every room uses: the errors, checks of arguments, and the cutting of secrets out of text."""

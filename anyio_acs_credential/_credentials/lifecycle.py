@@ -61,8 +61,9 @@ class OneBlock:
     ) -> bool | None:
         block = leaving(self._block)
         try:
-            # Its task has been told to end.
-            return await block.__aexit__(exc_type, exc, traceback) if block else None  # noqa: ASYNC102
+            if block is None:
+                return None
+            return await block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task has been told to end
         finally:
             self._block = None
             self._end()

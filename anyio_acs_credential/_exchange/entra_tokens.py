@@ -191,7 +191,7 @@ def _cure(error: Exception, text: str) -> Cure | None:
     if status is not None and status not in _REFUSED:
         return Cure.TIME
     with suppress(Exception):  # a foreign response may lack anything, or raise anything
-        answer = json.loads(error.response.text())  # type: ignore[attr-defined]
+        answer = json.loads(error.response.text())  # type: ignore[attr-defined]  # azure-core's error
         if "error" in answer:
             return cure_for(answer)
     if (told := cure_in(text)) is not None:

@@ -66,4 +66,6 @@ class _Guarded(AbstractAsyncContextManager[T_co]):
     ) -> bool | None:
         guard = leaving(self._guard)
         self._guard = None
-        return None if guard is None else await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102
+        if guard is None:
+            return None
+        return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - the block's own way to leave

@@ -323,10 +323,20 @@ async def grouped() -> AccessToken:
 @pytest.mark.parametrize("source", [leaked, native, grouped])
 async def test_a_stray_cancellation_fails_its_round_alone(source: Callable[[], Awaitable[AccessToken]]) -> None:
     """What the source raises that nobody asked for is a failure: the task, the block and the held token stay."""
-    async with CommunicationTokenCredential(TOKEN, token_refresher=source, proactive_refresh=False) as credential:
+    raised: list[BaseException] = []
+
+    async def noted() -> AccessToken:
+        try:
+            return await source()
+        except BaseException as stray:
+            raised.append(stray)
+            raise
+
+    async with CommunicationTokenCredential(TOKEN, token_refresher=noted, proactive_refresh=False) as credential:
         for failures in (1, 2):
-            with pytest.raises(TokenRefreshError):
+            with pytest.raises(TokenRefreshError) as failed:
                 await credential.refresh()
+            assert failed.value.__cause__ is raised[-1]
             assert await credential.get_token() is TOKEN
             assert credential.statistics().failures == failures
 

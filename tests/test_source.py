@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -19,7 +20,8 @@ from anyio_acs_credential import (
     RefreshStarted,
     TokenRefreshError,
 )
-from anyio_acs_credential._common.errors import cut_repeats
+from anyio_acs_credential._common.errors import cut_repeats, page_of
+from anyio_acs_credential._refreshing.source import source_of
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, virtual_time_backends
 
 if TYPE_CHECKING:
@@ -41,6 +43,47 @@ def clock() -> VirtualClock:
 
 def length(traceback: TracebackType | None) -> int:
     return 0 if traceback is None else 1 + length(traceback.tb_next)
+
+
+# How a source is asked
+
+
+@pytest.mark.promise("R85")
+async def test_a_life_that_a_source_gives_begins_by_the_clock_of_the_credential(clock: VirtualClock) -> None:
+    async def source() -> Any:
+        return SimpleNamespace(token="opaque", expires_in=60)
+
+    async with credential_of(source, clock, proactive_refresh=False) as credential:
+        await anyio.sleep(HOUR)
+        assert (await credential.get_token()).expires_on - clock.time() == pytest.approx(60, abs=1)
+
+
+async def test_a_source_runs_in_a_task_that_says_so(clock: VirtualClock) -> None:
+    """Where a debugger lists the tasks of a program, the one that hangs in a source is seen."""
+    names: list[str | None] = []
+
+    async def source() -> AccessToken:
+        names.append(anyio.get_current_task().name)
+        return a_token(clock, HOUR)
+
+    async with credential_of(source, clock, proactive_refresh=False) as credential:
+        await credential.get_token()
+    assert names == ["token source"]
+
+
+async def test_claims_that_no_callback_takes_are_not_dropped(clock: VirtualClock) -> None:
+    """Else its token would seem to meet them."""
+    callback = source_of(ScriptedSource(HOUR, clock=clock))
+    with pytest.raises(TypeError, match="argument"):
+        await callback("claims")
+    assert isinstance(await callback(), AccessToken)
+
+
+@pytest.mark.parametrize("refresher", ["a", lambda scope: scope], ids=["a text", "an argument"])
+def test_what_no_refresher_can_be_leads_to_its_entry(refresher: Any) -> None:
+    with pytest.raises(TypeError) as raised:
+        source_of(refresher)
+    assert raised.value.__notes__ == [f"See {page_of('refresher')}"]
 
 
 # What a source leaves behind

@@ -25,6 +25,7 @@ from anyio_acs_credential import (
     TokenRefreshError,
     TokenUnavailableError,
 )
+from anyio_acs_credential._common.errors import page_of
 from anyio_acs_credential._exchange.wire import ExchangedToken
 from anyio_acs_credential._tokens.access_token import life_of, raw_id_of
 from anyio_acs_credential._tokens.results import accept, read_expiry
@@ -518,20 +519,21 @@ def test_what_a_refresher_says_of_a_life_is_read(given: dict[str, Any], expires_
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "says", "entry"),
     [
-        ({"expires_in": "soon"}, "a number of seconds, not str"),
-        ({"expires_in": True}, "a number of seconds, not bool"),
-        ({"expires_in": float("inf")}, "a finite one"),
-        ({"expires_in": 1_800_000_000}, "give a point in time as expires_on"),
-        ({"expires_in": "1800000000"}, "give a point in time as expires_on"),
-        ({"expires_in": 60, "expires_on": "soon"}, "not an ISO 8601 time"),
-        ({"expires_in": None}, "an object with .token and .expires_on"),
+        ({"expires_in": "soon"}, "a number of seconds, not str", "expiry"),
+        ({"expires_in": True}, "a number of seconds, not bool", "expiry"),
+        ({"expires_in": float("inf")}, "a finite one", "expiry"),
+        ({"expires_in": 946_684_800}, "^expires_in is .* a point in time as expires_on", "expiry"),
+        ({"expires_in": "1800000000"}, "give a point in time as expires_on", "expiry"),
+        ({"expires_in": 60, "expires_on": "soon"}, "not an ISO 8601 time", "expiry"),
+        ({"expires_in": None}, "an object with .token and .expires_on", "refresher-result"),
     ],
 )
-def test_what_a_refresher_may_not_say_of_a_life(given: dict[str, Any], says: str) -> None:
-    with pytest.raises(InvalidTokenError, match=says):
+def test_what_a_refresher_may_not_say_of_a_life(given: dict[str, Any], says: str, entry: str) -> None:
+    with pytest.raises(InvalidTokenError, match=says) as raised:
         accept(SimpleNamespace(token="opaque", **given), _At())
+    assert raised.value.__notes__ == [f"See {page_of(entry)}"]
 
 
 def test_a_life_counts_from_the_moment_at_which_the_token_was_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from anyio.from_thread import run as run_in_loop
 
-from ._common.checks import check_claims, is_one
+from ._common.checks import check_claims, has_methods
 from ._common.errors import CredentialError, explained, wrong_type
 from ._common.extras import missing_extra
 from ._common.redaction import Secret, Unpicklable
@@ -242,7 +242,7 @@ class _AccessTokenInfo(_Hidden, credentials.AccessTokenInfo):
 
 def _check(given: Secret) -> CommunicationTokenCredential:
     credential: CommunicationTokenCredential = given.value
-    if is_one(credential, "get_token_info", "refresh"):
+    if has_methods(credential, "get_token_info", "refresh"):
         return credential
     error = wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
     del credential

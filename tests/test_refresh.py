@@ -7,6 +7,7 @@ import contextvars
 import itertools
 import math
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,6 +22,7 @@ from anyio_acs_credential import (
     CredentialError,
     CredentialUsageError,
     InvalidTokenError,
+    RefreshFailed,
     RefreshPolicy,
     RefreshStarted,
     RefreshSucceeded,
@@ -29,10 +31,13 @@ from anyio_acs_credential import (
     TokenSourceError,
     TokenState,
 )
+from anyio_acs_credential._refreshing.round import Round
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time_backends
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from anyio_acs_credential import CredentialEvent
 
 STEADY = RefreshPolicy(jitter=0)
 HOUR = 3600.0
@@ -1284,6 +1289,40 @@ async def test_a_stalled_event_loop(stall: float, when: str) -> None:
         await call()
         assert calls <= 2
         assert credential.statistics().failures == 0
+
+
+async def test_who_waited_for_a_round_that_failed_gets_its_error_however_late() -> None:
+    """Also where the pause after it is over by then: nobody waits for a second round."""
+    clock = StallingClock()
+    calls = 0
+
+    async def source() -> AccessToken:
+        nonlocal calls
+        calls += 1
+        await checkpoint()
+        raise OSError
+
+    def stall(event: CredentialEvent) -> None:
+        if isinstance(event, RefreshFailed):
+            clock.stalled += HOUR
+
+    async with credential_of(source, clock, proactive_refresh=False, observer=stall) as credential:
+        with pytest.raises(TokenRefreshError):
+            await credential.get_token()
+        assert calls == 1
+
+
+async def test_a_thread_that_has_left_a_round_is_not_called_at_its_end() -> None:
+    called: list[str] = []
+    leaves, stays = partial(called.append, "leaves"), partial(called.append, "stays")
+    asked = Round()
+    asked.call_at_end(leaves)
+    asked.call_at_end(stays)
+    asked.call_no_more(leaves)
+    assert asked.waiting == 1
+    asked.end()
+    asked.call_no_more(stays)  # it looks after itself a moment too late
+    assert called == ["stays"]
 
 
 async def test_a_round_that_is_no_longer_due_is_not_made() -> None:

@@ -269,7 +269,8 @@ def test_it_is_told_once_that_a_clock_is_wrong_and_once_that_it_is_right(caplog:
 
 
 WRONG = (
-    "this machine's clock is {} the service's: set it, or have it set (NTP); until then the service's time is gone by"
+    "this machine's clock is {} the service's: set it, or have it set (NTP); "
+    "until then this program goes by the service's time"
 )
 RIGHT = "this machine's clock agrees with the service's again"
 

@@ -243,7 +243,7 @@ def test_a_token_is_never_shown(token: AccessToken) -> None:
     with pytest.raises(TypeError):
         dataclasses.asdict(token)  # type: ignore[call-overload]  # that it is no dataclass is the point
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        with pytest.raises(TypeError, match=r"^an access token is a secret .* mean to"):
+        with pytest.raises(TypeError, match=r"^an access token is a secret .* on purpose, send its text"):
             pickle.dumps(token, protocol)
     assert copy.copy(token) is token
     assert copy.deepcopy([token])[0] is token
@@ -286,7 +286,7 @@ def test_what_a_refresher_may_not_return(result: object) -> None:
     """Anything else is refused, with the names of what is wanted."""
     with pytest.raises(InvalidTokenError) as caught:
         accept(result)
-    wanted = "a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on"
+    wanted = "a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on or .expires_in"
     assert str(caught.value) == f"{wanted}, not {type(result).__name__}"
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from .._common.checks import is_one
+from .._common.checks import has_methods
 from .._common.errors import CredentialError, CredentialUsageError, explained, wrong_type
 from .._common.redaction import Secret
 from .._http.endpoint import is_secure, one_form
@@ -74,7 +74,7 @@ class BearerFlow(Generic[RequestT, ResponseT]):
     requires_response_body = False
 
     def __init__(self, credential: CommunicationTokenCredential, *, hosts: Iterable[str] | None = None) -> None:
-        if not is_one(credential, "get_token", "refresh"):
+        if not has_methods(credential, "get_token", "refresh"):
             error = wrong_type("not-a-credential", "credential is a CommunicationTokenCredential", credential)
             del credential  # perhaps a token's text, by mistake: no frame that an error passes shows it
             raise error

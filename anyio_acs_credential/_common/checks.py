@@ -14,13 +14,13 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def is_async(function: object) -> bool:
-    """Whether calling a function gives a coroutine: an async function does, and an object whose `__call__` is one."""
-    method = getattr(function, "__call__", None)  # noqa: B004 - callable() does not say what it returns
+    """Whether a call gives a coroutine: that of an async function does, and of an object with an async `__call__`."""
+    method = getattr(function, "__call__", None)  # noqa: B004 - callable() does not say whether the call is async
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
 
 
-def is_one(thing: object, *methods: str) -> bool:
-    """Whether an object has these methods; a class that defines them does not count."""
+def has_methods(thing: object, *methods: str) -> bool:
+    """Whether an object has these methods. A class that defines them for its instances does not count."""
     return not isinstance(thing, type) and all(hasattr(thing, method) for method in methods)
 
 

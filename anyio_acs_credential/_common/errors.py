@@ -59,7 +59,7 @@ def cut_repeats(error: BaseException) -> None:
 
 
 class CredentialError(Exception):
-    """Base of every error that this package raises on its own account."""
+    """Base of the error classes of this package. An argument of a wrong type is a plain `TypeError`, all the same."""
 
 
 class InvalidIdentifierError(CredentialError, ValueError):
@@ -112,17 +112,18 @@ class TokenSourceError(CredentialError):
     Args:
         message: What failed and what to do next. It may reach log files: no secrets.
         permanent: Whether trying again cannot help until something is changed. True stops refreshing in the
-            background, except for a probe every 5 minutes. Any value but True itself, such as the text "no", counts
-            as False.
-        retry_after: Seconds to wait before the next attempt, honoured up to 300. A value that is not a finite and
-            positive number is ignored; so are a text ("30") and True.
+            background, except for a probe every 5 minutes. The attribute keeps what is given here; the credential
+            takes any value but True itself, such as the text "no", for False.
+        retry_after: Seconds to wait before the next attempt. The attribute keeps what is given here; the credential
+            waits for 300 seconds at most, and ignores a value that is not a finite and positive number, such as the
+            text "30", or True.
     """
 
     # For subclasses with an __init__ of their own that does not call this one.
     message: str = ""
     permanent: bool = False
     retry_after: float | None = None
-    _fleet_wait: float | None = None  # seconds that are left of a wait which a fleet shares
+    _fleet_wait: float | None = None  # set by `fleet._record`: seconds left of a wait that all processes keep
 
     def __init__(self, message: str = "", *, permanent: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The module that each public name says it is from, and the loading of public names on first use."""
+"""Setting the `__module__` of public names, and loading those names on their first use."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ if TYPE_CHECKING:
 def public(*named: object, module: str = "") -> None:
     """Set the `__module__` of public names to the module that programs import them from.
 
+    The module that defines the names calls this at its end.
+
     Args:
-        *named: Classes and functions. The module that defines them makes this call.
-        module: That module's name in the package, such as "typing"; the package itself by default.
+        *named: Classes and functions.
+        module: The public module, relative to the package: "typing" means `anyio_acs_credential.typing`. The package
+            itself by default.
     """
     for value in named:
         value.__module__ = f"anyio_acs_credential.{module}".rstrip(".")

@@ -1,4 +1,4 @@
-"""Cutting secrets out of text that others wrote, before it reaches a message or a log file."""
+"""Hiding secrets: in objects that do not show them, and by cutting them out of text that others wrote."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Unpicklable:
 
     __slots__ = ()
 
-    _refusal: ClassVar[str] = "{} holds a secret and is not pickled; pass the text where you mean to"
+    _refusal: ClassVar[str] = "{} holds a secret and is not pickled; to send the secret on purpose, send its text"
 
     def __copy__(self) -> Self:
         return self
@@ -35,19 +35,18 @@ class Unpicklable:
         raise explained("pickling", TypeError(self._refusal.format(type(self).__name__)))
 
 
-class Secret:
+class Secret(Unpicklable):
     """A box that keeps a secret and does not show it: error collectors record the locals of each frame."""
 
     __slots__ = ("value",)
+
+    _refusal = "a secret is not pickled"
 
     def __init__(self, value: Any) -> None:
         self.value: Any = value
 
     def __repr__(self) -> str:
         return "<hidden>"
-
-    def __reduce__(self) -> NoReturn:
-        raise explained("pickling", TypeError("a secret is not pickled"))
 
 
 def redact(text: str, *secrets: str, limit: int = 1024) -> str:

@@ -42,8 +42,9 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
     Open the credential once, where the program starts (a web framework's lifespan), and inject it; on trio, the task
     that entered it has to leave it. A closed credential may be entered again.
 
-    A callback runs in a task of its own, in the context of the task that entered. What it raises fails its round only:
-    the held token stays, and the callback is asked again after a back-off, for as long as the block lasts.
+    Each call of a callback is a task of its own, which the refresh task starts, with the context variables of the task
+    that entered. What it raises fails its round only: the held token stays, and the callback is asked again after a
+    back-off, for as long as the block lasts.
 
     Args:
         token: The text of a JWT, or an `AccessToken`, to begin with.

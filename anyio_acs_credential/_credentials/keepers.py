@@ -109,7 +109,7 @@ class Place:
 
     @property
     def was_closed(self) -> bool:
-        """Whether its credential has closed by itself, and not by the pool."""
+        """Whether its credential is closed. While users can join the place, the pool has not closed it: a user has."""
         return self.is_open and self.credential._closed
 
 
@@ -142,7 +142,7 @@ class Keepers:
         self._idle: dict[Hashable, float] = {}  # those that nobody uses, in order, and until when they stay
         self._leaving: dict[Hashable, Place] = {}
         self._kept = 0  # keepers at work
-        self._made = self._closed = 0
+        self._made_count = self._closed_count = 0
         self._wake = Event()
         self._sleeps_until = inf
 
@@ -290,7 +290,7 @@ class Keepers:
     def _open(self, place: Place, credential: CommunicationTokenCredential) -> None:
         if self._is_joined(place):
             place.open(credential)
-            self._made += 1
+            self._made_count += 1
             self._rest(place)
         else:
             credential._shut()
@@ -306,7 +306,7 @@ class Keepers:
 
     def _forget(self, place: Place) -> None:
         self._kept -= 1
-        self._closed += place.is_open
+        self._closed_count += place.is_open
         if self._is_joined(place):
             self._idle.pop(place.key, None)
             del self._places[place.key]
@@ -325,8 +325,8 @@ class Keepers:
             in_use=is_open - idle,
             idle=idle,
             waiting=sum(place.users for place in places if not place.is_open),
-            made=self._made,
-            closed=self._closed,
+            made=self._made_count,
+            closed=self._closed_count,
             max_size=None if self._max_size == inf else int(self._max_size),
         )
 

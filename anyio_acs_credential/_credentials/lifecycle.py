@@ -12,7 +12,7 @@ from .._common.errors import CredentialError, CredentialUsageError, explained
 from .._loops.block import Block, check_entering, leaving
 from .._loops.home import Nowhere
 from .._refreshing import waiting
-from .._tokens.access_token import ended
+from .._tokens.access_token import hint_of_a_life
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -154,7 +154,8 @@ class Lifecycle(OneBlock):
         self._task = None
 
     def _publish(self, held: Held | None) -> None:
-        # Only `_begin()` and this method set `_held`, which readers see. The refresh task calls it, and each end does.
+        # In a block, nothing else sets `_held`, which readers see. The refresh task passes each token; None, with which
+        # the task, `_shut()` and `_end()` call this, means closed.
         self._held = held
         self._closed = held is None
 
@@ -197,7 +198,7 @@ class Lifecycle(OneBlock):
 
     @property
     def _loop(self) -> EventLoopToken | None:
-        """The event loop that the credential was entered in last; None for a static one, which needs no event loop."""
+        """The event loop that the credential was entered in last; None before, and for a static one at any time."""
         return None if isinstance(self._home, type) else self._home.loop
 
     def _remaining(self) -> float | None:
@@ -218,7 +219,8 @@ class Lifecycle(OneBlock):
             task = self._entered()
         except CredentialError as misuse:
             return misuse
-        return task.home.ended() if task.home.is_lost else None  # nobody has told it so where the loop was closed
+        # `_closed` is not set where the event loop was closed and the block never left: its home knows.
+        return task.home.ended_error() if task.home.is_lost else None
 
     def _unavailable(self) -> CredentialError:
         held = self._state.held
@@ -226,5 +228,5 @@ class Lifecycle(OneBlock):
             closed=self._closed,
             refreshes=self._source is not None,
             entered=self._task is not None,
-            hint="" if held is None else ended(held.token.expires_on),
+            hint="" if held is None else hint_of_a_life(held.token.expires_on),
         )

@@ -118,7 +118,9 @@ def token_source(
     if given:
         raise explained(
             "arguments",
-            TypeError(f"a token_credential gets all tokens: leave out {' and '.join(given)}, or the credential"),
+            TypeError(
+                f"resource_endpoint and token_credential get all tokens: leave out {' and '.join(given)}, or both"
+            ),
         )
     if endpoint.value is None or token_credential is None:
         missing = "resource_endpoint" if endpoint.value is None else "token_credential"

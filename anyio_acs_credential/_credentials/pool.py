@@ -112,8 +112,8 @@ class CredentialPool(OneBlock, Generic[Key]):
         return self._keepers.statistics()
 
     def _begin(self) -> AbstractAsyncContextManager[None]:
-        keep_interrupts_out(*_PROTECTED, but_not=_made)
-        self._keepers = Keepers(partial(_made, self._make), self._idle_timeout, self._max_size)
+        keep_interrupts_out(*_PROTECTED, but_not=_call_make)
+        self._keepers = Keepers(partial(_call_make, self._make), self._idle_timeout, self._max_size)
         return running(self._keepers, "credential pool")
 
     def _end(self) -> None:
@@ -169,8 +169,8 @@ _PROTECTED = (
 )  # fmt: skip
 
 
-def _made(make: Callable[[Any], object], key: object) -> CommunicationTokenCredential:
-    """Call the program's own function, and nothing else: on trio, Ctrl-C may strike here (see `_refreshing.block`)."""
+def _call_make(make: Callable[[Any], object], key: object) -> CommunicationTokenCredential:
+    """Call the program's function and check its result. Ctrl-C may strike here: nothing of the pool is changed."""
     made = make(key)
     if isinstance(made, CommunicationTokenCredential):
         return made

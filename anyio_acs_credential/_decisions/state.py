@@ -20,7 +20,7 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from .._common.errors import TokenSourceError, explained
-from .._tokens.access_token import AccessToken, ended, life_of
+from .._tokens.access_token import AccessToken, hint_of_a_life, life_of
 from .failures import Failure, UnmetChallenges, counted, latch, verdict
 from .schedule import (
     NO_REMAINDER,
@@ -208,7 +208,7 @@ class RefreshState:
         most = self._most(token)
         life = min(self._life(token), most)
         if life < NO_REMAINDER:
-            hint = ended(token.expires_on)
+            hint = hint_of_a_life(token.expires_on)
             return explained(
                 "source-stale",
                 TokenSourceError(f"the token source returned a token that has expired{hint}: let it fetch a new one"),

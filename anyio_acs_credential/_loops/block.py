@@ -41,7 +41,7 @@ def check_entering(block: AbstractAsyncContextManager[None] | None, what: str) -
     Raises:
         CredentialUsageError: when it is open.
     """
-    if block is not None and not _has_ended(block):
+    if block is not None and not _is_lost(block):
         raise explained(
             "open-already",
             CredentialUsageError(f"{what} is open already: enter it once, where the program starts, and inject it"),
@@ -62,15 +62,15 @@ def leaving(
     """
     if block is None:
         raise explained("open-already", CredentialUsageError("left, and never entered: `async with` does both"))
-    if _has_ended(block):
+    if _is_lost(block):
         return None
     if isinstance(block, Block):
         block.check()
     return block
 
 
-def _has_ended(block: AbstractAsyncContextManager[None]) -> bool:
-    return isinstance(block, Block) and block.has_ended()
+def _is_lost(block: AbstractAsyncContextManager[None]) -> bool:
+    return isinstance(block, Block) and block.is_lost()
 
 
 class Block(AbstractAsyncContextManager[None]):
@@ -92,12 +92,12 @@ class Block(AbstractAsyncContextManager[None]):
         """
         self._home.check()
 
-    def has_ended(self) -> bool:
+    def is_lost(self) -> bool:
         """Whether its event loop will never run again in this process."""
         return self._home.is_lost
 
 
-def refused() -> CredentialUsageError:
+def refused_error() -> CredentialUsageError:
     """The error for leaving where that is not possible."""
     return explained(
         "another-task",
@@ -113,18 +113,19 @@ def what_went_wrong(
 ) -> BaseException:
     """What leaves a block whose service may have failed.
 
-    * Where the body was cancelled, found its credential closed, or raised nothing: what ended the service, if anything.
-    * Where that is to end the program, it comes first in any case.
-    * Otherwise what the body raised, with a note where the service had failed as well.
+    * What ended the service comes first if it is to end the program, or if the body raised nothing, was cancelled or
+      found its credential closed.
+    * A Ctrl-C that struck beside both is next.
+    * Otherwise what the body raised leaves the block, with a note if the service had failed as well.
 
     Args:
         raised: What the body raised, if anything.
-        crash: What ended the service, where it was not closing.
+        crash: What ended the service; None where it was closed.
         failure: What came out of the service's task or task group.
         name: The name of the service's task.
     """
     if raised is None or isinstance(raised, (get_cancelled_exc_class(), CredentialClosedError)):
-        return crash or struck(failure) or raised or failure
+        return crash or interrupt_in(failure) or raised or failure
     if crash is None:
         return raised
     if not isinstance(crash, Exception):
@@ -133,8 +134,8 @@ def what_went_wrong(
     return raised
 
 
-def struck(error: BaseException) -> BaseException | None:
+def interrupt_in(error: BaseException) -> BaseException | None:
     """A Ctrl-C that struck where no code of ours saw it: as a task group waited, or between lines of anyio's."""
     if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(struck, error.exceptions)), None)
+        return next(filter(None, map(interrupt_in, error.exceptions)), None)
     return error if isinstance(error, KeyboardInterrupt) else None

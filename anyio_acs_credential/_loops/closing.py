@@ -1,4 +1,4 @@
-"""Closing what is not needed any more."""
+"""Closing something within a second, and without an error."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ class Process:
         self.is_here: bool = True
 
 
-# Not a set of homes that a fork would change: a home leaves a set in a finalizer, where Python drops trio's Ctrl-C.
+# A fork replaces the one object that all homes share. A weak set of homes, to be marked one by one, would not do: homes
+# leave such a set in Python code that runs as a finalizer, and a Ctrl-C that trio raises there is lost.
 _this = Process()
 
 
@@ -45,8 +46,9 @@ class Home:
         loop: The event loop.
         process: The process.
         thread: The thread's identity.
-        runner: Its `_thread_id` is the thread's identity while the loop runs there, and cheap enough for each read of a
-            fresh token. On trio it names the thread at any time: trio's functions refuse callers that it does not run.
+        runner: An object with a `_thread_id`, as the loops of asyncio have it: the thread's identity while the loop
+            runs, cheap enough to be read with each fresh token. On trio it is never None, since trio itself refuses
+            callers outside its loop.
     """
 
     __slots__ = ("_in_another_loop", "_name", "loop", "process", "runner", "thread")
@@ -68,7 +70,7 @@ class Home:
         self.check_process()
         if _running() != self.loop:
             if self.is_lost:
-                raise self.ended()
+                raise self.ended_error()
             raise explained("another-loop", CredentialUsageError(self._in_another_loop))
 
     def check_process(self) -> None:
@@ -92,7 +94,7 @@ class Home:
         """Whether the event loop will never run again here."""
         return not self.process.is_here or _is_closed(self.loop.native_token)
 
-    def ended(self) -> CredentialClosedError:
+    def ended_error(self) -> CredentialClosedError:
         """The error for callers of what was entered in an event loop that has ended."""
         return explained(
             "loop-ended",

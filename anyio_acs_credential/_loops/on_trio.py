@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from anyio import create_task_group, get_cancelled_exc_class, get_current_task
 
-from .block import Block, refused, what_went_wrong
+from .block import Block, refused_error, what_went_wrong
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ class OfATask(Block):
     def check(self) -> None:
         super().check()
         if get_current_task().id != self._host:
-            raise refused()
+            raise refused_error()
 
 
 class OnTrio(OfATask):

@@ -23,29 +23,29 @@ class SharedAnswers(Generic[T]):
 
     def __init__(self) -> None:
         self._lock = PerLoop(Lock)
-        self._landed = 0
+        self._found_so_far = 0
         self._asking = 0
         self._answers: dict[Hashable, tuple[int, T | TokenSourceError]] = {}  # empty while nobody is asking
 
-    async def ask(self, question: Hashable, fly: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, question: Hashable, find: Callable[[], Awaitable[T]]) -> T:
         """The answer to a question.
 
-        It waits for its turn, and for `fly`. Cancelling it ends its own `fly` alone.
+        It waits for its turn, and for `find`. Cancelling it ends its own call of `find`, and no other.
 
         Args:
             question: What is asked. Equal questions share an answer.
-            fly: Finds the answer.
+            find: Finds the answer.
 
         Raises:
-            TokenSourceError: what `fly` raised, as a copy for each caller. Any other exception of `fly` goes to the
-                caller that ran it alone.
+            TokenSourceError: what `find` raised, as a copy for each caller. Any other exception goes to no one but the
+                caller whose `find` raised it, and the next in line calls its own.
         """
-        before = self._landed
+        before = self._found_so_far
         self._asking += 1
         try:
             async with self._lock.get():
                 found = self._answers.get(question)
-                answer = found[1] if found is not None and found[0] > before else await self._fly(question, fly)
+                answer = found[1] if found is not None and found[0] > before else await self._find(question, find)
         finally:
             self._asking -= 1
             if not self._asking:
@@ -54,13 +54,13 @@ class SharedAnswers(Generic[T]):
             raise _copy(answer) from answer.__cause__
         return answer
 
-    async def _fly(self, question: Hashable, fly: Callable[[], Awaitable[T]]) -> T | TokenSourceError:
+    async def _find(self, question: Hashable, find: Callable[[], Awaitable[T]]) -> T | TokenSourceError:
         try:
-            answer: T | TokenSourceError = await fly()
+            answer: T | TokenSourceError = await find()
         except TokenSourceError as error:
             answer = error
-        self._landed += 1
-        self._answers[question] = self._landed, answer
+        self._found_so_far += 1
+        self._answers[question] = self._found_so_far, answer
         return answer
 
 

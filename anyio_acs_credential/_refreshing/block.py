@@ -28,7 +28,7 @@ def running(service: Service, name: str) -> AbstractAsyncContextManager[None]:
 
 @asynccontextmanager
 async def hosted(task: RefreshTask) -> AsyncIterator[None]:
-    """A block whose own task runs the refresh task; no other task is beside it."""
+    """A block whose body awaits `task.run()` itself: nothing runs beside it, and its end closes the refresh task."""
     keep_interrupts_out_of_refreshing()
     try:
         yield

@@ -34,7 +34,7 @@ class Round:
         cause: Why it brought no token; None while it has not failed.
     """
 
-    __slots__ = ("_done", "_source_at_work", "_threads", "began", "cause", "claims", "forced", "rejected", "requested")
+    __slots__ = ("_at_end", "_done", "_source_at_work", "began", "cause", "claims", "forced", "rejected", "requested")
 
     def __init__(self) -> None:
         self.requested: bool = False
@@ -45,7 +45,7 @@ class Round:
         self.cause: BaseException | None = None
         self._source_at_work = False
         self._done: Event | None = None  # made for the first waiter: most rounds have none
-        self._threads: list[Callable[[], object]] = []
+        self._at_end: list[Callable[[], object]] = []  # one for each thread that waits
 
     def refuse_its_source(self) -> None:
         """Refuse to let this round's own source wait for it, in whatever task or thread the source asks.
@@ -94,12 +94,12 @@ class Round:
 
     def end(self) -> None:
         """Wake all who wait."""
-        threads, self._threads = self._threads, []
+        callbacks, self._at_end = self._at_end, []
         if self._done is None:
             self._done = Event()  # for those who come late
         wake(self._done)
-        for tell in threads:
-            tell()
+        for callback in callbacks:
+            callback()
 
     async def wait(self) -> None:
         """Wait until the round is over."""
@@ -107,25 +107,25 @@ class Round:
             self._done = Event()
         await self._done.wait()
 
-    def tell(self, thread: Callable[[], object]) -> None:
-        """Call a function when the round is over, which tells a waiting thread."""
-        self._threads.append(thread)
+    def call_at_end(self, callback: Callable[[], object]) -> None:
+        """Have a function called when the round is over, for a thread that waits."""
+        self._at_end.append(callback)
 
-    def leave(self, thread: Callable[[], object]) -> None:
-        """Call that function no more, since its thread waits no longer."""
+    def call_no_more(self, callback: Callable[[], object]) -> None:
+        """Forget that function, since its thread waits no longer."""
         with suppress(ValueError):
-            self._threads.remove(thread)
+            self._at_end.remove(callback)
 
     @property
-    def threads(self) -> int:
+    def threads_waiting(self) -> int:
         """Threads that wait."""
-        return len(self._threads)
+        return len(self._at_end)
 
     @property
     def waiting(self) -> int:
         """Tasks and threads that wait."""
         tasks = self._done.statistics().tasks_waiting if self._done is not None else 0
-        return tasks + self.threads
+        return tasks + self.threads_waiting
 
 
 def wake(event: Event) -> None:

@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._common.checks import misfit
 from .._common.errors import TokenSourceError, cut_repeats, explained
-from .._loops.block import struck
+from .._loops.block import interrupt_in
 from .._loops.cancellation import ends_program, native_cancellations
 from .._tokens.results import SupportsExpiry, SupportsLife, accept
 from .._tokens.token_source import TokenSource
@@ -67,7 +67,8 @@ class Callback(TokenSource):
 
     async def __call__(self, claims: str | None = None) -> object:
         """Call the callback, and await what it returns."""
-        answer = self._refresher() if claims is None else self._refresher(claims)  # dropped, they would seem to be met
+        # Who asks with claims all the same gets the callback's TypeError. Left out, they would seem to be met.
+        answer = self._refresher() if claims is None else self._refresher(claims)
         if not inspect.isawaitable(answer):
             kind = type(answer).__name__
             del answer  # it may be the token, which no frame that an error passes shows
@@ -124,7 +125,7 @@ async def ask(
         raise
     except BaseExceptionGroup as left_behind:
         _let_the_program_end(answers)
-        if (interrupt := struck(left_behind)) is not None:
+        if (interrupt := interrupt_in(left_behind)) is not None:
             raise interrupt from None  # pragma: no cover - Ctrl-C that strikes between two lines of anyio's
         if native_cancellations() > cancellations:
             raise get_cancelled_exc_class() from None

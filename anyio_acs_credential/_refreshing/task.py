@@ -6,13 +6,13 @@ It knows no HTTP and no sign-in: a token source is a callable that is awaited. T
 1. One task has the source asked, for no caller in particular: it runs in the context of the task that entered, under a
    shielded cancel scope that only closing cancels. The source has a task of its own for the length of a round, so that
    what it leaves behind ends there. Callers wait on an event, and no cancellation or timeout of theirs reaches a round.
-2. The source is entered under the lock, after a second look at whether a round is still wanted. One task takes the lock
-   today. It states the rule for whoever adds a second taker, and the second look is what keeps that taker from asking
-   anew for what the first has just brought.
+2. The source is asked under the lock alone, after a second look at whether a round is still wanted. Only one task takes
+   the lock today: both are there for whoever adds another. The second look keeps that one from asking anew for what the
+   first has just brought.
 3. A `Round` is used once. Its event is set last: the token, the next round, the log line and the observer's event are
    in place before anybody wakes. Events are replaced, never reset.
-4. Whatever the source does fails its round at most. Only the exceptions that `source.ask` raises leave the task, and
-   those who wait get `CredentialClosedError` then.
+4. Whatever the source does fails its round at most. Only what ends a program leaves the task, whether the source or an
+   observer raised it, and those who wait get `CredentialClosedError` then.
 5. Each waiter gets an exception of its own: one object raised in many tasks would grow its traceback without end.
 """
 
@@ -188,7 +188,7 @@ class RefreshTask:
             return
         self.closed = True
         self._publish(None)
-        self.round.fail(CredentialClosedError())
+        self.round.fail(CredentialClosedError())  # a mark: each waiter sees `closed`, and raises an error of its own
         self.round.end()
         self._announce()
         self._reporter.closed()

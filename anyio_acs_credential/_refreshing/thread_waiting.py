@@ -54,7 +54,7 @@ def wait_in_thread(task: RefreshTask, timeout: float | None) -> AccessToken:
                 waiter.post(waiter.give_up)
             _check_cancelled()
             if task.home.is_lost:
-                raise task.home.ended()
+                raise task.home.ended_error()
             with suppress(TimeoutError):
                 waiter.answer.exception(min(_POLL, deadline - now, max(0.0, waiter.patience_ends - now)))
         return waiter.answer.result()
@@ -84,9 +84,9 @@ class _Waiter:
             CredentialClosedError: when the event loop has ended.
         """
         try:
-            self._task.home.post(lambda: self._settle(step))
+            self._task.home.post(lambda: self._take_step(step))
         except RuntimeError:
-            raise self._task.home.ended() from None
+            raise self._task.home.ended_error() from None
 
     def leave(self) -> None:
         """Give up waiting."""
@@ -102,11 +102,11 @@ class _Waiter:
             # The last failure is an answer, too: so one thread waits for a better one, for half of a round's time.
             waited = 0.0 if asked.began is None else task.home.time() - asked.began
             left = state.policy.refresh_timeout / 2 - waited
-            found = min(found, left) if left > 0 and not asked.threads else self._last_answer()
+            found = min(found, left) if left > 0 and not asked.threads_waiting else self._last_answer()
         if isinstance(found, float | int):
             asked.refuse_its_source()
             self._asked = asked
-            asked.tell(self._over)
+            asked.call_at_end(self._over)
             task.request(asked)
             self.patience_ends = time.monotonic() + found
         else:
@@ -122,7 +122,7 @@ class _Waiter:
         return state.valid() or (None if state.cause is None else refresh_error(state.cause))
 
     def _over(self) -> None:
-        self._settle(self._take)
+        self._take_step(self._take)
 
     def _take(self) -> None:
         self._give(answer_of(self._task, self._asked))
@@ -135,17 +135,17 @@ class _Waiter:
         else:
             self.answer.set_result(found)
 
-    def _settle(self, step: Callable[[], None]) -> None:
+    def _take_step(self, step: Callable[[], None]) -> None:
         if self.answer.done():
             return
         with suppress(InvalidStateError):  # the thread has left in between
             try:
                 self._context.run(step)
-            except Exception as error:  # noqa: BLE001 - a clock that raises fails its caller, not the event loop
+            except Exception as error:  # noqa: BLE001 - what `_give` raises, and a clock that fails, is the thread's
                 self.answer.set_exception(error)
 
     def _forget(self) -> None:
-        self._asked.leave(self._over)
+        self._asked.call_no_more(self._over)
 
 
 def _check_cancelled() -> None:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class TokenUpdates:
     """An async iterator of the held token, if there is a valid one, and of each that replaces it.
 
-    It subscribes when it is made. A slow reader gets the newest token and misses those between. Reading waits until
-    another token is held, and ends when the credential closes; a static credential gives one token. Cancelling the wait
-    loses no token: the next read waits on.
+    Each read compares the held token with the last one that this iterator gave. So a slow reader gets the newest token
+    and misses those between, and an iterator that is dropped leaves nothing behind. Reading waits until another token
+    is held, and ends when the credential closes; a static credential gives one token. Cancelling the wait loses no
+    token: the next read waits on.
     """
 
     def __init__(self, state: RefreshState, task: RefreshTask | None) -> None:

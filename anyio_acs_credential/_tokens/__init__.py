@@ -1,1 +1,1 @@
-"""Access tokens: what one is, what is accepted as one, and the clocks that measure its life. Nothing here waits."""
+"""Access tokens: what one is, how a refresher's result becomes one, what a source of them is, and clocks. No I/O."""

@@ -1,4 +1,4 @@
-"""Access tokens: the immutable value, what is accepted as one, how long it lives and whose it is.
+"""Access tokens: the immutable value, how long it lives and whose it is.
 
 Nothing here verifies a signature: the service does that, with a key that only it needs. All that matters here is the
 expiry, so everything that is not plainly a token with a usable expiry is refused, with one error type.
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from .clock import Clock
 
 _MISSING = object()
-# Seconds. A number between them is no Unix time, but may be a life: the service's longest is a day (Identity API,
-# `expiresInMinutes`: 60 to 1440), and other issuers give minutes.
+# In seconds. An expiry between them is a life that was given by mistake: from a minute, since some issuers' tokens live
+# for minutes only, to the service's longest, a day (Identity API, `expiresInMinutes`: 60 to 1440).
 _SHORTEST_LIFE, _LONGEST_LIFE = 60, 86_400
 _AHEAD = 60  # seconds by which a token's `iat` may lie ahead of our clock before that clock counts as wrong
-PLAUSIBLE = 946_684_800  # 2000-01-01, before which no access token ended
+EARLIEST_EXPIRY = 946_684_800  # 2000-01-01, before which no access token ended
 # 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 
@@ -51,7 +51,7 @@ class AccessToken(Unpicklable):
             expiry is not a time between the years 1 and 9999, or when the life is not a finite number of seconds.
     """
 
-    _refusal = "an access token is a secret and is not pickled; send its text where you mean to"
+    _refusal = "an access token is a secret and is not pickled; to send it on purpose, send its text"
 
     __slots__ = ("__weakref__", "_made", "expires_in", "expires_on", "token")
 
@@ -64,7 +64,7 @@ class AccessToken(Unpicklable):
     def __init__(self, token: str, expires_on: float, expires_in: float | None = None) -> None:
         hidden, token = Secret(token), ""  # no frame that an error passes shows it
         object.__setattr__(self, "token", check_text(hidden.value))
-        object.__setattr__(self, "expires_on", math.floor(check_seconds(expires_on)))
+        object.__setattr__(self, "expires_on", math.floor(check_expiry(expires_on)))
         object.__setattr__(self, "expires_in", None if expires_in is None else check_life(expires_in))
         object.__setattr__(self, "_made", None if expires_in is None else (time.time(), time.monotonic()))
 
@@ -182,7 +182,7 @@ def check_life(value: object) -> float:
     return value
 
 
-def check_seconds(value: object) -> float:
+def check_expiry(value: object) -> float:
     """A point in time in Unix seconds, as it was given.
 
     Raises:
@@ -193,7 +193,7 @@ def check_seconds(value: object) -> float:
             "expiry", InvalidTokenError(f"an expiry is a number of Unix seconds, not {type(value).__name__}")
         )
     if not _EARLIEST <= value <= _LATEST:  # false for NaN as well
-        milliseconds = 1000 * PLAUSIBLE <= value <= 1000 * _LATEST
+        milliseconds = 1000 * EARLIEST_EXPIRY <= value <= 1000 * _LATEST
         hint = ": milliseconds were given, it seems, so divide by 1000" if milliseconds else ""
         raise explained(
             "expiry", InvalidTokenError(f"an expiry is a time in Unix seconds between the years 1 and 9999{hint}")
@@ -201,7 +201,7 @@ def check_seconds(value: object) -> float:
     return value
 
 
-def ended(expires_on: int) -> str:
+def hint_of_a_life(expires_on: int) -> str:
     """A hint for the message about an expired token, where a life seems to have been given as its expiry; or ""."""
     if not _SHORTEST_LIFE <= expires_on <= _LONGEST_LIFE:
         return ""

@@ -42,7 +42,9 @@ def tell(who: str, offset: float | None) -> None:
     known = any(abs(offset - each) <= TOLERANCE for each in tuple(_told.values()))
     _told[who] = offset
     if not known:
-        message = f"{describe(offset)}: set it, or have it set (NTP); until then the service's time is gone by"
+        message = (
+            f"{describe(offset)}: set it, or have it set (NTP); until then this program goes by the service's time"
+        )
         _log(logging.WARNING, offset, message)
 
 

@@ -1,4 +1,4 @@
-"""Results of token refreshers other than a text or an `AccessToken`, and the forms in which they give their expiry."""
+"""What token refreshers return, made into an `AccessToken`: a text, such a token, or an object with its expiry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from .._common.errors import InvalidTokenError, explained
 from .._common.public import public
 from .._common.redaction import Secret
-from .access_token import PLAUSIBLE, AccessToken, check_life, check_seconds
+from .access_token import EARLIEST_EXPIRY, AccessToken, check_expiry, check_life
 
 if TYPE_CHECKING:
     from .clock import Clock
@@ -91,8 +91,8 @@ def read(result: Secret, clock: Clock) -> AccessToken:
     raise explained(
         "refresher-result",
         InvalidTokenError(
-            f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on, "
-            f"not {type(result.value).__name__}"
+            f"a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on "
+            f"or .expires_in, not {type(result.value).__name__}"
         ),
     )
 
@@ -130,7 +130,7 @@ def read_expiry(value: object) -> float:
                 InvalidTokenError("expires_on has no time zone; give an aware datetime, such as datetime.now(UTC)"),
             )
         value = value.timestamp()
-    return check_seconds(value)
+    return check_expiry(value)
 
 
 def read_life(value: object) -> float:
@@ -140,7 +140,7 @@ def read_life(value: object) -> float:
         InvalidTokenError: when it is neither, or so large that a point in time was meant.
     """
     life = check_life(float(value) if isinstance(value, str) and re.fullmatch(_NUMBER, value) else value)
-    if life >= PLAUSIBLE:
+    if life >= EARLIEST_EXPIRY:  # so large a life is a Unix time
         raise explained(
             "expiry",
             InvalidTokenError("expires_in is the seconds that a token has left: give a point in time as expires_on"),

@@ -90,7 +90,7 @@ def proof_in(headers: Iterable[tuple[str, str]], sent: Moment, received: Moment)
 
 
 def absurd_date(value: str) -> str | None:
-    """The day in a `Date` that no clock of a service shows unless it is wrong; None where it shows another, or none."""
+    """The day in a `Date` before 2010 or after 2199, which only a wrong clock shows; None for any other value."""
     date = read_date(value)
     if date is None or _EARLIEST <= date < _LATEST:
         return None

@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 from .._common.checks import is_number
 from .._common.errors import explained, wrong_type
 from .._loops.virtual import refuse_real_time
-from .._tokens.access_token import PLAUSIBLE, AccessToken
+from .._tokens.access_token import EARLIEST_EXPIRY, AccessToken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,8 +55,8 @@ def _check_life(seconds: object) -> None:
         raise wrong_type("life", "a life is a number of seconds from now", seconds, ": an hour is 3600")
     if not math.isfinite(seconds):
         raise explained("life", ValueError("a life is a finite number of seconds from now: an hour is 3600"))
-    in_milliseconds = seconds >= 1000 * PLAUSIBLE
-    if in_milliseconds or PLAUSIBLE <= seconds < _CENTURY:
+    in_milliseconds = seconds >= 1000 * EARLIEST_EXPIRY
+    if in_milliseconds or EARLIEST_EXPIRY <= seconds < _CENTURY:
         unit, exp = (" in milliseconds", seconds / 1000) if in_milliseconds else ("", seconds)
         raise explained(
             "life",

@@ -152,6 +152,7 @@ def test_an_encrypted_token_needs_its_expiry() -> None:
     assert token.claims == {}
 
 
+CUT = "the token's payload is not a JSON object in UTF-8; it was cut or changed on its way"
 NO_JWT = (
     "the token is not a JWT: three base64url segments with dots between them are wanted. "
     "If it is an opaque token, say when it ends: AccessToken(token, expires_on)"
@@ -159,19 +160,25 @@ NO_JWT = (
 
 
 @pytest.mark.parametrize(
-    ("text", "fix"),
+    ("text", "fix", "entry"),
     [
-        (jwt_of(b"{}"), "the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)"),
-        ("a.b.c.d.e", "the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)"),
-        ("opaque", NO_JWT),
-        (jwt_of(b"[]"), "the token's payload is not a JSON object in UTF-8; it was cut or changed on its way"),
+        (jwt_of(b"{}"), "the token has no `exp` claim; say when it ends: AccessToken(token, expires_on)", "no-expiry"),
+        (
+            "a.b.c.d.e",
+            "the token is encrypted (a JWE); say when it ends: AccessToken(token, expires_on)",
+            "encrypted-token",
+        ),
+        ("opaque", NO_JWT, "invalid-token"),
+        (jwt_of(b"[]"), CUT, "invalid-token"),
+        (jwt_of(b'{"exp":4102444800}') + "Q", CUT, "invalid-token"),
     ],
 )
-def test_what_is_said_of_a_text_that_is_refused(text: str, fix: str) -> None:
-    """What is wrong with it, and what helps, in the spelling that is to be typed."""
+def test_what_is_said_of_a_text_that_is_refused(text: str, fix: str, entry: str) -> None:
+    """What is wrong with it, what helps, in the spelling that is to be typed, and where more is to be read."""
     with pytest.raises(InvalidTokenError) as caught:
         AccessToken.from_jwt(text)
     assert str(caught.value) == fix
+    assert caught.value.__notes__ == [f"See {page_of(entry)}"]
 
 
 BLANK = r"^the access token is blank: give its text\n"

@@ -1323,6 +1323,8 @@ async def test_a_thread_that_has_left_a_round_is_not_called_at_its_end() -> None
     asked.end()
     asked.call_no_more(stays)  # it looks after itself a moment too late
     assert called == ["stays"]
+    with anyio.fail_after(1):
+        await asked.wait()  # as does a task that begins to wait only now
 
 
 async def test_a_round_that_is_no_longer_due_is_not_made() -> None:

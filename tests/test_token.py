@@ -27,7 +27,8 @@ from anyio_acs_credential import (
 )
 from anyio_acs_credential._common.errors import page_of
 from anyio_acs_credential._exchange.wire import ExchangedToken
-from anyio_acs_credential._tokens.access_token import life_of, raw_id_of
+from anyio_acs_credential._tokens.access_token import hint_of_a_life, life_of, raw_id_of
+from anyio_acs_credential._tokens.jwt import peek
 from anyio_acs_credential._tokens.results import accept, read_expiry
 from anyio_acs_credential.testing import make_jwt
 from anyio_acs_credential.typing import AccessTokenInfo
@@ -329,7 +330,7 @@ class Nowhere(tzinfo):
 
 NO_ZONE = r"^expires_on has no time zone; give an aware datetime, such as datetime\.now\(UTC\)\n"
 NO_ISO = "^expires_on is text that is not an ISO 8601 time; give Unix seconds\n"
-NO_NUMBER = "^an expiry is a number of Unix seconds, not {}\n"
+NO_NUMBER = "^an expiry is a number of Unix seconds, not {}\nSee .*#expiry$"
 NO_DATE = "^an expiry is a time in Unix seconds between the years 1 and 9999\n"
 
 
@@ -361,6 +362,15 @@ def test_whose_token_it_is() -> None:
     text = jwt_of(b'{"exp":4102444800,"skypeid":"acs:1"}')
     assert raw_id_of(AccessToken.from_jwt(text)) == "8:acs:1"
     assert raw_id_of(ExchangedToken(text, 4102444800, "8:acs:2")) == "8:acs:2"
+
+
+@pytest.mark.parametrize(
+    ("claim", "raw_id"), [('"8:acs:1"', "8:acs:1"), ('"18:acs"', "8:18:acs"), ('""', None), ("5", None), ("[]", None)]
+)
+def test_a_claim_that_may_not_name_its_user(claim: str, raw_id: str | None) -> None:
+    """A raw id with its prefix is one already; what is no text, or empty, names nobody."""
+    assert raw_id_of(AccessToken("a", 1)) is None
+    assert raw_id_of(AccessToken.from_jwt(jwt_of(b'{"exp":4102444800,"skypeid":%s}' % claim.encode()))) == raw_id
 
 
 def test_info_makes_an_azure_client_ask_each_time() -> None:
@@ -467,7 +477,7 @@ async def test_seconds_from_now_are_asked_about() -> None:
     assert "it ended" not in str(recent.value)
 
 
-@pytest.mark.parametrize("value", [1_800_000_000_000, "1800000000000", 1_800_000_000_000.5])
+@pytest.mark.parametrize("value", [946_684_800_000, 1_800_000_000_000, "1800000000000", 1_800_000_000_000.5])
 def test_milliseconds_are_asked_about(value: Any) -> None:
     with pytest.raises(InvalidTokenError, match="milliseconds were given, it seems, so divide by 1000"):
         read_expiry(value)
@@ -491,10 +501,42 @@ def test_a_life_at_receipt_is_carried_and_is_no_part_of_the_token() -> None:
         token.expires_in = 5
 
 
-@pytest.mark.parametrize("life", ["3600", True, float("nan"), float("inf"), 1e15, object()])
+LONGEST = 253_402_300_799 + 62_135_596_800  # from the beginning of year 1 to the end of 9999
+
+
+@pytest.mark.parametrize("life", ["3600", True, float("nan"), float("inf"), LONGEST + 1, object()])
 def test_lives_that_are_none(life: Any) -> None:
-    with pytest.raises(InvalidTokenError, match="expires_in is a number of seconds"):
+    with pytest.raises(InvalidTokenError, match=r"^expires_in is a number of seconds"):
         AccessToken("opaque", 5, life)
+
+
+def test_the_longest_life_is_one() -> None:
+    assert AccessToken("opaque", 5, LONGEST).expires_in == LONGEST
+
+
+@pytest.mark.parametrize("size", range(20))
+def test_the_claims_of_each_length_are_read_without_pyjwt(size: int) -> None:
+    """Base64url without padding has four lengths."""
+    claims = {"a": "b" * size}
+    assert peek(jwt_of(json.dumps(claims).encode())) == claims
+    assert peek("opaque") == peek("a.b") == peek("a.b.c.d.e") == {}
+
+
+def test_a_token_that_is_issued_as_it_ends_proves_no_clock_wrong() -> None:
+    """Its life is counted by our clock: else it would have none."""
+    assert life_of(AccessToken.from_jwt(jwt_of(b'{"exp":4000,"iat":4000}')), _At()) == 3000
+    assert life_of(AccessToken.from_jwt(jwt_of(b'{"exp":4000,"iat":3999}')), _At()) == 1
+
+
+def test_a_token_that_is_not_made_yet_shows_no_more() -> None:
+    """As a debugger sees it, while `__init__` raises."""
+    assert repr(AccessToken.__new__(AccessToken)) == "AccessToken(<hidden>, expires_on=None)"
+
+
+@pytest.mark.parametrize(("life", "hint"), [(59, False), (60, True), (86_400, True), (86_401, False)])
+def test_a_life_that_was_given_as_an_expiry_is_asked_about(life: int, hint: bool) -> None:
+    """From a minute, which some issuers' tokens live, to a day, the service's longest (`expiresInMinutes`: 1440)."""
+    assert ("if" in hint_of_a_life(life)) is hint
 
 
 class _At:

@@ -147,7 +147,7 @@ def life_of(token: AccessToken, clock: Clock) -> float:
         if clock is not time:
             return token.expires_in
         wall, monotonic = token._made
-        return token.expires_in - max(time.time() - wall, time.monotonic() - monotonic, 0.0)
+        return token.expires_in - max(time.time() - wall, time.monotonic() - monotonic)
     now = clock.time()
     issued = peek(token.token).get("iat")
     if isinstance(issued, int | float) and now + _AHEAD < issued < token.expires_on:

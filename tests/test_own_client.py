@@ -39,6 +39,7 @@ from anyio_acs_credential._http.own_transport import make_client
 from anyio_acs_credential._http.request import Call
 from anyio_acs_credential._http.retries import send
 from anyio_acs_credential._http.trust import trusted
+from anyio_acs_credential._loops.cancellation import is_fault
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential
 
@@ -245,6 +246,22 @@ async def group_of_cancellations() -> BaseException:
 
 async def broken_connection() -> BaseException:
     return OSError("the connection is broken")
+
+
+class Odd(BaseException):
+    """Neither an error, nor a cancellation, nor what ends a program."""
+
+
+async def test_what_counts_as_the_fault_of_what_is_called() -> None:
+    """Errors do, and cancellations that nobody asked for; not what ends a program, and not our own cancellation."""
+    stray = await stray_cancellation()
+    for fault in (OSError(), stray, BaseExceptionGroup("several", [OSError(), stray])):
+        assert is_fault(fault, 0)
+    for other in (KeyboardInterrupt(), BaseExceptionGroup("several", [OSError(), KeyboardInterrupt()]), Odd()):
+        assert not is_fault(other, 0)
+    with anyio.CancelScope() as scope:  # noqa: ASYNC100 - only asked about
+        scope.cancel()
+        assert not is_fault(stray, 0)
 
 
 @pytest.fixture(params=[broken_connection, stray_cancellation, group_of_cancellations])

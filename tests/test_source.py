@@ -78,6 +78,11 @@ async def test_claims_that_no_callback_takes_are_not_dropped(clock: VirtualClock
         await callback("claims")
     assert isinstance(await callback(), AccessToken)
 
+    async def takes_them(claims: str | None = None) -> str | None:
+        return claims
+
+    assert await source_of(takes_them)("claims") == "claims"
+
 
 @pytest.mark.parametrize("refresher", ["a", lambda scope: scope], ids=["a text", "an argument"])
 def test_what_no_refresher_can_be_leads_to_its_entry(refresher: Any) -> None:

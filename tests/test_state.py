@@ -10,7 +10,7 @@ from clocks import HandClock
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
 from anyio_acs_credential._common.redaction import Secret
-from anyio_acs_credential._decisions.failures import verdict
+from anyio_acs_credential._decisions.failures import Failure, UnmetChallenges, verdict
 from anyio_acs_credential._decisions.state import RefreshState
 from anyio_acs_credential._refreshing.waiting import refresh_error
 
@@ -312,3 +312,54 @@ def test_only_the_newest_tokens_are_remembered(clock: HandClock) -> None:
     for number in range(9):
         state.hold(token(clock, 100, f"t{number}"))
     assert [known.token for known in state.known] == ["t8", "t7", "t6", "t5"]
+
+
+def test_challenges_that_stay_unmet_are_counted_and_waited_for(clock: HandClock) -> None:
+    """Each by itself, up to the longest back-off, and until the very moment that it ends."""
+    unmet = UnmetChallenges(clock, RefreshPolicy(jitter=0), lambda: 0.0)
+    down = OSError("down")
+    for streak in range(1, 9):
+        failure = unmet.add("claims", down)
+        assert (failure.cause, failure.streak) == (down, streak)
+        assert failure.until - clock.mono == min(2.0 ** (streak - 1), 60)
+    clock.mono = math.nextafter(failure.until, 0)
+    assert unmet.why("claims") is down
+    clock.mono = failure.until
+    assert unmet.why("claims") is None
+    assert unmet.add("others", TokenSourceError("busy", retry_after=40)).until == clock.mono + 40
+    assert unmet.add("more", TokenSourceError("no", permanent=True)).until == clock.mono + 300
+
+
+def test_a_wait_that_a_fleet_shares_is_kept(clock: HandClock) -> None:
+    """Another process met the failure before: what is left of its wait is waited for, and its rounds were counted."""
+    lasting, passing = TokenSourceError("no", permanent=True), TokenSourceError("busy", retry_after=7)
+    lasting._fleet_wait = passing._fleet_wait = 42.0
+    unmet = UnmetChallenges(clock, RefreshPolicy(jitter=0), lambda: 0.0)
+    assert unmet.add("claims", lasting).until == clock.mono + 42
+    state = state_of(clock)
+    assert state.fail(lasting).until == clock.mono + 42
+    assert (state.until_retry(), state.until_callers()) == (42, 42)
+    for _ in range(9):
+        assert state.fail(passing).until == clock.mono + 7
+        assert unmet.add("others", passing).until == clock.mono + 7
+
+
+def test_a_round_that_failed_is_told_as_it_was(clock: HandClock) -> None:
+    state, down = state_of(clock), OSError("down")
+    assert [state.fail(down) for _ in range(2)] == [Failure(down, 1, clock.mono + 1), Failure(down, 2, clock.mono + 2)]
+
+
+def test_the_counts_of_a_credential(clock: HandClock) -> None:
+    """Closed, it holds what it held, and nothing is due."""
+    state, down = state_of(clock), OSError("down")
+    empty = state.statistics(closed=False, refreshing=False, waiting=0)
+    assert (empty.expires_on, empty.last_error, empty.next_refresh_at) == (None, None, None)
+    held = state.hold(token(clock, 3600)).token
+    state.fail(down)
+    seen = state.statistics(closed=False, refreshing=True, waiting=2)
+    assert (seen.state, seen.expires_on, seen.last_error, seen.waiting) == (TokenState.FRESH, held.expires_on, down, 2)
+    assert seen.next_refresh_at == state.at(state.until_scheduled())
+    closed = state.statistics(closed=True, refreshing=False, waiting=0)
+    assert (closed.state, closed.expires_on, closed.next_refresh_at) == (TokenState.EXPIRED, held.expires_on, None)
+    state.shared += 3
+    assert state.statistics(closed=True, refreshing=False, waiting=0).shared == 3

@@ -9,10 +9,12 @@ import pytest
 from clocks import HandClock
 
 from anyio_acs_credential import AccessToken, RefreshPolicy, TokenRefreshError, TokenSourceError, TokenState
+from anyio_acs_credential._common.errors import page_of
 from anyio_acs_credential._common.redaction import Secret
 from anyio_acs_credential._decisions.failures import Failure, UnmetChallenges, verdict
 from anyio_acs_credential._decisions.state import RefreshState
 from anyio_acs_credential._refreshing.waiting import refresh_error
+from anyio_acs_credential.testing import make_jwt
 
 
 @pytest.fixture
@@ -363,3 +365,64 @@ def test_the_counts_of_a_credential(clock: HandClock) -> None:
     assert (closed.state, closed.expires_on, closed.next_refresh_at) == (TokenState.EXPIRED, held.expires_on, None)
     state.shared += 3
     assert state.statistics(closed=True, refreshing=False, waiting=0).shared == 3
+
+
+class TickingClock(HandClock):
+    """A quarter of a second passes with each look at it."""
+
+    def time(self) -> float:
+        self.go(0.25)
+        return self.wall
+
+
+def test_when_a_token_ends_by_our_clock(clock: HandClock) -> None:
+    """An expiry is taken as it is; a life, or an expiry by a clock that differs from ours, is counted from now."""
+    ticking = TickingClock()
+    plain = AccessToken("plain", ticking.wall + 3600)
+    assert state_of(ticking).hold(plain).ends == plain.expires_on
+    assert state_of(clock).hold(AccessToken("life", clock.wall + 51, 50)).ends == clock.wall + 50
+    issued = int(clock.wall) + 10_000
+    behind = AccessToken.from_jwt(make_jwt(iat=issued, exp=issued + 3600))
+    assert state_of(clock).hold(behind).ends == clock.wall + 3600
+    assert state_of(clock).hold(token(clock, -5)).life == 0
+
+
+@pytest.mark.parametrize(("offset", "known"), [(2.0, None), (2.5, 2.5), (-2.0, None), (-2.5, -2.5)])
+def test_a_difference_of_clocks_is_known_from_two_seconds_on(clock: HandClock, offset: float, known: float) -> None:
+    clock.wall += 0.5
+    state = state_of(clock)
+    state.hold(AccessToken("a", int(clock.wall) + 50, 50 + offset - 0.5))
+    assert state.clock_offset == known
+
+
+def test_a_token_that_is_given_once_more_lives_no_longer_for_it(clock: HandClock) -> None:
+    """Also where a wall clock that was set ahead has ended it meanwhile."""
+    state = state_of(clock)
+    state.hold(AccessToken("a", clock.wall + 100, 100))
+    again = AccessToken("a", clock.wall + 100, 100)
+    clock.go(60)
+    clock.wall += 1000
+    assert state.valid() is None
+    assert take(state, again) is again
+    assert state.held is not None
+    assert state.held.life == 40
+
+
+class SharedToken(AccessToken):
+    _is_shared = True
+
+
+def test_rounds_are_counted_and_those_that_another_process_made(clock: HandClock) -> None:
+    state = state_of(clock)
+    for number in range(3):
+        take(state, token(clock, 100, f"own-{number}"))
+        take(state, SharedToken(f"shared-{number}", clock.wall + 100))
+    assert (state.refreshes, state.shared) == (6, 3)
+
+
+@pytest.mark.parametrize("text", ["old", "rejected"])
+def test_a_token_that_cannot_be_used_leads_to_its_entry(clock: HandClock, text: str) -> None:
+    new = token(clock, -1 if text == "old" else 100, text)
+    error = take(state_of(clock), new, rejected=(Secret("rejected"),))
+    assert isinstance(error, TokenSourceError)
+    assert error.__notes__ == [f"See {page_of('source-stale')}"]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anyio_acs_credential import RefreshPolicy
+from anyio_acs_credential._common.errors import page_of
 from anyio_acs_credential._decisions.schedule import (
     backoff,
     due_at,
@@ -204,8 +205,9 @@ def test_retry_after_counts_only_where_it_is_a_wait(value: object, wait: float |
 )
 def test_policy_refuses_nonsense(wrong: dict[str, object], error: type[Exception], fix: str) -> None:
     """A policy that cannot work is refused where it is made; the message begins with the setting's name."""
-    with pytest.raises(error, match=f"^{next(iter(wrong))} .*{fix}"):
+    with pytest.raises(error, match=f"^{next(iter(wrong))} .*{fix}") as raised:
         RefreshPolicy(**wrong)  # type: ignore[arg-type]  # the wrong types are the point
+    assert raised.value.__notes__ == [f"See {page_of('policy')}"]
 
 
 def test_policy_accepts_its_limits() -> None:

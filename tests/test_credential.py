@@ -39,6 +39,7 @@ from anyio_acs_credential import (
     TokenState,
     TokenUnavailableError,
 )
+from anyio_acs_credential._common.errors import page_of
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time_backends
 
 if TYPE_CHECKING:
@@ -1046,6 +1047,11 @@ async def test_what_it_shows() -> None:
         assert credential.statistics().expires_on == held.expires_on
     static = CommunicationTokenCredential(AccessToken("ended", 5))
     assert repr(static) == "<CommunicationTokenCredential expired, expires_on=5>"
+    with pytest.raises(TokenUnavailableError, match="cannot refresh its token: give it a token_refresher") as refused:
+        await static.refresh()
+    assert refused.value.__notes__ == [f"See {page_of('static-expired')}"]
+    half_made = CommunicationTokenCredential.__new__(CommunicationTokenCredential)  # as its own `__init__` raises
+    assert repr(half_made) == "<CommunicationTokenCredential not made>"
 
 
 @pytest.mark.parametrize(

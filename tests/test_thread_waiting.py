@@ -23,6 +23,7 @@ from anyio_acs_credential import (
     RefreshPolicy,
     TokenRefreshError,
 )
+from anyio_acs_credential._common.errors import page_of
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
@@ -149,10 +150,14 @@ async def test_the_time_limit_holds_while_the_event_loop_stands_still() -> None:
 async def test_a_time_limit_that_is_none(timeout: Any) -> None:
     """It is refused before anything is asked."""
     credential = CommunicationTokenCredential(token_refresher=ScriptedSource(3600))
-    with pytest.raises(TypeError, match="timeout is a number of seconds"):
+    with pytest.raises(TypeError) as of_a_type:
         credential.get_token_from_thread(timeout)
-    with pytest.raises(ValueError, match="None for no limit, not nan"):
+    assert str(of_a_type.value) == f"timeout is a number of seconds, or None, not {type(timeout).__name__}"
+    with pytest.raises(
+        ValueError, match=r"^timeout is a number of seconds, or None for no limit, not nan\n"
+    ) as not_a_number:
         credential.get_token_from_thread(math.nan)
+    assert of_a_type.value.__notes__ == not_a_number.value.__notes__ == [f"See {page_of('policy')}"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a loop that is closed unawares

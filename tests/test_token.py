@@ -182,10 +182,10 @@ def test_what_is_said_of_a_text_that_is_refused(text: str, fix: str, entry: str)
     assert caught.value.__notes__ == [f"See {page_of(entry)}"]
 
 
-BLANK = r"^the access token is blank: give its text\n"
-BEARER = r'^leave out the "Bearer " prefix: the token alone is wanted\n'
+BLANK = r"^the access token is blank: give its text\nSee .*#invalid-token$"
+BEARER = r'^leave out the "Bearer " prefix: the token alone is wanted\nSee .*#bearer-prefix$'
 NO_HEADER = r"^the access token contains white space or a character that no HTTP header can carry: copy it again\n"
-NO_TEXT = r"^an access token is text \(str\), not {}\n"
+NO_TEXT = r"^an access token is text \(str\), not {}\nSee .*#invalid-token$"
 
 
 @pytest.mark.parametrize(
@@ -477,9 +477,20 @@ async def test_seconds_from_now_are_asked_about() -> None:
     assert "it ended" not in str(recent.value)
 
 
-@pytest.mark.parametrize("value", [946_684_800_000, 1_800_000_000_000, "1800000000000", 1_800_000_000_000.5])
+@pytest.mark.parametrize(
+    "value", [946_684_800_000, 253_402_300_799_000, 1_800_000_000_000, "1800000000000", 1_800_000_000_000.5]
+)
 def test_milliseconds_are_asked_about(value: Any) -> None:
-    with pytest.raises(InvalidTokenError, match="milliseconds were given, it seems, so divide by 1000"):
+    with pytest.raises(
+        InvalidTokenError, match="9999: milliseconds were given, it seems, so divide by 1000\n"
+    ) as raised:
+        read_expiry(value)
+    assert raised.value.__notes__ == [f"See {page_of('expiry')}"]
+
+
+@pytest.mark.parametrize("value", [946_684_799_999, 253_402_300_799_001])
+def test_what_are_no_milliseconds_of_a_time_either(value: int) -> None:
+    with pytest.raises(InvalidTokenError, match=r"between the years 1 and 9999\n"):
         read_expiry(value)
 
 

@@ -33,8 +33,7 @@ LIMIT = 1.12
 def measure(quick: bool) -> Iterator[Row]:
     """One figure: no event loop is involved."""
     needed = _python(NEEDED).strip()
-    # anyio reads a list of its public names at the first use of one of them, and not when it is imported.
-    programs = {"floor": f"import {needed}\nfrom anyio import sleep_forever", "ours": OURS, "nothing": ""}
+    programs = {"floor": f"import {needed}", "ours": OURS, "nothing": ""}
     turns = _time(programs, 5 if quick else 80)
     with_others = _time({"floor": programs["floor"], **OTHERS}, 3 if quick else 10)
     ratio = turns.ratio("ours", "floor")

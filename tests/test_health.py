@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from anyio_acs_credential import (
+    AccessToken,
     CommunicationTokenCredential,
     CredentialHealth,
     HealthStatus,
@@ -61,6 +62,14 @@ async def test_from_before_its_block_to_after_it(clock: VirtualClock) -> None:
     assert shown(credential.health()) == UNAVAILABLE
     assert credential.health().reason.startswith("the credential is closed")
     assert credential.health().seconds_to_expiry == 0
+
+
+async def test_a_token_is_ready_to_its_last_moment(clock: VirtualClock) -> None:
+    """Unless a margin is asked for."""
+    credential = CommunicationTokenCredential(AccessToken("token", clock.time() + 1), clock=clock)
+    await anyio.sleep(0.5)
+    assert credential.health().ready
+    assert not credential.health(margin=1).ready
 
 
 async def test_a_source_that_fails(clock: VirtualClock) -> None:

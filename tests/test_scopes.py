@@ -90,4 +90,5 @@ def test_the_prefixes_of_teams_are_compared_without_case(cloud: str) -> None:
     """As .NET's package does it from 1.4.1 on; the scope itself stays as it was given."""
     scope = f"HTTPS://Auth.MSFT.Communication.Azure.{cloud}/TeamsExtension.ManageCalls"
     assert check_scopes([scope]) == (scope,)
-    assert route_of((scope,)).path == "/access/teamsExtension/:exchangeAccessToken"
+    path, _ = route_of((scope,))
+    assert path == "/access/teamsExtension/:exchangeAccessToken"

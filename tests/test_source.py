@@ -18,6 +18,7 @@ from anyio_acs_credential import (
     CredentialClosedError,
     CredentialPool,
     RefreshStarted,
+    RefreshSucceeded,
     TokenRefreshError,
 )
 from anyio_acs_credential._common.errors import cut_repeats, page_of
@@ -56,6 +57,26 @@ async def test_a_life_that_a_source_gives_begins_by_the_clock_of_the_credential(
     async with credential_of(source, clock, proactive_refresh=False) as credential:
         await anyio.sleep(HOUR)
         assert (await credential.get_token()).expires_on - clock.time() == pytest.approx(60, abs=1)
+
+
+class SharedToken(AccessToken):
+    _is_shared = True
+
+
+async def test_an_observer_is_told_which_tokens_another_process_has_fetched(clock: VirtualClock) -> None:
+    succeeded: list[bool] = []
+
+    async def source() -> AccessToken:
+        return (AccessToken if succeeded else SharedToken)(f"token-{len(succeeded)}", clock.time() + HOUR)
+
+    def observe(event: CredentialEvent) -> None:
+        if isinstance(event, RefreshSucceeded):
+            succeeded.append(event.shared)
+
+    async with credential_of(source, clock, proactive_refresh=False, observer=observe) as credential:
+        await credential.refresh()
+        await credential.refresh()
+    assert succeeded == [True, False]
 
 
 async def test_a_source_runs_in_a_task_that_says_so(clock: VirtualClock) -> None:

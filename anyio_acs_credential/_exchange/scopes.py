@@ -6,12 +6,15 @@ and .NET's `Azure.Communication.Common` 1.4.1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from .._common.errors import explained, wrong_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TypeAlias
+
+    Route: TypeAlias = tuple[str, str]  # where tokens of a family are exchanged: the path, and its api-version
 
 DEFAULT_SCOPE = "https://communication.azure.com/clients/.default"
 """The scope that every Communication Services resource accepts from an Entra user. The service has it in preview."""
@@ -19,16 +22,8 @@ DEFAULT_SCOPE = "https://communication.azure.com/clients/.default"
 TEAMS_PHONE_SCOPE = "https://auth.msft.communication.azure.com/TeamsExtension.ManageCalls"
 """The scope of Teams Phone Extensibility: the calls of a Teams user whom the resource's owner has allowed."""
 
-
-class Route(NamedTuple):
-    """Where tokens of one family of scopes are exchanged."""
-
-    path: str
-    api_version: str
-
-
-_TEAMS_PHONE_EXTENSIBILITY = Route("/access/teamsExtension/:exchangeAccessToken", "2025-06-30")
-_CLIENTS = Route("/access/entra/:exchangeAccessToken", "2025-03-02-preview")
+_TEAMS_PHONE_EXTENSIBILITY = ("/access/teamsExtension/:exchangeAccessToken", "2025-06-30")
+_CLIENTS = ("/access/entra/:exchangeAccessToken", "2025-03-02-preview")
 
 # The second prefix is the US government cloud's.
 _ROUTES = {
@@ -77,7 +72,7 @@ def check_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
 
 
 def route_of(scopes: tuple[str, ...]) -> Route:
-    """Where a token with these scopes is exchanged.
+    """Where a token with these scopes is exchanged: the path, and its api-version.
 
     Args:
         scopes: What `check_scopes` returned.

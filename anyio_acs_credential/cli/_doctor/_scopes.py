@@ -28,7 +28,8 @@ def _judge_entra(scopes: tuple[str, ...]) -> Finding:
         families.check_scopes(scopes)
     except ValueError as error:
         return Finding(State.FAILURE, str(error), see=page_of("scopes"))
-    return ok(f"a token with {', '.join(scopes)} can be exchanged at {families.route_of(scopes).path}")
+    path, _ = families.route_of(scopes)
+    return ok(f"a token with {', '.join(scopes)} can be exchanged at {path}")
 
 
 def _judge(scopes: tuple[str, ...]) -> Finding:

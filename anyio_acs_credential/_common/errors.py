@@ -59,7 +59,7 @@ def cut_repeats(error: BaseException) -> None:
 
 
 class CredentialError(Exception):
-    """Base of the error classes of this package. An argument of a wrong type is a plain `TypeError`, all the same."""
+    """Base of the error classes of this package. Arguments that cannot work raise plain `TypeError` or `ValueError`."""
 
 
 class InvalidIdentifierError(CredentialError, ValueError):

@@ -83,7 +83,7 @@ def _read(authorities: _Authorities) -> ssl.SSLContext:
         if folders is None or any(_HASHED.fullmatch(path.name) for path in _files_in(folders)):
             # httpcore sets the same at each connection, while another thread may be opening one with this context.
             context.set_alpn_protocols(["http/1.1"])
-            context.set_alpn_protocols = _leave  # type: ignore[assignment, method-assign]  # this one
+            context.set_alpn_protocols = _leave  # type: ignore[assignment, method-assign]  # on purpose
             return context
         problem = f"{named_by} names {folders!r}, where OpenSSL finds no certificate: run `openssl rehash` there"
     raise explained("environment", ServiceError(redact(f"{problem}, or unset it"), permanent=True))

@@ -113,9 +113,9 @@ def what_went_wrong(
 ) -> BaseException:
     """What leaves a block whose service may have failed.
 
-    * What ended the service comes first if it is to end the program, or if the body raised nothing, was cancelled or
-      found its credential closed.
-    * A Ctrl-C that struck beside both is next.
+    * If the body raised nothing, was cancelled or found its credential closed: what ended the service; else a Ctrl-C
+      that struck beside both; else what the body raised.
+    * If what ended the service is to end the program, it leaves the block whatever the body raised.
     * Otherwise what the body raised leaves the block, with a note if the service had failed as well.
 
     Args:

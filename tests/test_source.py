@@ -23,6 +23,7 @@ from anyio_acs_credential import (
 )
 from anyio_acs_credential._common.errors import cut_repeats, page_of
 from anyio_acs_credential._refreshing.source import source_of
+from anyio_acs_credential.fleet._record import SharedToken
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, virtual_time_backends
 
 if TYPE_CHECKING:
@@ -59,15 +60,12 @@ async def test_a_life_that_a_source_gives_begins_by_the_clock_of_the_credential(
         assert (await credential.get_token()).expires_on - clock.time() == pytest.approx(60, abs=1)
 
 
-class SharedToken(AccessToken):
-    _is_shared = True
-
-
 async def test_an_observer_is_told_which_tokens_another_process_has_fetched(clock: VirtualClock) -> None:
     succeeded: list[bool] = []
 
     async def source() -> AccessToken:
-        return (AccessToken if succeeded else SharedToken)(f"token-{len(succeeded)}", clock.time() + HOUR)
+        ends = int(clock.time() + HOUR)
+        return AccessToken("own", ends) if succeeded else SharedToken("shared", ends)
 
     def observe(event: CredentialEvent) -> None:
         if isinstance(event, RefreshSucceeded):

@@ -14,6 +14,7 @@ from anyio_acs_credential._common.redaction import Secret
 from anyio_acs_credential._decisions.failures import Failure, UnmetChallenges, verdict
 from anyio_acs_credential._decisions.state import RefreshState
 from anyio_acs_credential._refreshing.waiting import refresh_error
+from anyio_acs_credential.fleet._record import SharedToken
 from anyio_acs_credential.testing import make_jwt
 
 
@@ -408,15 +409,11 @@ def test_a_token_that_is_given_once_more_lives_no_longer_for_it(clock: HandClock
     assert state.held.life == 40
 
 
-class SharedToken(AccessToken):
-    _is_shared = True
-
-
 def test_rounds_are_counted_and_those_that_another_process_made(clock: HandClock) -> None:
     state = state_of(clock)
     for number in range(3):
         take(state, token(clock, 100, f"own-{number}"))
-        take(state, SharedToken(f"shared-{number}", clock.wall + 100))
+        take(state, SharedToken(f"shared-{number}", int(clock.wall) + 100))
     assert (state.refreshes, state.shared) == (6, 3)
 
 

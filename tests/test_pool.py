@@ -956,13 +956,15 @@ WRONG_SIZE = "max_size is how many credentials may be open: at least 1, or None 
 NO_SIZE = "max_size is a whole number of credentials, or None for any, not "
 WRONG_TIMEOUT = "idle_timeout is a number of seconds from 0, or math.inf to keep all open, not "
 NO_TIMEOUT = "idle_timeout is a number of seconds, or math.inf, not "
+NO_MAKE = "make is a function that takes a key and returns a credential, not "
 ASYNC_MAKE = "make is a plain function: what has to be awaited belongs into its credential's token_refresher"
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"make": None}, TypeError, "make is a function that takes a key and returns a credential, not NoneType"),
+        ({"make": None}, TypeError, NO_MAKE + "NoneType"),
+        ({"make": 5}, TypeError, NO_MAKE + "int"),
         ({"make": hanging}, TypeError, ASYNC_MAKE),
         ({"idle_timeout": "60"}, TypeError, NO_TIMEOUT + "str"),
         ({"idle_timeout": True}, TypeError, NO_TIMEOUT + "bool"),

@@ -242,6 +242,29 @@ async def test_what_a_credential_raises_passes_as_it_is(error: Exception) -> Non
 
 
 @pytest.mark.promise("R18")
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (
+            None,
+            "a token refresher returns a JWT, an AccessToken or an object with .token and .expires_on or .expires_in",
+        ),
+        (SimpleNamespace(token="secret", expires_on="soon"), "expires_on is text that is not an ISO 8601 time"),
+    ],
+    ids=["nothing", "no expiry"],
+)
+async def test_an_answer_that_holds_no_token(answer: Any, fault: str) -> None:
+    """It says what is wrong with the answer, and never shows it."""
+    with pytest.raises(TokenSourceError) as caught:
+        await source(lambda: answer).get(SCOPES)
+    anchor, text = told(caught.value)
+    assert anchor == "token-credential-failed"
+    assert text.startswith(f"the token credential (Plain) gave no token that can be exchanged: {fault}")
+    assert "secret" not in text
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.promise("R18")
 @pytest.mark.parametrize("status", [400, 401, 403, None])
 async def test_a_refusal_by_entra_is_permanent(status: int) -> None:
     """Entra's reason is kept, without what looks like a token; azure-identity's error is the cause."""

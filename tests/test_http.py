@@ -136,8 +136,8 @@ async def test_any_client_of_that_shape_sends_it(package: Any) -> None:
     (request,) = server.requests
     assert (request.method, request.target, request.body) == ("POST", "/x?y=%20", b'{"z":1}')
     assert request.headers["authorization"] == f"Bearer {SECRET}"
+    assert request.headers["accept"] == request.headers["content-type"] == "application/json"
     assert request.headers["accept-encoding"] == "identity"
-    assert request.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize(("method", "length"), [("GET", None), ("DELETE", "0"), ("POST", "0")])

@@ -10,6 +10,7 @@ import httpx
 import httpx2
 import pytest
 from acs_users import a_user
+from servers import answer, serve
 
 import anyio_acs_credential.httpx2
 from anyio_acs_credential import (
@@ -33,6 +34,7 @@ CLIENTS = [
 ]
 both = pytest.mark.parametrize(("client_class", "auth_class"), CLIENTS)
 LATER = 4_102_444_800
+REFUSED = {"error": {"code": "Unauthorized", "message": "Another token, please."}}
 
 
 def count(emulator: Emulator, part: str) -> int:
@@ -228,6 +230,111 @@ async def test_another_hosts_401_says_nothing_about_the_token(client_class: Any,
         assert (await client.get("https://contoso.example/")).status_code == 401
     assert seen == [("contoso.example", True), ("b.example", False)]
     assert source.calls == 1
+
+
+async def raise_for_status(response: Any) -> None:
+    """As httpx's documentation has it."""
+    await response.aread()
+    response.raise_for_status()
+
+
+@pytest.mark.promise("R50")
+@both
+async def test_a_401_for_which_a_hook_raises_is_reported(client_class: Any, auth_class: Any) -> None:
+    """The hook's error leaves as it is, and the next request has the next token."""
+    package = httpx if client_class is httpx.AsyncClient else httpx2
+    async with (
+        a_user() as (emulator, credential, identity, user),
+        client_class(verify=emulator.ssl_context, auth=auth_class(credential), base_url=emulator.endpoint) as client,
+    ):
+        client.event_hooks = {"response": [raise_for_status]}
+        await credential.get_token()
+        await identity.revoke_tokens(user)
+        with pytest.raises(package.HTTPStatusError, match="401"):
+            await client.get(THREADS)
+        assert (await client.get(THREADS)).status_code == 200
+        with pytest.raises(package.HTTPStatusError, match="404"):
+            await client.get("/nowhere")
+    assert count(emulator, "issueAccessToken") == 2
+
+
+@both
+async def test_another_hosts_401_for_which_a_hook_raises_is_not_reported(client_class: Any, auth_class: Any) -> None:
+    """A redirect has led to a host that never got the token."""
+    package = httpx if client_class is httpx.AsyncClient else httpx2
+    source = ScriptedSource(3600)
+    async with (
+        serve(answer(401)) as other,
+        serve(answer(307, {}, ("Location", f"http://localhost:{other.port}"))) as server,
+        CommunicationTokenCredential(token_refresher=source) as credential,
+        client_class(
+            auth=auth_class(credential), event_hooks={"response": [raise_on_401]}, follow_redirects=True
+        ) as client,
+    ):
+        with pytest.raises(package.HTTPStatusError, match="401"):
+            await client.get(server.url)
+        assert "authorization" in server.requests[0].headers
+        assert "authorization" not in other.requests[0].headers
+    assert source.calls == 1
+
+
+async def raise_on_401(response: Any) -> None:
+    if response.status_code == 401:
+        response.raise_for_status()
+
+
+@both
+async def test_the_programs_own_trace_goes_on(client_class: Any, auth_class: Any) -> None:
+    """It sees each step, and the request has its extensions again when the answer is there."""
+    seen: list[str] = []
+
+    async def trace(event: str, info: Any) -> None:
+        seen.append(event)
+
+    async with (
+        serve(answer(200)) as server,
+        CommunicationTokenCredential(make_jwt()) as credential,
+        client_class(auth=auth_class(credential)) as client,
+    ):
+        response = await client.get(server.url, extensions={"trace": trace})
+        assert response.request.extensions["trace"] is trace
+    assert "http11.receive_response_headers.complete" in seen
+
+
+@pytest.mark.promise("R50")
+@both
+async def test_a_401_gives_its_connection_back_first(client_class: Any, auth_class: Any) -> None:
+    """The source may need it: this client has one connection, and the source has no other client."""
+    package = httpx if client_class is httpx.AsyncClient else httpx2
+    tokens = [make_jwt(skypeid=f"acs:{name}") for name in ("first", "second")]
+
+    async def source() -> str:
+        await client.get(f"{server.url}/token", auth=None)
+        return tokens.pop(0)
+
+    limits, timeout = package.Limits(max_connections=1), package.Timeout(60, pool=5)
+    async with (
+        serve(answer(200), answer(401, REFUSED), answer(200)) as server,
+        CommunicationTokenCredential(token_refresher=source) as credential,
+        client_class(auth=auth_class(credential), limits=limits, timeout=timeout) as client,
+    ):
+        assert (await client.get(server.url)).status_code == 200
+    assert [request.target for request in server.requests] == ["/token", "/", "/token", "/"]
+
+
+@both
+async def test_a_401_that_breaks_off_is_reported(client_class: Any, auth_class: Any) -> None:
+    """The error of the network leaves as it is."""
+    package = httpx if client_class is httpx.AsyncClient else httpx2
+    source = ScriptedSource(3600, 3600)
+    async with (
+        serve(answer(401, b"{", length=100)) as server,
+        CommunicationTokenCredential(token_refresher=source) as credential,
+        client_class(auth=auth_class(credential)) as client,
+    ):
+        with pytest.raises(package.RemoteProtocolError):
+            await client.get(server.url)
+    assert source.calls == 2
 
 
 @pytest.mark.filterwarnings("ignore:.*ByteStream:pytest.PytestUnraisableExceptionWarning")  # httpx's own, on trio

@@ -404,6 +404,111 @@ async def test_requests_of_the_programs_own_are_left_to_its_hooks(package: Any) 
     assert server.requests[1].headers["authorization"] == "Bearer theirs"
 
 
+@PACKAGES
+async def test_a_request_hook_steers_nothing(package: Any) -> None:
+    """Neither by other extensions nor by what they say of the address; its own notes stay, and so do time limits."""
+    seen: list[Any] = []
+
+    async def put_theirs(request: Any) -> None:
+        request.extensions = {"mine": 1, "target": b"/theirs", "timeout": request.extensions["timeout"]}
+        request.headers["Authorization"] = "Bearer theirs"
+
+    async def look(response: Any) -> None:
+        await response.aread()
+        seen.append((response.request.extensions["mine"], response.elapsed.total_seconds() > 0))
+        assert "timeout" in response.request.extensions
+        assert "target" not in response.request.extensions
+
+    client = package.AsyncClient(event_hooks={"request": [put_theirs], "response": [look]})
+    async with serve(answer(201, USER)) as server, client, identity_of(client, server.url) as identity:
+        await identity.create_user()
+    (request,) = server.requests
+    assert request.target == "/identities?api-version=2023-10-01"
+    assert request.headers["authorization"].startswith("HMAC-SHA256 ")
+    assert seen == [(1, True)]
+
+
+@PACKAGES
+@pytest.mark.promise("R31")
+@pytest.mark.parametrize("status", [201, 403])
+async def test_the_answer_of_another_server_is_not_the_services(package: Any, status: int) -> None:
+    """A hook that asks a server of its own, and raises with what that said, has kept the request from being sent."""
+
+    class GatewayError(Exception):
+        def __init__(self, response: Any) -> None:
+            super().__init__("the gateway is closed")
+            self.response = response
+
+    async def ask_elsewhere(request: Any) -> None:
+        async with package.AsyncClient() as gateway:
+            raise GatewayError(await gateway.get(other.url))
+
+    client = package.AsyncClient(event_hooks={"request": [ask_elsewhere]})
+    async with (
+        serve(answer(201, USER)) as server,
+        serve(answer(status, {"identity": {"id": "8:acs:elsewhere"}})) as other,
+        client,
+        identity_of(client, server.url) as identity,
+    ):
+        with pytest.raises(ServiceError, match="GatewayError: the gateway is closed") as caught:
+            await identity.delete_user("8:acs:a_b")
+        assert (caught.value.status_code, caught.value.permanent) == (None, False)
+    assert other.requests
+    assert not server.requests
+
+
+@PACKAGES
+@pytest.mark.promise("R31")
+async def test_a_refusal_that_a_wrapper_has_wrapped(package: Any) -> None:
+    """The answer is that of the cause, also where the chain of causes is a circle."""
+
+    class Wrapping(Raising):
+        async def send(self, request: Any, **options: Any) -> Any:
+            try:
+                return await super().send(request, **options)
+            except Exception as error:
+                error.__cause__ = error
+                raise LookupError("the wrapper's own") from error
+
+    async with identity_of(Wrapping(package, 403, json=REFUSED, headers={"Retry-After": "7"})) as identity:
+        with pytest.raises(ServiceError) as caught:
+            await identity.create_user()
+    assert (caught.value.status_code, caught.value.permanent, caught.value.retry_after) == (403, True, 7.0)
+
+
+class Slotted:
+    """A request that takes no weak reference."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Any) -> None:
+        object.__setattr__(self, "_request", request)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._request, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._request, name, value)
+
+
+@PACKAGES
+async def test_a_request_by_its_shape(package: Any) -> None:
+    """It is told by its mark."""
+
+    class Shaped(Raising):
+        def __init__(self, package: Any, status: int, **content: Any) -> None:
+            super().__init__(package, status, **content)
+            self.build_request = lambda *args, **options: Slotted(self._client.build_request(*args, **options))
+
+        async def send(self, request: Any, **options: Any) -> Any:
+            return await super().send(request._request, **options)
+
+    async with identity_of(Shaped(package, 403, json=REFUSED)) as identity:
+        with pytest.raises(ServiceError) as caught:
+            await identity.create_user()
+    assert caught.value.code == "Denied"
+
+
 class Raising(Duck):
     """One that raises for a status, as wrappers do."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .._common.checks import has_methods
 from .._common.errors import CredentialError, CredentialUsageError, explained, wrong_type
@@ -12,9 +12,10 @@ from .._common.redaction import Secret
 from .._http.endpoint import is_secure, one_form
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, MutableMapping
+    from collections.abc import AsyncGenerator, Generator, Mapping, MutableMapping
 
     from .._credentials.credential import CommunicationTokenCredential
+    from .._tokens.access_token import AccessToken
 
 
 class _URL(Protocol):
@@ -25,6 +26,8 @@ class _URL(Protocol):
 
 
 class _Request(Protocol):
+    extensions: Any  # of other types in httpx and httpx2
+
     @property
     def url(self) -> _URL: ...
     @property
@@ -38,6 +41,7 @@ class _Response(Protocol):
     def status_code(self) -> int: ...
     @property
     def request(self) -> _Request: ...
+    async def aread(self) -> bytes: ...
 
 
 # A name, or an IPv6 address.
@@ -52,9 +56,10 @@ class BearerFlow(Generic[RequestT, ResponseT]):
 
     After a 401 the token is reported as rejected, and the request is sent once more with the token that replaces it.
     Where the refresh fails, or the body was a stream that cannot be sent again, the 401 is the answer; the next request
-    has the new token all the same. Each request waits for its token as `get_token()` does, and raises what that raises;
-    cancelling a request never cancels a refresh. No lock is held while a request is sent: a slow request never keeps
-    another from its token.
+    has the new token all the same. So it has where a response hook of the client raises for the 401, after which httpx
+    sends nothing again; there, it takes httpx's own transport to see the 401. Each request waits for its token as
+    `get_token()` does, and raises what that raises; cancelling a request never cancels a refresh. No lock is held while
+    a request is sent: a slow request never keeps another from its token.
 
     A token is sent over https only (RFC 6750, section 5.3), or to loopback.
 
@@ -100,18 +105,41 @@ class BearerFlow(Generic[RequestT, ResponseT]):
             return
         token = await self._credential.get_token()
         given.value.headers["Authorization"] = f"Bearer {token.token}"
-        response = yield given.value
+        watch = _Watch(given.value)
+        try:
+            response = yield given.value
+        except GeneratorExit:  # a hook has raised for the status, and httpx has no response to give
+            if watch.is_refused:
+                await self._renew(token)
+            raise
+        finally:
+            watch.end()
         if response.status_code != 401:
             return
         if response.request.headers.get("Authorization") != given.value.headers["Authorization"]:
             return  # a redirect led to another host, which has not seen the token and says nothing about it
-        try:
-            token = await self._credential.refresh(rejected=token)
-        except CredentialError:
-            return
-        if _can_be_sent_again(given.value):
-            given.value.headers["Authorization"] = f"Bearer {token.token}"
+        again = _can_be_sent_again(given.value)
+        if again:
+            await self._free(response, token)
+        renewed = await self._renew(token)
+        if again and renewed is not None:
+            given.value.headers["Authorization"] = f"Bearer {renewed.token}"
             yield given.value
+
+    async def _free(self, response: ResponseT, token: AccessToken) -> None:
+        """Give the connection back, which the round needs where the credential has the same client."""
+        try:
+            await response.aread()
+        except Exception:
+            await self._renew(token)
+            raise
+
+    async def _renew(self, token: AccessToken) -> AccessToken | None:
+        """Report a token as rejected. None where it could not be replaced."""
+        try:
+            return await self._credential.refresh(rejected=token)
+        except CredentialError:
+            return None
 
     def sync_auth_flow(self, request: RequestT) -> Generator[RequestT, ResponseT, None]:  # noqa: ARG002 - httpx gives it
         """Refuse a synchronous client, which cannot wait for a token.
@@ -138,6 +166,39 @@ class BearerFlow(Generic[RequestT, ResponseT]):
                 "https-only", CredentialUsageError(f"an access token is sent over https only: use https://{host}")
             )
         return True
+
+
+class _Watch:
+    """Sees in httpx's "trace" extension how a service answers to a token, whatever the client's hooks raise then.
+
+    Args:
+        request: The request, with the token.
+
+    Attributes:
+        is_refused: Whether the last answer was a 401 to the token.
+    """
+
+    def __init__(self, request: _Request) -> None:
+        self._request = request
+        self._theirs = request.extensions
+        self._header = Secret(request.headers["Authorization"].encode("ascii"))
+        self._is_ours = False
+        self.is_refused = False
+        request.extensions = {**self._theirs, "trace": self._see}
+
+    def end(self) -> None:
+        """Give the request its own extensions again."""
+        self._request.extensions = self._theirs
+
+    async def _see(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith(".send_request_headers.started"):
+            # A redirect that leads to another host does not take the token along.
+            self._is_ours = any(value == self._header.value for _, value in info["request"].headers)
+            self.is_refused = False
+        elif event.endswith(".receive_response_headers.complete"):
+            self.is_refused = self._is_ours and 401 in info["return_value"]
+        if (theirs := self._theirs.get("trace")) is not None:
+            await theirs(event, info)
 
 
 def _check_hosts(given: Secret) -> tuple[str, ...] | None:

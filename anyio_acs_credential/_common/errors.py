@@ -5,9 +5,12 @@ Every message says what to do next, and none contains a token, a key or another 
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from .public import public
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Read the Docs sends /page/... on to the version that is shown by default.
 _PAGE = "https://anyio-acs-credential.readthedocs.io/page/errors/"
@@ -56,6 +59,15 @@ def cut_repeats(error: BaseException) -> None:
         if following is not None and following.tb_frame.f_code is catcher:
             entry.tb_next = None
         entry = entry.tb_next
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, and each that led to it, as its cause or its context. None leads nowhere."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # `raise error from error` is a circle
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__  # httpcore raises "from None", which keeps the context alone
 
 
 class CredentialError(Exception):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .._common.errors import ServiceError, explained
+from .._common.errors import ServiceError, chain_of, explained
 from .._common.redaction import Secret, redact
 from .._loops.closing import close_quietly
 from .._tokens.service_clock import Moment, proof_in
 from .answer import Answer
-from .reading import READING, Reading, surround_hooks
+from .reading import Reading, surround_hooks
 from .request import build
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
     request = build(client, call)
     request.extensions["trace"] = connecting = Connecting()
     await authorize(request)
-    request.extensions[READING] = reading = Reading(request, client)
+    reading = Reading(request, client)
     surround_hooks(client)
     secrets = Secret((*_secrets_of(request), *call.secrets))
     sent = Moment.now(call.clock)
@@ -140,8 +140,7 @@ def _read_failure(error: Exception, host: str, secrets: tuple[str, ...]) -> Fail
 
 def tls_failure(error: BaseException | None) -> ssl.SSLError | None:
     """Why TLS itself failed; None where it did not, as for a connection that was lost in the middle of a handshake."""
-    while error is not None:
-        if isinstance(error, ssl.SSLError) and not isinstance(error, _HANDSHAKE_GOES_ON):
-            return error
-        error = error.__cause__ or error.__context__  # httpcore raises "from None", which keeps the context alone
+    for each in chain_of(error):
+        if isinstance(each, ssl.SSLError) and not isinstance(each, _HANDSHAKE_GOES_ON):
+            return each
     return None

@@ -10,15 +10,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import anyio
 
+from .._common.errors import chain_of
+from .._common.redaction import Secret
 from .._loops.closing import close_quietly
 from .cookies import KeptCookies
 from .request import library_of
 
-READING = "anyio_acs_credential.reading"
-"""The extension of a request of ours that holds its `Reading`."""
+_MARK = "anyio_acs_credential.reading"
+"""The extension of a request of ours that holds its `Reading`; a copy of the request has it, too."""
+
+_STEERING = frozenset({"sni_hostname", "target", "trace"})
+"""The extensions by which httpcore decides where a request goes, and what watches it."""
 
 MAX_BODY = 64 * 1024
 """Bytes of an answer that are read at most. Tokens take 2 to 4 KiB."""
@@ -46,6 +52,11 @@ class Reading:
     """
 
     def __init__(self, request: Any, client: Any) -> None:
+        with suppress(TypeError):  # that of a client by its shape alone may take no weak reference
+            _READINGS[request] = self  # a hook may give the request other extensions
+        request.extensions[_MARK] = self
+        # The time limits are the client's own.
+        self._extensions = {name: value for name, value in request.extensions.items() if name != "timeout"}
         headers = type(request.headers)(request.headers)
         self._sent = {"method": request.method, "url": request.url, "headers": headers, "stream": request.stream}
         self._cookies = KeptCookies(client, request.url.raw_host.decode("ascii"))
@@ -59,6 +70,8 @@ class Reading:
         """Restore the request that is to be sent."""
         for name, value in self._sent.items():
             setattr(request, name, value)
+        theirs = {name: value for name, value in request.extensions.items() if name not in _STEERING}
+        request.extensions = {**theirs, **self._extensions}
         self._cookies.keep()
 
     async def before_hooks(self, response: Any) -> None:
@@ -69,8 +82,11 @@ class Reading:
         elif (content := _content_of(response)) is not None:
             self._keep(content)  # its stream may have been read to its end
         else:
-            await self._read(response.stream)
+            stream = response.stream
+            await self._read(stream)
             response.stream = library_of(response).ByteStream(self.body)  # type: ignore[union-attr]  # it has one
+            if (elapsed := getattr(stream, "elapsed", None)) is not None:
+                response.elapsed = elapsed  # httpx2 asks the stream for it
         self._done(response)
 
     async def finish(self, response: Any) -> None:
@@ -84,10 +100,15 @@ class Reading:
             await close_quietly(response.aclose)  # noqa: ASYNC102 - it is shielded
 
     async def find(self, error: Exception) -> None:
-        """Take the answer from what was raised for its status, where no hook of ours has read it."""
-        with suppress(Exception):
-            if not self.is_done and (response := getattr(error, "response", None)) is not None:
-                await self.finish(response)
+        """Take the answer from what was raised for its status, where no hook of ours has read it.
+
+        An error may also bring the answer of another server that a hook has asked.
+        """
+        for each in chain_of(error):
+            with suppress(Exception):
+                response = each.response  # type: ignore[attr-defined]  # not every error has one
+                if not self.is_done and _reading_of(response.request) is self:
+                    await self.finish(response)
 
     async def _read_late(self, response: Any) -> None:
         if (content := _content_of(response)) is not None:
@@ -99,22 +120,23 @@ class Reading:
             self.problem = _UNREADABLE
 
     async def _read(self, chunks: Any) -> None:
-        body, dropped = bytearray(), 0
+        body, dropped = Secret(bytearray()), 0  # no frame that a time limit passes shows half a token
         try:
             # Cancelled from within, not left by `break`: that would leave generators to the garbage collector.
             with anyio.CancelScope() as scope:
                 async for chunk in chunks:
-                    if len(body) <= MAX_BODY:
-                        body += chunk
+                    if len(body.value) <= MAX_BODY:
+                        body.value += chunk
                     else:
                         dropped += len(chunk)
-                    if len(body) > MAX_BODY:
+                    del chunk
+                    if len(body.value) > MAX_BODY:
                         scope.cancel()
                     if dropped > _HELD:
                         break  # a stream that never waits is not ended by a cancellation
         finally:
             await close_quietly(chunks.aclose)  # noqa: ASYNC102 - it is shielded
-        self._keep(bytes(body))
+        self._keep(bytes(body.value))
 
     def _keep(self, body: bytes) -> None:
         self.body, self.problem = (body, "") if len(body) <= MAX_BODY else (b"", _TOO_LARGE)
@@ -142,15 +164,26 @@ def surround_hooks(client: Any) -> None:
 
 
 async def _send_ours(request: Any) -> None:
-    reading = request.extensions.get(READING)
+    reading = _reading_of(request)
     if reading is not None:
         reading.after_hooks(request)
 
 
 async def _read_ours(response: Any) -> None:
-    reading = response.request.extensions.get(READING)
+    reading = _reading_of(response.request)
     if reading is not None and library_of(response) is not None:
         await reading.before_hooks(response)
+
+
+_READINGS: WeakKeyDictionary[Any, Reading] = WeakKeyDictionary()
+
+
+def _reading_of(request: Any) -> Reading | None:
+    with suppress(TypeError):  # as above
+        if request in _READINGS:
+            return _READINGS[request]
+    reading: Reading | None = request.extensions.get(_MARK)
+    return reading
 
 
 def _is_compressed(response: Any) -> bool:

@@ -16,6 +16,7 @@ import httpcore
 from anyio import RunFinishedError, from_thread
 from anyio.lowlevel import current_token
 
+from ..._common.errors import chain_of
 from ..._http.endpoint import is_secure
 from ..._http.environment import Exemptions, find_proxy
 from ..._http.network import Network
@@ -145,8 +146,7 @@ async def check_tcp(case: Case) -> Finding:
 
 def reason_of(error: BaseException | None) -> str:
     """The system's text for an error."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno:  # the error's own text differs between event loops
-            return os.strerror(error.errno)
-        error = error.__cause__ or error.__context__
+    for each in chain_of(error):
+        if isinstance(each, OSError) and each.errno:  # the error's own text differs between event loops
+            return os.strerror(each.errno)
     return "it does not say why"

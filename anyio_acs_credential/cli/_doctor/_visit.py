@@ -11,7 +11,7 @@ from anyio import CapacityLimiter, to_thread
 
 from ..._http.answer import Answer
 from ..._http.attempt import Connecting, tls_failure
-from ..._http.reading import READING, Reading
+from ..._http.reading import Reading
 from ..._http.request import Call, build
 from ..._loops.closing import close_quietly
 from ..._tokens.service_clock import Moment, proof_in
@@ -53,7 +53,7 @@ async def visit(case: Case, client: HttpClient) -> Visit:
 
 
 async def _ask(client: HttpClient, request: Any, seen: _Seen, clock: Clock) -> Answer:
-    request.extensions[READING] = reading = Reading(request, client)
+    reading = Reading(request, client)
     sent = Moment.now(clock)
     try:
         response = await client.send(request, stream=True, auth=None, follow_redirects=False)

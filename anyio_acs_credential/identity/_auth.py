@@ -27,7 +27,8 @@ class AccessKeyAuth(httpx.Auth):
     The signature covers exactly the bytes that are sent, so a streamed body is read into memory first. A signature is
     dated, and the service refuses one whose date is minutes from the service's own time. Where this machine's clock is
     wrong, signatures are dated by the service's clock, as the `Date` of its answers shows it. Requests that were signed
-    before the first answer are refused once each, and signed and sent once more.
+    before the first answer are refused once each, and signed and sent once more. A response hook of the client that
+    raises for a status keeps those answers from here: raise for it after the call.
 
     Args:
         key: The access key, an `AccessKeyCredential`, or anything with a `.key`, which is read at each request.

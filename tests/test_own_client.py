@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 import ssl
+import sys
 import traceback
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -521,6 +522,33 @@ def test_authorities_that_change_are_read_again(monkeypatch: pytest.MonkeyPatch,
     assert trusted(certifi.where()) is contexts[0]
     assert len(set(map(id, contexts))) == len(contexts) == 4
     assert contexts[-1].cert_store_stats()["x509_ca"] == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the time of no such change")
+@pytest.mark.parametrize("is_link", [False, True])
+def test_so_are_those_in_a_folder_whose_file_is_written_anew(
+    is_link: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In place, and also with the size and the time of writing that it had: the folder itself does not change."""
+    folder, bundle = tmp_path / "hashed", tmp_path / "ca.pem"
+    folder.mkdir()
+    hashed = folder / "0123abcd.0"
+    if is_link:  # as `openssl rehash` makes them
+        hashed.symlink_to(bundle)
+    hashed.write_bytes(b"1")
+    first, before = hashed.stat(), folder.stat()
+    monkeypatch.setenv("SSL_CERT_DIR", f"{folder}{os.pathsep}")
+    contexts = [trusted(), trusted()]
+    for content in (b"2", b"3 and more"):
+        last = hashed.stat().st_ctime_ns
+        hashed.write_bytes(content)
+        os.utime(hashed, ns=(first.st_atime_ns, first.st_mtime_ns))
+        while hashed.stat().st_ctime_ns == last:  # for the milliseconds of a tick
+            os.utime(hashed, ns=(first.st_atime_ns, first.st_mtime_ns))
+        contexts += [trusted(), trusted()]
+    assert folder.stat().st_mtime_ns == before.st_mtime_ns
+    assert len(set(map(id, contexts))) == 3
+    assert all(first is second for first, second in zip(contexts[::2], contexts[1::2], strict=True))
 
 
 def test_a_context_is_not_changed_while_others_use_it() -> None:

@@ -108,4 +108,4 @@ def test_which_proxy_is_used_and_who_names_it(
     monkeypatch.delenv("https_proxy", raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://a")
     monkeypatch.setenv("all_proxy", "http://b")
-    assert find_proxy(proxies, "https") == found
+    assert find_proxy(proxies) == found

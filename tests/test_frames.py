@@ -47,6 +47,7 @@ ENDPOINT = "https://x.communication.azure.com"
 KEY = base64.b64encode(b"canary-of-a-key-0123456789abcdef").decode()
 BAD_KEY = "canary/not*base64*at-all"
 JWT = make_jwt(3600, canary="canary")
+ENDED = make_jwt(-3600, canary="ended")
 OPAQUE = "canary-opaque-0123456789"
 ASSERTION = make_jwt(3600, canary="assertion")
 CLIENT_SECRET = "canary-client-secret-0123456789"
@@ -57,6 +58,7 @@ SECRETS = (
     FLEET_KEY,
     BAD_KEY,
     JWT,
+    ENDED,
     OPAQUE,
     ASSERTION,
     CLIENT_SECRET,
@@ -253,16 +255,19 @@ def test_what_is_refused_is_in_no_frame(what: str) -> None:
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """A service that hangs, refuses, or cannot be reached."""
+    """A service that hangs, refuses, cannot be reached, or answers what nobody can use."""
 
-    def __init__(self, fault: str) -> None:
+    def __init__(self, fault: str, content: object = None) -> None:
         self._fault = fault
+        self._content = content
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self._fault == "hangs":
             await anyio.sleep_forever()
         if self._fault == "fails":
             raise httpx.ConnectError("no way", request=request)
+        if self._fault == "answers":
+            return httpx.Response(200, json=self._content)
         return httpx.Response(403, json={"error": {"code": "No", "message": "no"}})
 
 
@@ -354,6 +359,37 @@ async def exchanged(fault: str) -> None:
         ) as credential,
     ):
         await credential.get_token()
+
+
+NOT_ISSUED: dict[str, object] = {
+    "with no expiry": {"token": JWT},
+    "with an expiry that is none": {"token": JWT, "expiresOn": "soon"},
+    "with another object": {"token": {"text": JWT}, "expiresOn": 9e9},
+    "that has ended": {"token": ENDED, "expiresOn": 1577836800},
+    "that has ended by its own account": {"token": ENDED, "expiresOn": 9e9},
+    "in two lines": {"token": f"{OPAQUE}\n", "expiresOn": 9e9},
+    "in a list": [JWT],
+    "alone": JWT,
+}
+ISSUING = ("exchange", "get_token", "create_user_and_token", "get_token_for_teams_user")
+
+
+async def issued(content: object, call: str, *, is_inside: bool) -> None:
+    """A token in an answer that is refused, where the answer has its tokens or in place of the whole answer."""
+    if is_inside and call in {"exchange", "create_user_and_token"}:
+        content = {"identity": {"id": "8:acs:ana"}, "accessToken": content}
+    async with (
+        httpx.AsyncClient(transport=Transport("answers", content)) as client,
+        CommunicationIdentityClient(ENDPOINT, AccessKeyCredential(KEY), http_client=client) as identity,
+    ):
+        if call == "exchange":
+            await EntraTokenExchange(ENDPOINT, Entra(), http_client=client)()
+        elif call == "get_token":
+            await identity.get_token("8:acs:ana", ["chat"])
+        elif call == "create_user_and_token":
+            await identity.create_user_and_token(["chat"])
+        else:
+            await identity.get_token_for_teams_user(AccessToken.from_jwt(JWT), "app", "user")
 
 
 @asynccontextmanager
@@ -470,6 +506,14 @@ FAILING: dict[str, Callable[[], Awaitable[None]]] = {
         f"{call} that {fault}": partial(at_the_service, fault, call)
         for call in ("create_user", "get_token_for_teams_user")
         for fault in ("hangs", "fails", "refuses")
+    },
+    **{
+        f"a token {name}, {'in' if is_inside else 'in place of'} the answer to {call}": partial(
+            issued, content, call, is_inside=is_inside
+        )
+        for call in ISSUING
+        for name, content in NOT_ISSUED.items()
+        for is_inside in (True, False)
     },
 }
 

@@ -40,7 +40,7 @@ HEAVY = (
 PURE = ("_tokens", "_decisions", "identifiers", "_common")  # whole rooms
 PURE_TOO = (  # and what decides in rooms that do I/O
     "cli._doctor._certificate", "cli._doctor._finding", "cli._doctor._meaning", "cli._doctor._offset", "cli._times",
-    "_exchange.entra_codes", "_exchange.kept_token", "_exchange.scopes", "_exchange.wire",
+    "_exchange.entra_codes", "_exchange.issued", "_exchange.kept_token", "_exchange.scopes", "_exchange.wire",
     "_http.answer", "_http.challenge", "_http.endpoint", "_http.environment", "_http.retry_after",
     "entra._authority", "entra._grant", "entra._page", "entra._secrets",
     "fleet._judging", "fleet._record", "fleet._sealing", "fleet._slot", "fleet._store",

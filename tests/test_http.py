@@ -174,11 +174,10 @@ async def test_only_our_own_client_is_closed() -> None:
 
 @pytest.mark.promise("R39")
 async def test_our_own_client_honours_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with served(OK) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        port = unused_port()
-        await post(f"http://127.0.0.1:{port}")
-    assert proxy.requests[0].target == f"http://127.0.0.1:{port}/x"
+    async with served(answer(502)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        await fail("https://127.0.0.1:1")
+    assert (proxy.requests[0].method, proxy.requests[0].target) == ("CONNECT", "127.0.0.1:1")
 
 
 @pytest.mark.promise("R39")

@@ -37,8 +37,11 @@ from anyio_acs_credential._common.errors import (
 )
 from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential._tokens.access_token import AccessToken
+from anyio_acs_credential.testing import make_jwt
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from servers import Server
 
 USER = "8:acs:aaa_bbb"
@@ -368,6 +371,59 @@ async def test_a_token_that_is_none_is_malformed(content: Any) -> None:
             await client.create_user_and_token(["chat"])
     assert not first.value.permanent
     assert first.value.__context__ is None
+
+
+async def create(client: CommunicationIdentityClient) -> AccessToken:
+    _, token = await client.create_user_and_token(["chat"])
+    return token
+
+
+async def issue(client: CommunicationIdentityClient) -> AccessToken:
+    return await client.get_token(USER, ["chat"])
+
+
+async def exchange(client: CommunicationIdentityClient) -> AccessToken:
+    return await client.get_token_for_teams_user("entra-token", "app", "person")
+
+
+ISSUING = pytest.mark.parametrize("call", [create, issue, exchange])
+
+
+@pytest.mark.promise("R26")
+@ISSUING
+async def test_the_tokens_own_expiry_is_a_limit_too(
+    call: Callable[[CommunicationIdentityClient], Awaitable[AccessToken]],
+) -> None:
+    """Whichever comes first; a token that does not say when it ends ends when the answer says."""
+    for own, wins in ((-600, -600), (600, 0), (None, 0)):
+        text = "opaque" if own is None else make_jwt(exp=int(EXPIRY.timestamp()) + own)
+        content = TOKEN | {"token": text}
+        async with (
+            serve(answer(200, CREATED | content | {"accessToken": content})) as server,
+            client_of(server) as client,
+        ):
+            token = await call(client)
+        assert (token.token, token.expires_on) == (text, EXPIRY.timestamp() + wins)
+
+
+@pytest.mark.promise("R26")
+@ISSUING
+@pytest.mark.parametrize("ends_by", ["answer", "token"])
+async def test_a_token_that_has_ended_is_not_handed_out(
+    ends_by: str, call: Callable[[CommunicationIdentityClient], Awaitable[AccessToken]]
+) -> None:
+    """The error says when it ended and what time it is, also as the cause of a failed round."""
+    ended = make_jwt(exp=1_577_836_800)
+    content = TOKEN | ({"expiresOn": "2020-01-01T00:00:00Z"} if ends_by == "answer" else {"token": ended})
+    async with serve(answer(200, CREATED | content | {"accessToken": content})) as server, client_of(server) as client:
+        with pytest.raises(ServiceError, match=r"it ended at 2020-01-01T00:00:00\+00:00, and it is 20") as direct:
+            await call(client)
+        async with CommunicationTokenCredential(token_refresher=functools.partial(call, client)) as credential:
+            with pytest.raises(TokenRefreshError) as refreshed:
+                await credential.get_token()
+    assert not direct.value.permanent
+    assert isinstance(refreshed.value.__cause__, ServiceError)
+    assert "see whether a proxy repeats an old answer" in str(refreshed.value.__cause__)
 
 
 @pytest.mark.promise("R35")

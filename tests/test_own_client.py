@@ -7,12 +7,12 @@ import gc
 import os
 import socket
 import ssl
+import sys
 import traceback
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from urllib.request import getproxies_environment
 
 import anyio
 import certifi
@@ -134,7 +134,6 @@ async def test_entries_that_httpx_does_not_take_break_nothing(
         ("HTTPS_PROXY", "http://127.0.0.1:0", "correct it, as in http"),
         ("ALL_PROXY", f"http://user:{SECRET}@xn--:80", "correct it, as in http"),
         ("https_proxy", f"user:{SECRET}/@127.0.0.1:1", "correct it, as in http"),
-        ("HTTP_PROXY", "foo://127.0.0.1:1", "correct it, as in http"),
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "/nowhere/ca.pem.*correct SSL_CERT_FILE, or unset it"),
         ("SSL_CERT_FILE", "/", "correct SSL_CERT_FILE, or unset it"),
         ("SSL_CERT_FILE", __file__, "correct SSL_CERT_FILE, or unset it"),
@@ -194,19 +193,22 @@ async def test_a_proxy_of_the_environment_is_used(tls: bool, monkeypatch: pytest
 
 
 @pytest.mark.promise("R33")
-async def test_plain_text_goes_to_no_proxy_on_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is sent to loopback alone, and so it stays there."""
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
-    async with serve(answer(204)) as server, client_factory(None)() as client:
-        response = await client.send(client.build_request("GET", server.url))
-    assert response.status_code == 204
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("is_far", [False, True])
+async def test_plain_text_goes_to_no_proxy(is_far: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sent to loopback alone, and so it stays there: a proxy on loopback may pass it on to the next one."""
+    async with serve(answer(502)) as proxy, serve(answer(204)) as server:
+        monkeypatch.setenv(name, "http://proxy.invalid:3128" if is_far else proxy.url)
+        async with client_factory(None)() as client:
+            response = await client.send(client.build_request("GET", server.url))
+    assert (response.status_code, proxy.connections) == (204, 0)
 
 
-async def test_a_program_that_answers_the_web_takes_no_proxy_from_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CGI passes a request's header `Proxy` on as `HTTP_PROXY` (CVE-2016-5385)."""
-    monkeypatch.setenv("REQUEST_METHOD", "GET")
-    monkeypatch.setenv("HTTP_PROXY", "foo://evil")
-    monkeypatch.setattr(own_transport, "getproxies", getproxies_environment)
+@pytest.mark.promise("R33")
+async def test_nor_does_it_to_a_socks_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_transport, "find_spec", lambda _name: SimpleNamespace())
+    monkeypatch.setattr(httpcore, "AsyncSOCKSProxy", lambda **_: httpcore.AsyncHTTPProxy("http://proxy.invalid"))
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy.invalid")
     async with serve(answer(204)) as server, client_factory(None)() as client:
         response = await client.send(client.build_request("GET", server.url))
     assert response.status_code == 204
@@ -521,6 +523,33 @@ def test_authorities_that_change_are_read_again(monkeypatch: pytest.MonkeyPatch,
     assert trusted(certifi.where()) is contexts[0]
     assert len(set(map(id, contexts))) == len(contexts) == 4
     assert contexts[-1].cert_store_stats()["x509_ca"] == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the time of no such change")
+@pytest.mark.parametrize("is_link", [False, True])
+def test_so_are_those_in_a_folder_whose_file_is_written_anew(
+    is_link: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In place, and also with the size and the time of writing that it had: the folder itself does not change."""
+    folder, bundle = tmp_path / "hashed", tmp_path / "ca.pem"
+    folder.mkdir()
+    hashed = folder / "0123abcd.0"
+    if is_link:  # as `openssl rehash` makes them
+        hashed.symlink_to(bundle)
+    hashed.write_bytes(b"1")
+    first, before = hashed.stat(), folder.stat()
+    monkeypatch.setenv("SSL_CERT_DIR", f"{folder}{os.pathsep}")
+    contexts = [trusted(), trusted()]
+    for content in (b"2", b"3 and more"):
+        last = hashed.stat().st_ctime_ns
+        hashed.write_bytes(content)
+        os.utime(hashed, ns=(first.st_atime_ns, first.st_mtime_ns))
+        while hashed.stat().st_ctime_ns == last:  # for the milliseconds of a tick
+            os.utime(hashed, ns=(first.st_atime_ns, first.st_mtime_ns))
+        contexts += [trusted(), trusted()]
+    assert folder.stat().st_mtime_ns == before.st_mtime_ns
+    assert len(set(map(id, contexts))) == 3
+    assert all(first is second for first, second in zip(contexts[::2], contexts[1::2], strict=True))
 
 
 def test_a_context_is_not_changed_while_others_use_it() -> None:

@@ -49,6 +49,13 @@ class Secret(Unpicklable):
         return "<hidden>"
 
 
+class Hidden(dict[str, Any]):
+    """An object of JSON that holds a secret: its repr does not show what is in it."""
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+
 def redact(text: str, *secrets: str, limit: int = 1024) -> str:
     """The text on one line, cut to a sane length, with secrets and everything that looks like a JWT taken out.
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeGuard
 
-from .._common.errors import InvalidTokenError, ServiceError, explained
-from .._http.answer import error_from, malformed, read_object, refusal, request_id
+from .._common.errors import explained
+from .._http.answer import error_from, read_object, refusal
 from .._tokens.access_token import AccessToken
-from .._tokens.clock_warning import TOLERANCE, describe
-from .._tokens.results import read_expiry
+from .issued import read_issued
 from .scopes import route_of
 
 if TYPE_CHECKING:
@@ -98,50 +95,8 @@ def read_exchange(answer: Answer, clock: ServiceClock | None = None, *, allow: s
     if not answer.is_success:
         raise error_from(answer)
     content = read_object(answer)
-    token = _read_token(content.get("accessToken"), _read_raw_id(content.get("identity")))
-    if token is None:
-        malformed(answer, "it holds no access token with an expiry")
-    if clock is None:
-        return token
-    life = clock.life(token.expires_on)
-    if (token.expires_on - clock.time() if life is None else life) <= 0:
-        raise _expired(answer, token.expires_on, clock)
-    return token if life is None else ExchangedToken(token.token, token.expires_on, token.raw_id, life)
-
-
-def _expired(answer: Answer, expires_on: int, clock: ServiceClock) -> ServiceError:
-    where, fix, offset = "here", "Set this machine's clock, or see", clock.offset
-    if offset is not None:
-        where, fix = "there", f"Though {describe(offset)}, that is not why: see" if abs(offset) > TOLERANCE else "See"
-    return explained(
-        "malformed-answer",
-        ServiceError(
-            f"the service answered {answer.status} with an expired access token: it ended at {_iso(expires_on)}, and "
-            f"it is {_iso(clock.time())} {where}. {fix} whether a proxy repeats an old answer",
-            status_code=answer.status,
-            request_id=request_id(answer),
-        ),
-    )
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
-
-
-def _read_token(content: object, raw_id: str | None) -> ExchangedToken | None:
-    if not isinstance(content, dict) or not isinstance(text := content.get("token"), str):
-        return None
-    with suppress(InvalidTokenError):
-        expires_on = read_expiry(content.get("expiresOn"))
-        return ExchangedToken(text, min(expires_on, _own_expiry(text, expires_on)), raw_id)
-    return None
-
-
-def _own_expiry(text: str, otherwise: float) -> float:
-    """The `exp` of a JWT. An encrypted or opaque token has none to read, and gets the other expiry."""
-    with suppress(InvalidTokenError):
-        return AccessToken.from_jwt(text).expires_on
-    return otherwise
+    token = read_issued(answer, content.get("accessToken"), clock)
+    return ExchangedToken(token.token, token.expires_on, _read_raw_id(content.get("identity")), token.expires_in)
 
 
 def _read_raw_id(content: object) -> str | None:

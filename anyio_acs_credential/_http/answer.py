@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._common.errors import ServiceError, explained
-from .._common.redaction import redact
+from .._common.redaction import Hidden, redact
 from .._tokens.clock_warning import TOLERANCE, describe
 from .._tokens.service_clock import absurd_date
 from .retry_after import read_retry_after
@@ -71,7 +71,7 @@ def is_transient(status: int) -> bool:
 
 
 def read_object(answer: Answer) -> dict[str, Any]:
-    """The JSON object in an answer, in UTF-8 (RFC 8259, section 8.1).
+    """The JSON object in an answer, in UTF-8 (RFC 8259, section 8.1). It may hold a token, and its repr hides it.
 
     Raises:
         ServiceError: when there is none. The error is not permanent: something between here and the service, such as a
@@ -80,7 +80,7 @@ def read_object(answer: Answer) -> dict[str, Any]:
     if answer.problem:
         malformed(answer, answer.problem)
     content = _parse(answer.body)
-    if not isinstance(content, dict):
+    if content is None:
         malformed(answer, "it is not a JSON object in UTF-8")
     return content
 
@@ -146,8 +146,7 @@ def _name(status: int) -> str:
 
 def _read_error(answer: Answer) -> tuple[str | None, str]:
     """Code and message of the error body that Azure's services share, `{"error": {"code": ..., "message": ...}}`."""
-    content = _parse(answer.body)
-    error = content.get("error") if isinstance(content, dict) else None
+    error = (_parse(answer.body) or Hidden()).get("error")
     code, text = (error.get("code"), error.get("message")) if isinstance(error, dict) else (None, None)
     return (
         redact(code, *answer.secrets, limit=128) or None if isinstance(code, str) else None,
@@ -161,13 +160,15 @@ def request_id(answer: Answer) -> str | None:
     return redact(found, *answer.secrets, limit=128) or None
 
 
-def _parse(body: bytes) -> object:
+def _parse(body: bytes) -> Hidden | None:
+    """The JSON object in a body. For other content, which may be a token as well, None: a frame may hold that."""
     try:
         # Decoded here: given bytes, the json module would guess UTF-16 and UTF-32 too.
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse)
+        content = json.loads(body.decode("utf-8"), parse_constant=_refuse, object_hook=Hidden)
     except (ValueError, RecursionError):
         # The caller raises, outside this block: the error caught here holds the body, and would be the context.
         return None
+    return content if isinstance(content, Hidden) else None
 
 
 def _refuse(constant: str) -> NoReturn:

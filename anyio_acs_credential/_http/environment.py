@@ -18,21 +18,20 @@ _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
 _BRACKETS = re.compile(r"\[([^]]*)\](/[0-9]+)?(?::([0-9]+))?")
 
 
-def find_proxy(proxies: Mapping[str, str], scheme: str) -> tuple[str, str] | None:
-    """Which proxy requests of a scheme go to.
+def find_proxy(proxies: Mapping[str, str]) -> tuple[str, str] | None:
+    """Which proxy requests by https go to. Those in plain text are for loopback, and go to none.
 
     Args:
         proxies: What `urllib.request.getproxies()` has found.
-        scheme: The scheme, in lower case.
 
     Returns:
         What names the proxy, for a message, and its address as it is named there; None where there is no proxy.
     """
-    key = scheme if proxies.get(scheme) else "all"
+    key = "https" if proxies.get("https") else "all"
     if not (address := proxies.get(key)):
         return None
     names = (name for name, value in os.environ.items() if name.lower() == f"{key}_proxy" and value == address)
-    return next(names, f"the system's proxy for {scheme}"), address
+    return next(names, "the system's proxy for https"), address
 
 
 class Exemptions:

@@ -11,17 +11,13 @@ import httpcore
 import httpx
 
 from .._common.errors import ServiceError, explained
-from .endpoint import is_secure
 from .environment import Exemptions, find_proxy
 from .network import Network
 from .trust import trusted
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
-
 _TIMEOUT = httpx.Timeout(30, connect=10)  # a step may take as long as the call
-_PORTS = {"http": 80, "https": 443}
 _POOL: dict[str, Any] = {
     "max_connections": 100,
     "max_keepalive_connections": 20,
@@ -46,12 +42,9 @@ def make_client(verify: bool | str | ssl.SSLContext = True) -> httpx.AsyncClient
     """
     context = trusted(verify) if isinstance(verify, str) else trusted() if isinstance(verify, bool) else verify
     exemptions = Exemptions(getproxies().get("no", ""))
-    proxied = {}
-    for scheme in () if exemptions.everything else _PORTS:
-        found = _find_proxied(scheme, context)
-        if isinstance(found, str):  # the fault: no frame that an error passes holds the proxy's password
-            raise explained("environment", ServiceError(found, permanent=True))
-        proxied[scheme] = found
+    proxied = None if exemptions.everything else _find_proxied(context)
+    if isinstance(proxied, str):  # the fault: no frame that an error passes holds the proxy's password
+        raise explained("environment", ServiceError(proxied, permanent=True))
     direct = _Pooled(httpcore.AsyncConnectionPool(ssl_context=context, **_POOL))
     return httpx.AsyncClient(transport=_Routes(direct, proxied, exemptions), timeout=_TIMEOUT, trust_env=False)
 
@@ -66,7 +59,7 @@ class _Pooled(httpx.AsyncHTTPTransport):
 class _Routes(httpx.AsyncBaseTransport):
     """Sends each request through a proxy or directly. httpx's own patterns for proxies know no networks."""
 
-    def __init__(self, direct: _Pooled, proxied: Mapping[str, _Pooled | None], exemptions: Exemptions) -> None:
+    def __init__(self, direct: _Pooled, proxied: _Pooled | None, exemptions: Exemptions) -> None:
         self._direct = direct
         self._proxied = proxied
         self._exemptions = exemptions
@@ -76,20 +69,22 @@ class _Routes(httpx.AsyncBaseTransport):
         return await self._route(request.url).handle_async_request(request)
 
     def _route(self, url: httpx.URL) -> _Pooled:
-        proxied = self._proxied.get(url.scheme)
-        host, port = url.raw_host.decode("ascii"), url.port or _PORTS.get(url.scheme, 0)
-        return self._direct if proxied is None or self._exemptions.covers(url.scheme, host, port) else proxied
+        # Plain text is for loopback alone, and not even a proxy there gets it: it may pass it on to another machine.
+        if self._proxied is None or url.scheme != "https":
+            return self._direct
+        host = url.raw_host.decode("ascii")
+        return self._direct if self._exemptions.covers(url.scheme, host, url.port or 443) else self._proxied
 
     async def aclose(self) -> None:
         """Close all connections."""
         async with AsyncExitStack() as stack:
-            for each in filter(None, (self._direct, *self._proxied.values())):
+            for each in filter(None, (self._direct, self._proxied)):
                 stack.push_async_callback(each.aclose)
 
 
-def _find_proxied(scheme: str, context: ssl.SSLContext) -> _Pooled | str | None:
-    """The transport through the proxy for a scheme, or why there cannot be one; None where there is no proxy."""
-    if (found := find_proxy(getproxies(), scheme)) is None:
+def _find_proxied(context: ssl.SSLContext) -> _Pooled | str | None:
+    """The transport through the proxy for https, or why there cannot be one; None where there is no proxy."""
+    if (found := find_proxy(getproxies())) is None:
         return None
     name, address = found
     if (proxy := _read_proxy(address if "://" in address else f"http://{address}")) is None:
@@ -102,8 +97,6 @@ def _find_proxied(scheme: str, context: ssl.SSLContext) -> _Pooled | str | None:
         if find_spec("socksio") is None:
             return f"{name} names a SOCKS proxy: install httpx[socks], name an HTTP proxy, or unset it"
         return _Pooled(httpcore.AsyncSOCKSProxy(**options))
-    if scheme == "http" and not is_secure("http", proxy.url.host):
-        return None  # plain text is for loopback alone, and stays on this machine
     if proxy.url.scheme == "https":
         options["proxy_ssl_context"] = trusted()  # httpcore's own would ignore the environment
     return _Pooled(httpcore.AsyncHTTPProxy(**options))

@@ -33,7 +33,7 @@ class _Authorities(NamedTuple):
     file: str | None
     folders: str | None
     key_log: str | None
-    stamps: tuple[tuple[int, ...], ...]
+    stamps: tuple[tuple[str | int, ...], ...]
 
 
 def trusted(file: str | None = None) -> ssl.SSLContext:
@@ -56,16 +56,17 @@ def trusted(file: str | None = None) -> ssl.SSLContext:
         named_by = "SSL_CERT_DIR"
     elif file is None:
         file = certifi.where()
-    stamps = tuple(_stamps(file, *(folders or "").split(os.pathsep)))
+    stamps = tuple(_stamps([file] if file else _certificates_in(folders or "")))
     with _reading:  # else all who begin at once would read them, and each would keep its own
         return _read(_Authorities(named_by, file, folders, os.environ.get("SSLKEYLOGFILE") or None, stamps))
 
 
-def _stamps(*paths: str | None) -> Iterator[tuple[int, ...]]:
-    for path in filter(None, paths):
+def _stamps(files: Iterable[str]) -> Iterator[tuple[str | int, ...]]:
+    for file in files:
         with suppress(OSError):  # reading the file says what is wrong
-            found = Path(path).stat()
-            yield found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+            found = Path(file).stat()
+            # The time of writing is not enough: `cp -p` keeps it, and the new file may be as long as the old one.
+            yield file, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @lru_cache(maxsize=8)
@@ -80,7 +81,7 @@ def _read(authorities: _Authorities) -> ssl.SSLContext:
             raise
         problem = f"{named_by} names {file!r}, which cannot be used ({error.strerror or error}): correct {named_by}"
     else:
-        if folders is None or any(_HASHED.fullmatch(path.name) for path in _files_in(folders)):
+        if folders is None or any(_certificates_in(folders)):
             # httpcore sets the same at each connection, while another thread may be opening one with this context.
             context.set_alpn_protocols(["http/1.1"])
             context.set_alpn_protocols = _leave  # type: ignore[assignment, method-assign]  # on purpose
@@ -89,10 +90,10 @@ def _read(authorities: _Authorities) -> ssl.SSLContext:
     raise explained("environment", ServiceError(redact(f"{problem}, or unset it"), permanent=True))
 
 
-def _files_in(folders: str) -> Iterator[Path]:
-    for folder in folders.split(os.pathsep):
-        with suppress(OSError):
-            yield from Path(folder).iterdir()
+def _certificates_in(folders: str) -> Iterator[str]:
+    for folder in filter(None, folders.split(os.pathsep)):
+        with suppress(OSError), os.scandir(folder) as entries:
+            yield from (entry.path for entry in entries if _HASHED.fullmatch(entry.name))
 
 
 def _leave(_protocols: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._common.errors import CredentialUsageError, explained
 from .._common.redaction import Secret
+from .._exchange.issued import read_issued
 from .._http.answer import error_from, read_object
 from .._http.endpoint import check_endpoint
 from .._http.own_client import client_factory
@@ -30,7 +31,7 @@ from ._teams_phone import (
     read_assignment,
     refuse_assignment,
 )
-from ._wire import check_id, check_scopes, expiry, path_of, query_of, read_token, read_user, text_of
+from ._wire import check_id, check_scopes, expiry, path_of, query_of, read_user, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -95,6 +96,8 @@ class CommunicationIdentityClient:
         self._service = ServiceClock(self._endpoint, self._clock)
         self._authorization = authorization_of(hidden.value, self._service)
         self._make_client = client_factory(http_client)
+        import jwt.api_jws  # noqa: F401 - reads expiries; imported here, so that no call stalls the event loop by it
+
         self._query = query_of(api_version)
         self._open: HttpClient | None = None
         self._client: AbstractAsyncContextManager[HttpClient]
@@ -181,7 +184,7 @@ class CommunicationIdentityClient:
         """
         body = {"createTokenWithScopes": check_scopes(scopes), **expiry(token_expires_in)}
         answer = _check(await self._send("POST", "/identities", body, repeatable=False))
-        return read_user(answer), self._read_token(answer, read_object(answer).get("accessToken"))
+        return read_user(answer), read_issued(answer, read_object(answer).get("accessToken"), self._service)
 
     async def get_token(
         self, user: SupportsRawId | str, scopes: Iterable[str], *, token_expires_in: timedelta | None = None
@@ -210,7 +213,7 @@ class CommunicationIdentityClient:
         """
         body = {"scopes": check_scopes(scopes), **expiry(token_expires_in)}
         answer = _check(await self._send("POST", f"{path_of(user)}/:issueAccessToken", body))
-        return self._read_token(answer, read_object(answer))
+        return read_issued(answer, read_object(answer), self._service)
 
     async def revoke_tokens(self, user: SupportsRawId | str) -> None:
         """Revoke every access token that was issued for a user.
@@ -282,7 +285,7 @@ class CommunicationIdentityClient:
         ids = {"appId": check_id("client_id", client_id), "userId": check_id("user_object_id", user_object_id)}
         token = Secret(await text_of(given.value))
         answer = await self._send("POST", "/teamsUser/:exchangeAccessToken", {"token": token, **ids}, secret=token)
-        return self._read_token(answer, read_object(_check(answer)))
+        return read_issued(answer, read_object(_check(answer)), self._service)
 
     async def get_teams_phone_assignment(self, tenant_id: str, object_id: str) -> TeamsPhoneAssignment:
         """Whether somebody may use Teams Phone through this resource, and how.
@@ -397,9 +400,6 @@ class CommunicationIdentityClient:
             self._service.learn,
         )
         return await self._authorization.send(self._open, call, self._limits)
-
-    def _read_token(self, answer: Answer, content: object) -> AccessToken:
-        return read_token(answer, content, self._service)
 
 
 def _body_of(content: Mapping[str, Any] | None) -> bytes | None:

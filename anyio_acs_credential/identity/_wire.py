@@ -5,24 +5,20 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from .._common.errors import InvalidTokenError, explained, wrong_type
+from .._common.errors import explained, wrong_type
 from .._common.redaction import Secret
 from .._http.answer import malformed, read_object
-from .._tokens.access_token import AccessToken
 from .._tokens.jwt import check_text
-from .._tokens.results import read_expiry
 from ..identifiers._kinds import CommunicationUserIdentifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .._http.answer import Answer
-    from .._tokens.service_clock import ServiceClock
 
 _MINUTE = timedelta(minutes=1)
 # expiresInMinutes: https://learn.microsoft.com/rest/api/communication/communication-identity/issue-access-token
@@ -147,14 +143,3 @@ def read_user(answer: Answer) -> CommunicationUserIdentifier:
     if not isinstance(raw_id, str) or not raw_id:
         malformed(answer, "it names no identity")
     return CommunicationUserIdentifier(raw_id)
-
-
-def read_token(answer: Answer, content: object, clock: ServiceClock) -> AccessToken:
-    token = None
-    if isinstance(content, dict):
-        with suppress(InvalidTokenError):  # raised as malformed below, outside this block
-            expires_on = read_expiry(content.get("expiresOn"))
-            token = AccessToken(content.get("token", ""), expires_on, clock.life(expires_on))
-    if token is None:
-        malformed(answer, "it holds no access token with an expiry")
-    return token

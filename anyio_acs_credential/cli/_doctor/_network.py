@@ -17,7 +17,6 @@ from anyio import RunFinishedError, from_thread
 from anyio.lowlevel import current_token
 
 from ..._common.errors import chain_of
-from ..._http.endpoint import is_secure
 from ..._http.environment import Exemptions, find_proxy
 from ..._http.network import Network
 from ..._loops.closing import close_quietly
@@ -52,13 +51,11 @@ def way_to(endpoint: str) -> Way:
     parts = urlsplit(endpoint)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     proxies = getproxies()
-    found = find_proxy(proxies, parts.scheme)
+    found = find_proxy(proxies) if parts.scheme == "https" else None
     if found is None or Exemptions(proxies.get("no", "")).covers(parts.scheme, host, port):
         return Way(host, port)
     named_by, address = found
     proxy = urlsplit(address if "://" in address else f"http://{address}")
-    if parts.scheme == "http" and not is_secure("http", proxy.hostname or ""):
-        return Way(host, port)  # plain http is for this machine alone, so no proxy is asked
     return Way(proxy.hostname or "", proxy.port or _PORTS.get(proxy.scheme, 80), named_by)
 
 

@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..._common.redaction import Secret
+from ..._exchange.issued import read_issued
 from ..._http.answer import read_object
 from ..._http.request import Call
 from ..._http.retries import Limits, send
 from ..._tokens.access_token import raw_id_of
 from ...identity._keys import AccessKeyCredential, Signer
-from ...identity._wire import read_token
 from .._times import date_and_time, span
 from ._certificate import read_certificate
 from ._finding import Finding, State, failure, not_tried, ok, warning
@@ -92,7 +92,7 @@ async def check_token(case: Case) -> Finding:
         answer = await _ask_signed(case, token_call(case.endpoint, case.user or "", body))
         if not answer.is_success:
             return judge_user(answer)
-        case.token = read_token(answer, read_object(answer), case.service)
+        case.token = read_issued(answer, read_object(answer), None)  # `judge_token` says more of one that has ended
     found = judge_token(case.token, case.service.time(), () if case.is_for_entra else case.scopes)
     if found.state is State.FAILURE:
         case.token = None

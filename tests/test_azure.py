@@ -11,7 +11,7 @@ from base64 import urlsafe_b64encode
 from contextlib import asynccontextmanager
 from functools import partial
 from io import BytesIO
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -47,7 +47,7 @@ from anyio_acs_credential.emulator import Emulator, open_emulator
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -327,6 +327,116 @@ async def test_a_cancelled_request_keeps_no_connection(transport: Any, request_c
         assert (await credential.refresh()).claims["newer"]
 
 
+class ByHttpx(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Sends requests with httpx, and gives its answers in a form of a program's own."""
+
+    def __init__(self, client: httpx.AsyncClient, form: Callable[[httpx.Response], object]) -> None:
+        super().__init__()
+        self._client, self._form = client, form
+
+    async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        url, headers = request.http_request.url, dict(request.http_request.headers)
+        answer = await self._client.send(self._client.build_request("GET", url, headers=headers), stream=True)
+        form: Any = self._form(answer)
+        return PipelineResponse(request.http_request, form, request.context)
+
+
+def of_the_protocol(answer: httpx.Response) -> object:
+    """What `azure.core.rest.AsyncHttpResponse` asks for, and nothing that azure-core's own answers have beside it."""
+    return SimpleNamespace(status_code=answer.status_code, headers=answer.headers, close=answer.aclose)
+
+
+def of_the_older_kind(answer: httpx.Response) -> object:
+    return SimpleNamespace(status_code=answer.status_code, headers=answer.headers, internal_response=answer)
+
+
+FORMS = pytest.mark.parametrize("form", [of_the_protocol, of_the_older_kind])
+
+
+@asynccontextmanager
+async def by_httpx(
+    credential: CommunicationTokenCredential, form: Callable[[httpx.Response], object]
+) -> AsyncGenerator[Callable[[str], Coroutine[Any, Any, Any]]]:
+    async with httpx.AsyncClient() as client:
+        policy = RejectedTokenPolicy(credential)
+        policy.next = ByHttpx(client, form)
+
+        async def get(url: str) -> Any:
+            headers = {"Authorization": f"Bearer {(await credential.get_token()).token}"}
+            sent = await policy.send(PipelineRequest(HttpRequest("GET", url, headers=headers), PipelineContext(None)))
+            return sent.http_response
+
+        yield get
+
+
+@FORMS
+async def test_an_answer_that_is_not_azure_cores_is_closed(form: Callable[[httpx.Response], object]) -> None:
+    """A transport of a program's own gives what it likes: its answers are closed by what they have."""
+    async with (
+        serve(unfinished_401, answer(200)) as server,
+        CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as credential,
+        by_httpx(credential, form) as get,
+    ):
+        assert (await get(server.url)).status_code == 200
+        assert server.connections == 2
+        await connections_fall_to(1, server)
+
+
+@FORMS
+async def test_a_cancellation_closes_any_answer_and_stays_one(form: Callable[[httpx.Response], object]) -> None:
+    """No error of the closing takes its place."""
+    source = ScriptedSource(3600, anyio.sleep_forever)
+    async with (
+        serve(unfinished_401) as server,
+        CommunicationTokenCredential(token_refresher=source) as credential,
+        by_httpx(credential, form) as get,
+    ):
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(get, server.url)
+                with anyio.fail_after(40):
+                    while source.calls < 2:  # noqa: ASYNC110 - there is no event for it
+                        await anyio.lowlevel.checkpoint()
+                scope.cancel()
+        assert scope.cancelled_caught
+        await connections_fall_to(0, server)
+
+
+def refuse() -> None:
+    raise OSError("already gone")
+
+
+@pytest.mark.parametrize("has", [{}, {"close": refuse}, {"internal_response": BytesIO()}])
+async def test_an_answer_that_cannot_be_closed_costs_nothing(has: dict[str, object]) -> None:
+    """The request is sent again all the same."""
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as credential:
+        held = await credential.get_token()
+        policy, service = RejectedTokenPolicy(credential), Refusing(has)
+        policy.next = service
+        headers = {"Authorization": f"Bearer {held.token}"}
+        await policy.send(PipelineRequest(HttpRequest("GET", "https://x", headers=headers), PipelineContext(None)))
+        assert service.sent == [f"Bearer {held.token}", f"Bearer {credential.get_token_nowait().token}"]
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        ({"data": {"topic": "lunch", "guests": ["a", "b"]}}, b"topic=lunch&guests=a&guests=b"),
+        ({"content": "lunch"}, b"lunch"),
+        ({"json": [1]}, b"[1]"),
+    ],
+)
+async def test_what_lasts_is_sent_again(transport: Any, body: Any, sent: bytes, tmp_path: Path) -> None:
+    """A form is as whole after the first request as before it."""
+    async with (
+        a_server(tmp_path, answer(401), answer(200)) as (server, service),
+        CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as credential,
+        a_client(service, credential, transport) as client,
+    ):
+        assert (await client.send_request(HttpRequest("POST", server.url, **body))).status_code == 200
+        assert [request.body for request in server.requests] == [sent, sent]
+
+
 @pytest.mark.parametrize("body", ["stream", "file", "files"])
 async def test_what_is_used_up_is_not_sent_again(transport: Any, body: str, tmp_path: Path) -> None:
     """A body that is a stream or has files in it cannot be repeated: the 401 is the answer, the token is reported."""
@@ -351,6 +461,19 @@ async def test_what_is_used_up_is_not_sent_again(transport: Any, body: str, tmp_
         assert (await client.send_request(HttpRequest("GET", server.url))).status_code == 401
         assert server.requests[1].headers["authorization"] == f"Bearer {newer.token}"
     assert source.calls == 2
+
+
+@pytest.mark.parametrize("body", [{"topic": BytesIO(b"lunch")}, {"topic": ["lunch", BytesIO(b"lunch")]}, [iter(())]])
+async def test_a_form_with_a_file_in_it_is_not_sent_again(body: Any) -> None:
+    """azure-core's older request takes one."""
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as credential:
+        held = await credential.get_token()
+        policy, service = RejectedTokenPolicy(credential), Refusing()
+        policy.next = service
+        headers = {"Authorization": f"Bearer {held.token}"}
+        request: Any = LegacyRequest("POST", "https://contoso.example/", headers=headers, data=body)
+        await policy.send(PipelineRequest(request, PipelineContext(None)))
+        assert service.sent == [f"Bearer {held.token}"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -418,20 +541,14 @@ class Verified(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
 class Refusing(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     """Answers a request with 401, as no machine of ours can from an address that is not loopback."""
 
-    class Answer:
-        status_code = 401
-        headers: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
-
-        def __init__(self) -> None:
-            self.internal_response = BytesIO()
-
-    def __init__(self) -> None:
+    def __init__(self, has: Mapping[str, object] = MappingProxyType({})) -> None:
         super().__init__()
+        self._has = has
         self.sent: list[str | None] = []
 
     async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         self.sent.append(request.http_request.headers.get("Authorization"))
-        reply: Any = Refusing.Answer()
+        reply: Any = SimpleNamespace(status_code=401, headers={}, **self._has)
         return PipelineResponse(request.http_request, reply, request.context)
 
 

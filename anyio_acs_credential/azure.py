@@ -8,8 +8,6 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from anyio.from_thread import run as run_in_loop
-
 from ._common.checks import check_claims, has_methods
 from ._common.errors import CredentialError, explained, wrong_type
 from ._common.extras import missing_extra
@@ -208,11 +206,7 @@ class _SyncTokenCredential:
 
     def _ask(self, claims: str | None) -> AccessToken:
         check_claims(claims)
-        token = self._credential.get_token_from_thread()
-        loop = self._credential._loop
-        if claims is None or loop is None:
-            return token
-        return run_in_loop(partial(self._credential.get_token, claims=claims), token=loop)
+        return self._credential._from_thread(claims=claims)
 
     def close(self) -> None:
         """Leave the credential open, since it belongs to its maker."""

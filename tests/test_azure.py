@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import pickle
 import ssl
 import sys
+import threading
 from base64 import urlsafe_b64encode
 from contextlib import asynccontextmanager
 from functools import partial
@@ -35,13 +37,18 @@ from azure.core.pipeline.policies import (
 from azure.core.pipeline.transport import HttpRequest as LegacyRequest
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from servers import answer, head, serve
+from test_thread_waiting import Asking, until, waiting
 
 from anyio_acs_credential import (
     AccessToken,
     CommunicationTokenCredential,
+    CredentialClosedError,
     CredentialNotEnteredError,
     CredentialUsageError,
+    TokenRefreshError,
 )
+from anyio_acs_credential._loops.home import Home
+from anyio_acs_credential._tokens.token_source import TokenSource
 from anyio_acs_credential.azure import RejectedTokenPolicy, as_sync_token_credential, as_token_credential
 from anyio_acs_credential.emulator import Emulator, open_emulator
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
@@ -708,6 +715,135 @@ async def test_claims_from_a_thread_ask_for_another_token() -> None:
         assert (source.calls, (await credential.get_token()).token) == (2, other.token)
     static = as_sync_token_credential(CommunicationTokenCredential(held))
     assert (await in_thread(lambda: static.get_token(claims=CLAIMS))).token == held.token
+
+
+class Challenged(TokenSource):
+    """A source that notes the claims that it is asked with, and plays a script."""
+
+    def __init__(self, *script: Any) -> None:
+        self.asked: list[str | None] = []
+        self.script = ScriptedSource(*script)
+
+    async def __call__(self, claims: str | None = None) -> Any:
+        self.asked.append(claims)
+        return await self.script()
+
+    def secrets(self) -> list[str]:
+        return []
+
+    def watch_exchanges(self, watch: object) -> None:
+        raise NotImplementedError
+
+
+def challenge(credential: CommunicationTokenCredential, claims: str = CLAIMS) -> Asking:
+    wrapped = as_sync_token_credential(credential)
+    return Asking(lambda: cast("AccessToken", wrapped.get_token(claims=claims)))
+
+
+async def test_claims_from_a_thread_cost_one_round() -> None:
+    """Where no token is held, none is fetched beforehand; threads with the same claims share theirs."""
+    gate = anyio.Event()
+
+    async def slow() -> str:
+        await gate.wait()
+        return make_jwt(3600)
+
+    source = Challenged(slow)
+    async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential:
+        asking = [challenge(credential) for _ in range(3)]
+        await waiting(credential, 3)
+        gate.set()
+        tokens = [cast("AccessToken", await each.over()).token for each in asking]
+        assert tokens == [credential.get_token_nowait().token] * 3
+    assert source.asked == [CLAIMS]
+
+
+async def test_claims_from_a_thread_wait_for_the_round_in_flight() -> None:
+    """It is for other claims, or for none; the next is for these."""
+    gate = anyio.Event()
+
+    async def slow() -> str:
+        await gate.wait()
+        return make_jwt(3600, jti=1)
+
+    source = Challenged(slow, make_jwt(3600, jti=2))
+    async with CommunicationTokenCredential(token_refresher=source) as credential:
+        await until(lambda: source.asked == [None])
+        asking = challenge(credential)
+        await waiting(credential, 1)
+        gate.set()
+        got = cast("AccessToken", await asking.over())
+        held = credential.get_token_nowait()
+        assert (got.token, held.claims["jti"]) == (held.token, 2)
+    assert source.asked == [None, CLAIMS]
+
+
+async def test_claims_from_a_thread_that_cannot_be_met() -> None:
+    """The thread gets the error of its round, and of its own credential where the source asks it in a thread."""
+
+    async def ask_itself() -> object:
+        return await in_thread(lambda: as_sync_token_credential(credential).get_token(claims=CLAIMS))
+
+    source = Challenged(OSError("down"), ask_itself)
+    async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential:
+        got = await challenge(credential).over()
+        assert isinstance(got, TokenRefreshError)
+        assert isinstance(got.__cause__, OSError)
+        with pytest.raises(TokenRefreshError) as caught:
+            await credential.refresh()
+        assert isinstance(caught.value.__cause__, CredentialUsageError)
+        assert "asked its own credential" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("source", [Challenged, ScriptedSource])
+async def test_claims_from_a_thread_as_the_credential_closes(source: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that waits is told, and so is one whose request comes to the event loop after the last round."""
+    posted, post = threading.Event(), Home.post
+
+    def tell(home: Home, callback: Callable[[], object]) -> None:
+        post(home, callback)
+        posted.set()
+
+    async with CommunicationTokenCredential(token_refresher=source(3600, anyio.sleep_forever)) as credential:
+        await credential.get_token()
+        early = challenge(credential)
+        await waiting(credential, 1)
+        monkeypatch.setattr(Home, "post", tell)
+        late = challenge(credential)
+        assert posted.wait(60)
+        await credential.close()
+        for asking in (early, late):
+            assert isinstance(await asking.over(), CredentialClosedError)
+
+
+@pytest.mark.promise("R7")
+async def test_cancelling_the_caller_of_a_thread_with_claims() -> None:
+    """It takes effect at once, and leaves the round alone."""
+    source = ScriptedSource(3600, anyio.sleep_forever)
+    async with CommunicationTokenCredential(token_refresher=source) as credential:
+        await credential.get_token()
+        wrapped = as_sync_token_credential(credential)
+        with anyio.fail_after(60), anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.to_thread.run_sync, lambda: wrapped.get_token(claims=CLAIMS))
+                await waiting(credential, 1)
+                scope.cancel()
+        assert scope.cancelled_caught
+        await waiting(credential, 0)
+        assert (source.calls, source.in_flight) == (2, 1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a loop that is closed unawares
+def test_claims_from_a_thread_where_the_event_loop_has_ended() -> None:
+    """The error is the one that is promised, and a credential's."""
+    loop = asyncio.new_event_loop()
+    credential = CommunicationTokenCredential(token_refresher=ScriptedSource(3600))
+    loop.run_until_complete(credential.__aenter__())
+    loop.run_until_complete(credential.get_token())
+    loop.close()
+    got = challenge(credential).wait()
+    assert isinstance(got, CredentialClosedError)
+    assert "the event loop in which the credential was entered has ended" in str(got)
 
 
 async def test_a_synchronous_credential_raises_as_its_credential_does() -> None:

@@ -99,8 +99,8 @@ class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     - is of another scheme, host or port than the call went to, after a redirect;
     - came by plain http from another machine.
 
-    Where the body cannot be sent again (a stream, or files), the token is reported, and the 401 is the answer: the next
-    request has the new token.
+    Where the body cannot be sent again (a stream, or open files), the token is reported, and the 401 is the answer: the
+    next request has the new token.
 
     A client has it from `per_retry_policies=[RejectedTokenPolicy(credential)]`; in a pipeline of your own it may stand
     anywhere but last. Each client needs a policy of its own, since a policy knows the next one. It holds no lock while
@@ -267,11 +267,11 @@ def _origin_of(request: HttpRequest) -> tuple[str, str, int | None]:
 
 
 def _can_be_sent_again(request: Any) -> bool:
-    return not request.files and _lasts(request.data)  # on both of azure-core's requests, the newer and the older
+    return _lasts(request.files) and _lasts(request.data)  # on both of azure-core's requests, the newer and the older
 
 
 def _lasts(body: Any) -> bool:
-    """Whether a body, or a field of a form, is all there still when it has been sent."""
+    """Whether a body, or a part of it, is all there still when it has been sent."""
     if isinstance(body, dict):
         return all(map(_lasts, body.values()))
     if isinstance(body, list | tuple):

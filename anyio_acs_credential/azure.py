@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
-
-from anyio.from_thread import run as run_in_loop
 
 from ._common.checks import check_claims, has_methods
 from ._common.errors import CredentialError, explained, wrong_type
 from ._common.extras import missing_extra
 from ._common.redaction import Secret, Unpicklable
 from ._http.endpoint import is_secure, one_form
+from ._loops.closing import close_quietly
 from ._tokens.access_token import AccessTokenInfo
 
 try:
@@ -99,8 +99,8 @@ class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     - is of another scheme, host or port than the call went to, after a redirect;
     - came by plain http from another machine.
 
-    Where the body cannot be sent again (a stream, or files), the token is reported, and the 401 is the answer: the next
-    request has the new token.
+    Where the body cannot be sent again (a stream, or open files), the token is reported, and the 401 is the answer: the
+    next request has the new token.
 
     A client has it from `per_retry_policies=[RejectedTokenPolicy(credential)]`; in a pipeline of your own it may stand
     anywhere but last. Each client needs a policy of its own, since a policy knows the next one. It holds no lock while
@@ -136,8 +136,8 @@ class RejectedTokenPolicy(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
         rejected = _rejected_token(response, origin)
         if rejected is None:
             return response
-        with ExitStack() as stack:
-            stack.callback(_discard, response.http_response)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(close_quietly, partial(_close, response.http_response))
             token = None
             with suppress(CredentialError):
                 token = await self._credential.refresh(rejected=rejected.value)
@@ -206,11 +206,7 @@ class _SyncTokenCredential:
 
     def _ask(self, claims: str | None) -> AccessToken:
         check_claims(claims)
-        token = self._credential.get_token_from_thread()
-        loop = self._credential._loop
-        if claims is None or loop is None:
-            return token
-        return run_in_loop(partial(self._credential.get_token, claims=claims), token=loop)
+        return self._credential._from_thread(claims=claims)
 
     def close(self) -> None:
         """Leave the credential open, since it belongs to its maker."""
@@ -271,9 +267,21 @@ def _origin_of(request: HttpRequest) -> tuple[str, str, int | None]:
 
 
 def _can_be_sent_again(request: Any) -> bool:
-    body = request.files or request.data  # on both of azure-core's requests, the newer and the older
-    return not body or isinstance(body, bytes | str)
+    return _lasts(request.files) and _lasts(request.data)  # on both of azure-core's requests, the newer and the older
 
 
-def _discard(answer: Any) -> None:
-    answer.internal_response.close()  # both of azure-core's answers have it; without waiting: the body is unread
+def _lasts(body: Any) -> bool:
+    """Whether a body, or a part of it, is all there still when it has been sent."""
+    if isinstance(body, dict):
+        return all(map(_lasts, body.values()))
+    if isinstance(body, list | tuple):
+        return all(map(_lasts, body))
+    return body is None or isinstance(body, bytes | bytearray | str | int | float)
+
+
+async def _close(answer: Any) -> None:
+    """Close an answer whose body nobody reads. azure-core's older kind of answer has no way but what it is made of."""
+    answer = answer if hasattr(answer, "close") else answer.internal_response
+    closed = answer.aclose() if hasattr(answer, "aclose") else answer.close()  # httpx has both, and one of them raises
+    if isawaitable(closed):
+        await closed

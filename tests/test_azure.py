@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import pickle
 import ssl
 import sys
+import threading
 from base64 import urlsafe_b64encode
 from contextlib import asynccontextmanager
 from functools import partial
 from io import BytesIO
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -35,19 +37,24 @@ from azure.core.pipeline.policies import (
 from azure.core.pipeline.transport import HttpRequest as LegacyRequest
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from servers import answer, head, serve
+from test_thread_waiting import Asking, until, waiting
 
 from anyio_acs_credential import (
     AccessToken,
     CommunicationTokenCredential,
+    CredentialClosedError,
     CredentialNotEnteredError,
     CredentialUsageError,
+    TokenRefreshError,
 )
+from anyio_acs_credential._loops.home import Home
+from anyio_acs_credential._tokens.token_source import TokenSource
 from anyio_acs_credential.azure import RejectedTokenPolicy, as_sync_token_credential, as_token_credential
 from anyio_acs_credential.emulator import Emulator, open_emulator
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -327,9 +334,135 @@ async def test_a_cancelled_request_keeps_no_connection(transport: Any, request_c
         assert (await credential.refresh()).claims["newer"]
 
 
+class ByHttpx(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
+    """Sends requests with httpx, and gives its answers in a form of a program's own."""
+
+    def __init__(self, client: httpx.AsyncClient, form: Callable[[httpx.Response], object]) -> None:
+        super().__init__()
+        self._client, self._form = client, form
+
+    async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
+        url, headers = request.http_request.url, dict(request.http_request.headers)
+        answer = await self._client.send(self._client.build_request("GET", url, headers=headers), stream=True)
+        form: Any = self._form(answer)
+        return PipelineResponse(request.http_request, form, request.context)
+
+
+def of_the_protocol(answer: httpx.Response) -> object:
+    """What `azure.core.rest.AsyncHttpResponse` asks for, and nothing that azure-core's own answers have beside it."""
+    return SimpleNamespace(status_code=answer.status_code, headers=answer.headers, close=answer.aclose)
+
+
+def of_the_older_kind(answer: httpx.Response) -> object:
+    return SimpleNamespace(status_code=answer.status_code, headers=answer.headers, internal_response=answer)
+
+
+FORMS = pytest.mark.parametrize("form", [of_the_protocol, of_the_older_kind])
+
+
+@asynccontextmanager
+async def by_httpx(
+    credential: CommunicationTokenCredential, form: Callable[[httpx.Response], object]
+) -> AsyncGenerator[Callable[[str], Coroutine[Any, Any, Any]]]:
+    async with httpx.AsyncClient() as client:
+        policy = RejectedTokenPolicy(credential)
+        policy.next = ByHttpx(client, form)
+
+        async def get(url: str) -> Any:
+            headers = {"Authorization": f"Bearer {(await credential.get_token()).token}"}
+            sent = await policy.send(PipelineRequest(HttpRequest("GET", url, headers=headers), PipelineContext(None)))
+            return sent.http_response
+
+        yield get
+
+
+@FORMS
+async def test_an_answer_that_is_not_azure_cores_is_closed(form: Callable[[httpx.Response], object]) -> None:
+    """A transport of a program's own gives what it likes: its answers are closed by what they have."""
+    async with (
+        serve(unfinished_401, answer(200)) as server,
+        CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as credential,
+        by_httpx(credential, form) as get,
+    ):
+        assert (await get(server.url)).status_code == 200
+        assert server.connections == 2
+        await connections_fall_to(1, server)
+
+
+@FORMS
+async def test_a_cancellation_closes_any_answer_and_stays_one(form: Callable[[httpx.Response], object]) -> None:
+    """No error of the closing takes its place."""
+    source = ScriptedSource(3600, anyio.sleep_forever)
+    async with (
+        serve(unfinished_401) as server,
+        CommunicationTokenCredential(token_refresher=source) as credential,
+        by_httpx(credential, form) as get,
+    ):
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(get, server.url)
+                with anyio.fail_after(40):
+                    while source.calls < 2:  # noqa: ASYNC110 - there is no event for it
+                        await anyio.lowlevel.checkpoint()
+                scope.cancel()
+        assert scope.cancelled_caught
+        await connections_fall_to(0, server)
+
+
+def refuse() -> None:
+    raise OSError("already gone")
+
+
+@pytest.mark.parametrize("has", [{}, {"close": refuse}, {"internal_response": BytesIO()}])
+async def test_an_answer_that_cannot_be_closed_costs_nothing(has: dict[str, object]) -> None:
+    """The request is sent again all the same."""
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as credential:
+        held = await credential.get_token()
+        policy, service = RejectedTokenPolicy(credential), Refusing(has)
+        policy.next = service
+        headers = {"Authorization": f"Bearer {held.token}"}
+        await policy.send(PipelineRequest(HttpRequest("GET", "https://x", headers=headers), PipelineContext(None)))
+        assert service.sent == [f"Bearer {held.token}", f"Bearer {credential.get_token_nowait().token}"]
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        ({"data": {"topic": "lunch", "guests": ["a", "b"]}}, b"topic=lunch&guests=a&guests=b"),
+        ({"content": "lunch"}, b"lunch"),
+        ({"json": [1]}, b"[1]"),
+    ],
+)
+async def test_what_lasts_is_sent_again(transport: Any, body: Any, sent: bytes, tmp_path: Path) -> None:
+    """A form is as whole after the first request as before it."""
+    async with (
+        a_server(tmp_path, answer(401), answer(200)) as (server, service),
+        CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as credential,
+        a_client(service, credential, transport) as client,
+    ):
+        assert (await client.send_request(HttpRequest("POST", server.url, **body))).status_code == 200
+        assert [request.body for request in server.requests] == [sent, sent]
+
+
+@pytest.mark.parametrize("kind", ["files", "form"])
+async def test_parts_that_last_are_sent_again(transport: Any, kind: str, tmp_path: Path) -> None:
+    """So are the files of a form whose content is at hand, and the older request's form, which azure-core has there."""
+    async with (
+        a_server(tmp_path, answer(401), answer(200)) as (server, service),
+        CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as credential,
+        a_client(service, credential, transport) as client,
+    ):
+        request: Any = HttpRequest("POST", server.url, files={"topic": ("a.txt", b"lunch", "text/plain")})
+        if kind == "form":
+            request = LegacyRequest("POST", server.url)
+            request.set_formdata_body({"topic": "lunch"})
+        assert (await client._pipeline.run(request)).http_response.status_code == 200
+        assert [b"lunch" in request.body for request in server.requests] == [True, True]
+
+
 @pytest.mark.parametrize("body", ["stream", "file", "files"])
 async def test_what_is_used_up_is_not_sent_again(transport: Any, body: str, tmp_path: Path) -> None:
-    """A body that is a stream or has files in it cannot be repeated: the 401 is the answer, the token is reported."""
+    """A stream, or a body with open files in it, cannot be repeated: the 401 is the answer, the token is reported."""
 
     async def parts() -> AsyncIterator[bytes]:
         yield b"lunch"
@@ -351,6 +484,19 @@ async def test_what_is_used_up_is_not_sent_again(transport: Any, body: str, tmp_
         assert (await client.send_request(HttpRequest("GET", server.url))).status_code == 401
         assert server.requests[1].headers["authorization"] == f"Bearer {newer.token}"
     assert source.calls == 2
+
+
+@pytest.mark.parametrize("body", [{"topic": BytesIO(b"lunch")}, {"topic": ["lunch", BytesIO(b"lunch")]}, [iter(())]])
+async def test_a_form_with_a_file_in_it_is_not_sent_again(body: Any) -> None:
+    """azure-core's older request takes one."""
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(3600)) as credential:
+        held = await credential.get_token()
+        policy, service = RejectedTokenPolicy(credential), Refusing()
+        policy.next = service
+        headers = {"Authorization": f"Bearer {held.token}"}
+        request: Any = LegacyRequest("POST", "https://contoso.example/", headers=headers, data=body)
+        await policy.send(PipelineRequest(request, PipelineContext(None)))
+        assert service.sent == [f"Bearer {held.token}"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -418,20 +564,14 @@ class Verified(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
 class Refusing(AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]):
     """Answers a request with 401, as no machine of ours can from an address that is not loopback."""
 
-    class Answer:
-        status_code = 401
-        headers: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
-
-        def __init__(self) -> None:
-            self.internal_response = BytesIO()
-
-    def __init__(self) -> None:
+    def __init__(self, has: Mapping[str, object] = MappingProxyType({})) -> None:
         super().__init__()
+        self._has = has
         self.sent: list[str | None] = []
 
     async def send(self, request: PipelineRequest[HttpRequest]) -> PipelineResponse[HttpRequest, AsyncHttpResponse]:
         self.sent.append(request.http_request.headers.get("Authorization"))
-        reply: Any = Refusing.Answer()
+        reply: Any = SimpleNamespace(status_code=401, headers={}, **self._has)
         return PipelineResponse(request.http_request, reply, request.context)
 
 
@@ -591,6 +731,135 @@ async def test_claims_from_a_thread_ask_for_another_token() -> None:
         assert (source.calls, (await credential.get_token()).token) == (2, other.token)
     static = as_sync_token_credential(CommunicationTokenCredential(held))
     assert (await in_thread(lambda: static.get_token(claims=CLAIMS))).token == held.token
+
+
+class Challenged(TokenSource):
+    """A source that notes the claims that it is asked with, and plays a script."""
+
+    def __init__(self, *script: Any) -> None:
+        self.asked: list[str | None] = []
+        self.script = ScriptedSource(*script)
+
+    async def __call__(self, claims: str | None = None) -> Any:
+        self.asked.append(claims)
+        return await self.script()
+
+    def secrets(self) -> list[str]:
+        return []
+
+    def watch_exchanges(self, watch: object) -> None:
+        raise NotImplementedError
+
+
+def challenge(credential: CommunicationTokenCredential, claims: str = CLAIMS) -> Asking:
+    wrapped = as_sync_token_credential(credential)
+    return Asking(lambda: cast("AccessToken", wrapped.get_token(claims=claims)))
+
+
+async def test_claims_from_a_thread_cost_one_round() -> None:
+    """Where no token is held, none is fetched beforehand; threads with the same claims share theirs."""
+    gate = anyio.Event()
+
+    async def slow() -> str:
+        await gate.wait()
+        return make_jwt(3600)
+
+    source = Challenged(slow)
+    async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential:
+        asking = [challenge(credential) for _ in range(3)]
+        await waiting(credential, 3)
+        gate.set()
+        tokens = [cast("AccessToken", await each.over()).token for each in asking]
+        assert tokens == [credential.get_token_nowait().token] * 3
+    assert source.asked == [CLAIMS]
+
+
+async def test_claims_from_a_thread_wait_for_the_round_in_flight() -> None:
+    """It is for other claims, or for none; the next is for these."""
+    gate = anyio.Event()
+
+    async def slow() -> str:
+        await gate.wait()
+        return make_jwt(3600, jti=1)
+
+    source = Challenged(slow, make_jwt(3600, jti=2))
+    async with CommunicationTokenCredential(token_refresher=source) as credential:
+        await until(lambda: source.asked == [None])
+        asking = challenge(credential)
+        await waiting(credential, 1)
+        gate.set()
+        got = cast("AccessToken", await asking.over())
+        held = credential.get_token_nowait()
+        assert (got.token, held.claims["jti"]) == (held.token, 2)
+    assert source.asked == [None, CLAIMS]
+
+
+async def test_claims_from_a_thread_that_cannot_be_met() -> None:
+    """The thread gets the error of its round, and of its own credential where the source asks it in a thread."""
+
+    async def ask_itself() -> object:
+        return await in_thread(lambda: as_sync_token_credential(credential).get_token(claims=CLAIMS))
+
+    source = Challenged(OSError("down"), ask_itself)
+    async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential:
+        got = await challenge(credential).over()
+        assert isinstance(got, TokenRefreshError)
+        assert isinstance(got.__cause__, OSError)
+        with pytest.raises(TokenRefreshError) as caught:
+            await credential.refresh()
+        assert isinstance(caught.value.__cause__, CredentialUsageError)
+        assert "asked its own credential" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("source", [Challenged, ScriptedSource])
+async def test_claims_from_a_thread_as_the_credential_closes(source: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that waits is told, and so is one whose request comes to the event loop after the last round."""
+    posted, post = threading.Event(), Home.post
+
+    def tell(home: Home, callback: Callable[[], object]) -> None:
+        post(home, callback)
+        posted.set()
+
+    async with CommunicationTokenCredential(token_refresher=source(3600, anyio.sleep_forever)) as credential:
+        await credential.get_token()
+        early = challenge(credential)
+        await waiting(credential, 1)
+        monkeypatch.setattr(Home, "post", tell)
+        late = challenge(credential)
+        assert posted.wait(60)
+        await credential.close()
+        for asking in (early, late):
+            assert isinstance(await asking.over(), CredentialClosedError)
+
+
+@pytest.mark.promise("R7")
+async def test_cancelling_the_caller_of_a_thread_with_claims() -> None:
+    """It takes effect at once, and leaves the round alone."""
+    source = ScriptedSource(3600, anyio.sleep_forever)
+    async with CommunicationTokenCredential(token_refresher=source) as credential:
+        await credential.get_token()
+        wrapped = as_sync_token_credential(credential)
+        with anyio.fail_after(60), anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.to_thread.run_sync, lambda: wrapped.get_token(claims=CLAIMS))
+                await waiting(credential, 1)
+                scope.cancel()
+        assert scope.cancelled_caught
+        await waiting(credential, 0)
+        assert (source.calls, source.in_flight) == (2, 1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a loop that is closed unawares
+def test_claims_from_a_thread_where_the_event_loop_has_ended() -> None:
+    """The error is the one that is promised, and a credential's."""
+    loop = asyncio.new_event_loop()
+    credential = CommunicationTokenCredential(token_refresher=ScriptedSource(3600))
+    loop.run_until_complete(credential.__aenter__())
+    loop.run_until_complete(credential.get_token())
+    loop.close()
+    got = challenge(credential).wait()
+    assert isinstance(got, CredentialClosedError)
+    assert "the event loop in which the credential was entered has ended" in str(got)
 
 
 async def test_a_synchronous_credential_raises_as_its_credential_does() -> None:

@@ -16,6 +16,7 @@ from base64 import urlsafe_b64encode
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -271,6 +272,29 @@ async def test_the_request_to_the_letter() -> None:
         b"Authorization": b"Bearer entra-token",
     }
     assert (sent[0].method, sent[0].content) == ("POST", b"{}")
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_an_exchange_that_is_cancelled_before_it_begins_asks_nobody(*, plain: bool) -> None:
+    """Its credential may do its work without waiting for anything, and so may a client's transport."""
+    asked: list[object] = []
+
+    def get_token(*scopes: str) -> AccessToken:
+        asked.append(scopes)
+        return AccessToken("entra-token", time.time() + 3600)
+
+    async def get_token_at_once(*scopes: str) -> AccessToken:
+        return get_token(*scopes)
+
+    credential = SimpleNamespace(get_token=get_token if plain else get_token_at_once)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(dated)) as client:
+        exchange = EntraTokenExchange(ENDPOINT, credential, http_client=client)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await exchange()
+            raise AssertionError
+        assert scope.cancelled_caught
+    assert asked == []
 
 
 async def test_the_first_token_is_fetched_by_itself() -> None:

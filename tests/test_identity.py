@@ -78,6 +78,33 @@ async def test_create_user_and_token() -> None:
     assert json.loads(request.body) == {"createTokenWithScopes": ["chat", "voip"], "expiresInMinutes": 120}
 
 
+@pytest.mark.parametrize("package", [httpx, httpx2])
+@pytest.mark.parametrize("method", ["create_user", "revoke_tokens", "get_token_for_teams_user"])
+async def test_a_call_that_is_cancelled_before_it_begins_asks_nobody(method: str, package: Any) -> None:
+    """Neither the service, whose client may answer without waiting, nor a function that gives a token."""
+    asked: list[object] = []
+
+    def handle(request: Any) -> Any:
+        asked.append(request)
+        return package.Response(201, json=CREATED)
+
+    async def entra() -> str:
+        asked.append(entra)
+        return "entra"
+
+    arguments: dict[str, Any] = {"revoke_tokens": (USER,), "get_token_for_teams_user": (entra, "app", "ada")}
+    async with (
+        package.AsyncClient(transport=package.MockTransport(handle)) as http,
+        CommunicationIdentityClient("https://contoso.example", AccessKeyCredential(KEY), http_client=http) as client,
+    ):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await getattr(client, method)(*arguments.get(method, ()))
+            raise AssertionError
+        assert scope.cancelled_caught
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     "user", [USER, CommunicationUserIdentifier(USER), CommunicationUserIdentifier("x", raw_id=USER)]
 )

@@ -24,6 +24,7 @@ from anyio_acs_credential import (
     TokenRefreshError,
 )
 from anyio_acs_credential._common.errors import page_of
+from anyio_acs_credential._loops.home import Home
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
@@ -243,6 +244,40 @@ async def test_cancelling_the_caller_of_a_worker_thread(way: str, anyio_backend_
         assert scope.cancelled_caught
         await waiting(credential, 0)
         assert (source.calls, source.in_flight) == (1, 1)
+
+
+@pytest.mark.parametrize("way", ["anyio", "trio"])
+async def test_a_caller_that_was_cancelled_before_its_thread_asks(
+    way: str, anyio_backend_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts no round, however soon the event loop comes to a request."""
+    if way == "trio" and anyio_backend_name != "trio":
+        pytest.skip("trio's own function needs trio")
+    post = Home.post
+
+    def post_and_wait(home: Home, callback: Callable[[], object]) -> None:
+        taken = threading.Event()
+        post(home, callback)
+        post(home, taken.set)
+        taken.wait(LONG)
+
+    monkeypatch.setattr(Home, "post", post_and_wait)
+    source = ScriptedSource(3600)
+    begun, go_on = threading.Event(), threading.Event()
+    async with CommunicationTokenCredential(token_refresher=source, proactive_refresh=False) as credential:
+
+        def work() -> AccessToken:
+            begun.set()
+            go_on.wait(LONG)
+            return credential.get_token_from_thread()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run_sync_of(way), work)
+            await until(begun.is_set)
+            group.cancel_scope.cancel()
+            go_on.set()
+        await anyio.wait_all_tasks_blocked()
+        assert source.calls == 0
 
 
 async def cancel_when_waiting(credential: CommunicationTokenCredential, scope: anyio.CancelScope) -> None:

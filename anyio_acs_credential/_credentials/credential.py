@@ -21,16 +21,18 @@ from .lifecycle import Lifecycle
 from .options import DEFAULT_POLICY, check_options, initial_token, token_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .._decisions.events import CredentialEvent, CredentialStatistics
     from .._decisions.health import CredentialHealth
     from .._decisions.schedule import RefreshPolicy
     from .._exchange.entra_tokens import SupportsGetToken
     from .._http.request import HttpClient
+    from .._refreshing.round import Round
     from .._refreshing.source import TokenRefresher
     from .._refreshing.updates import TokenUpdates
     from .._tokens.clock import Clock
+    from .._tokens.token_source import TokenSource
 
 
 class CommunicationTokenCredential(Unpicklable, Lifecycle):
@@ -186,10 +188,8 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         if self._source is None:
             await checkpoint_if_cancelled()
             return self.get_token_nowait()
-        if claims is not None and self._source.takes_claims:
-            return await waiting.wait_for_claims(self._entered(), claims)
         if claims is not None:
-            return await waiting.wait_for_refresh(self._entered(), Secret(held.token.token if held is not None else ""))
+            return await waiting.join_each(self._entered(), self._rounds_for(claims, self._source))
         return await waiting.wait_for_token(self._entered())
 
     def get_token_nowait(self) -> AccessToken:
@@ -238,24 +238,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             raise wrong_type("policy", "timeout is a number of seconds, or None", timeout)
         if timeout is not None and math.isnan(timeout):
             raise explained("policy", ValueError("timeout is a number of seconds, or None for no limit, not nan"))
-        if self._source is None:
-            return self.get_token_nowait()
-        task = self._entered()
-        if get_ident() == self._home.thread and not task.home.is_lost:
-            raise explained(
-                "loop-thread",
-                CredentialUsageError("the event loop's own thread would wait for itself here: await get_token()"),
-            )
-        held = self._held  # read once: the refresh task may replace it in between
-        if (
-            held is not None
-            and self._clock.time() < held.fresh_until
-            and self._clock.monotonic() < held.fresh_until_monotonic
-        ):
-            return held.token
-        from .._refreshing.thread_waiting import wait_in_thread
-
-        return wait_in_thread(task, timeout)
+        return self._from_thread(timeout)
 
     async def get_token_info(self, *scopes: str, options: Mapping[str, Any] | None = None) -> AccessTokenInfo:
         """The token that `get_token()` gives, in the form that newer azure-core clients ask for.
@@ -314,7 +297,8 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         if isinstance(given.value, AccessToken):
             given = Secret(given.value.token)
         hidden = None if given.value is None else Secret(str.__str__(given.value))
-        return await waiting.wait_for_refresh(self._entered(), hidden)
+        task = self._entered()
+        return await waiting.join_each(task, waiting.rounds_for_refresh(task, hidden))
 
     def updates(self) -> TokenUpdates:
         """An async iterator of the held token, if there is a valid one, and then of each that replaces it.
@@ -388,6 +372,33 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         else:
             how = f"{statistics.state}, expires_on={statistics.expires_on}"
         return f"<{type(self).__name__} {how}>"
+
+    def _from_thread(self, timeout: float | None = None, claims: str | None = None) -> AccessToken:
+        if self._source is None:
+            return self.get_token_nowait()
+        task = self._entered()
+        if get_ident() == self._home.thread and not task.home.is_lost:
+            raise explained(
+                "loop-thread",
+                CredentialUsageError("the event loop's own thread would wait for itself here: await get_token()"),
+            )
+        held = self._held  # read once: the refresh task may replace it in between
+        if (
+            held is not None
+            and claims is None
+            and self._clock.time() < held.fresh_until
+            and self._clock.monotonic() < held.fresh_until_monotonic
+        ):
+            return held.token
+        from .._refreshing.thread_waiting import wait_in_thread
+
+        return wait_in_thread(task, timeout, None if claims is None else self._rounds_for(claims, self._source))
+
+    def _rounds_for(self, claims: str, source: TokenSource) -> Iterator[Round]:
+        task, held = self._entered(), self._held
+        if source.takes_claims:
+            return waiting.rounds_for_claims(task, claims)
+        return waiting.rounds_for_refresh(task, Secret(held.token.token if held is not None else ""))
 
     async def _yield(self) -> None:
         self._entered().home.check()

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from anyio.lowlevel import EventLoopToken
-
     from .._decisions.events import CredentialEvent
     from .._decisions.state import Held, RefreshState
     from .._loops.home import Home
@@ -73,7 +71,7 @@ class Lifecycle(OneBlock):
     """How a credential is entered and left.
 
     Of the private names here, the pool, `otel` and `azure` use `_stay_open()`, `_shut()`, `_closed`, `_watch()`,
-    `_remaining()` and `_loop`, and no others.
+    `_remaining()` and `_from_thread()`, and no others.
 
     Args:
         state: The held token and the counts, which the credential keeps while it is closed.
@@ -195,11 +193,6 @@ class Lifecycle(OneBlock):
     def _secrets(self) -> list[str]:
         others = self._source.secrets() if self._source is not None else ()
         return [*(token.token for token in self._state.known), *others]
-
-    @property
-    def _loop(self) -> EventLoopToken | None:
-        """The event loop that the credential was entered in last; None before, and for a static one at any time."""
-        return None if isinstance(self._home, type) else self._home.loop
 
     def _remaining(self) -> float | None:
         """Seconds until the held token ends, 0 once it has ended; None while the credential is not in use."""

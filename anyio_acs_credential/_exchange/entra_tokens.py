@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio import CapacityLimiter, to_thread
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._common.errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained, name_of
 from .._common.public import public
@@ -105,6 +106,7 @@ class EntraTokenSource:
             TokenSourceError: when the credential returns no token, needs asyncio and runs on trio, or says that trying
                 again cannot help. Any other error of the credential passes unchanged.
         """
+        await checkpoint_if_cancelled()
         options = {"claims": claims} if claims is not None and self._takes_claims else {}
         try:
             answer = Secret(await self._ask(scopes, options))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._common.errors import CredentialUsageError, ServiceError, explained
 from .answer import Answer
@@ -65,6 +66,7 @@ async def send(client: HttpClient, call: Call, authorize: Authorize, limits: Lim
         raise explained(
             "http-client", CredentialUsageError("http_client is closed: keep it open for as long as it is used here")
         )
+    await checkpoint_if_cancelled()  # a client's transport may answer without one
     with anyio.move_on_after(limits.timeout) as scope:
         return await _try_repeatedly(client, call, authorize, limits, scope)
     raise explained(

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 from anyio import from_thread
 
 from .._common.errors import CredentialError
-from .waiting import answer_of, look, refresh_error
+from .waiting import answer_of, closed_error, look, refresh_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .._tokens.access_token import AccessToken
     from .round import Round
@@ -33,17 +33,25 @@ if TYPE_CHECKING:
 _POLL = 0.05  # seconds between looks at what no event tells a thread: its cancellation, and the end of the event loop
 
 
-def wait_in_thread(task: RefreshTask, timeout: float | None) -> AccessToken:
+def wait_in_thread(
+    task: RefreshTask, timeout: float | None = None, rounds: Iterator[Round] | None = None
+) -> AccessToken:
     """The token that `get_token()` would give, for a thread that blocks.
+
+    Args:
+        task: The refresh task.
+        timeout: Seconds that this may wait; None for no limit.
+        rounds: What has to be waited for whatever is held, as `join_each()` takes it; None for a plain token.
 
     Raises:
         TimeoutError: when the time is up.
         CredentialClosedError: when the credential closes meanwhile, or its event loop has ended.
         CredentialError: as `get_token()` does.
     """
-    waiter = _Waiter(task)
+    _check_cancelled()
+    waiter = _Waiter(task, rounds)
     deadline = inf if timeout is None else time.monotonic() + timeout
-    waiter.post(waiter.ask)
+    waiter.post(waiter.ask if rounds is None else waiter.join_each)
     try:
         while not waiter.answer.done():
             now = time.monotonic()
@@ -70,11 +78,13 @@ class _Waiter:
         patience_ends: When the thread gets the last answer instead, in seconds of `time.monotonic()`.
     """
 
-    def __init__(self, task: RefreshTask) -> None:
+    def __init__(self, task: RefreshTask, rounds: Iterator[Round] | None) -> None:
         self.answer: Future[AccessToken] = Future()
         self.patience_ends = inf
         self._task = task
+        self._rounds = iter(()) if rounds is None else rounds
         self._asked: Round = task.round
+        self._then: Callable[[], None] = self._take
         self._context = copy_context()  # it says whether the source asks
 
     def post(self, step: Callable[[], None]) -> None:
@@ -105,12 +115,25 @@ class _Waiter:
             found = min(found, left) if left > 0 and not asked.threads_waiting else self._last_answer()
         if isinstance(found, float | int):
             asked.refuse_its_source()
-            self._asked = asked
-            asked.call_at_end(self._over)
-            task.request(asked)
+            self._join(asked, self._take)
             self.patience_ends = time.monotonic() + found
         else:
             self._give(found)
+
+    def join_each(self) -> None:
+        """Join the next of the rounds that are waited for whatever is held. After them, it is as without them."""
+        if self._task.closed:
+            raise closed_error()  # its last round has ended, and calls nobody any more
+        asked = next(self._rounds, None)
+        if asked is None:
+            self._give(self._task.state.valid())
+        else:
+            self._join(asked, self.join_each)
+
+    def _join(self, asked: Round, then: Callable[[], None]) -> None:
+        self._asked, self._then = asked, then
+        asked.call_at_end(self._over)
+        self._task.request(asked)
 
     def give_up(self) -> None:
         """Give the last answer, since the round takes longer than this thread waits."""
@@ -122,7 +145,7 @@ class _Waiter:
         return state.valid() or (None if state.cause is None else refresh_error(state.cause))
 
     def _over(self) -> None:
-        self._take_step(self._take)
+        self._take_step(self._then)
 
     def _take(self) -> None:
         self._give(answer_of(self._task, self._asked))

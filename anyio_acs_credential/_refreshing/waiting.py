@@ -20,6 +20,8 @@ from .._decisions.failures import verdict
 from .._decisions.schedule import TokenState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .._common.redaction import Secret
     from .._decisions.state import RefreshState
     from .._tokens.access_token import AccessToken
@@ -79,26 +81,42 @@ def answer_of(task: RefreshTask, asked: Round) -> AccessToken | CredentialError 
     return refresh_error(asked.cause) if asked.cause is not None and asked.claims is None else None
 
 
-async def wait_for_refresh(task: RefreshTask, rejected: Secret | None = None) -> AccessToken:
-    """The token of a round made now, or of the one in flight.
-
-    Args:
-        task: The refresh task.
-        rejected: The text of a token that a service turned down.
+async def join_each(task: RefreshTask, rounds: Iterator[Round]) -> AccessToken:
+    """The token after all the rounds that `rounds_for_refresh()` or `rounds_for_claims()` has asked for.
 
     Raises:
-        TokenRefreshError: when the round failed, or a rejected token may not be replaced yet.
+        TokenRefreshError: when the round failed, or may not be made yet.
         CredentialClosedError: when the credential closes meanwhile.
         CredentialUsageError: when called in another event loop, or by the source itself.
     """
     task.home.check()
     await checkpoint_if_cancelled()
+    asked = None
+    for asked in rounds:
+        await join(task, asked, inf)
+    if asked is None:
+        await checkpoint()
+    # What the round brought may have ended before this task had its turn.
+    return task.state.valid() or await wait_for_token(task)
+
+
+def rounds_for_refresh(task: RefreshTask, rejected: Secret | None = None) -> Iterator[Round]:
+    """Have a round made now, or use the one in flight, and give what the caller has to wait for, one after the other.
+
+    Args:
+        task: The refresh task.
+        rejected: The text of a token that a service turned down. Where another is held by now, no round is made.
+
+    Raises:
+        TokenRefreshError: when the round failed, or a rejected token may not be replaced yet.
+        CredentialClosedError: when the credential closes meanwhile.
+        CredentialUsageError: when the source itself asks.
+    """
     asked = task.round
     if rejected is not None:
         held = task.state.valid()
         if held is None or held.token != rejected.value:
-            await checkpoint()
-            return task.state.valid() or await wait_for_token(task)
+            return
         asked.refuse_its_source()
         if asked.began is None and not asked.forced:
             _check_backoff(task.state)
@@ -106,26 +124,25 @@ async def wait_for_refresh(task: RefreshTask, rejected: Secret | None = None) ->
     while True:
         asked.refuse_its_source()
         asked.force(rejected=rejected)
-        await join(task, asked, inf)
+        yield asked
         if asked.cause is None or asked.claims is None or task.closed:
-            return await _answered(task, asked)
+            break
         asked = task.round  # the round failed at the challenge of another caller, and says nothing of a plain one
+    _check_answer(task, asked)
 
 
-async def wait_for_claims(task: RefreshTask, claims: str) -> AccessToken:
-    """The token of a round whose source is given the claims of a challenge. A round with the same claims is joined.
+def rounds_for_claims(task: RefreshTask, claims: str) -> Iterator[Round]:
+    """Have a round made whose source is given the claims of a challenge. A round with the same claims is joined.
 
     Raises:
         TokenRefreshError: when the round failed, or may not be made yet, as for a rejected token.
         CredentialClosedError: when the credential closes meanwhile.
-        CredentialUsageError: when called in another event loop, or by the source itself.
+        CredentialUsageError: when the source itself asks.
     """
-    task.home.check()
-    await checkpoint_if_cancelled()
     waited = False
     while (asked := task.round).claims != claims and (asked.began is not None or asked.claims is not None):
         asked.refuse_its_source()
-        await join(task, asked, inf)  # it is for other claims, or for none
+        yield asked  # it is for other claims, or for none
         waited = True
         if task.closed:
             raise closed_error()
@@ -137,15 +154,13 @@ async def wait_for_claims(task: RefreshTask, claims: str) -> AccessToken:
         if not waited:
             _check_pace(task.state)
     asked.force(claims=claims)
-    await join(task, asked, inf)
-    return await _answered(task, asked)
+    yield asked
+    _check_answer(task, asked)
 
 
-async def _answered(task: RefreshTask, asked: Round) -> AccessToken:
+def _check_answer(task: RefreshTask, asked: Round) -> None:
     if asked.cause is not None:
         raise closed_error() if task.closed else refresh_error(asked.cause)
-    # What the round brought may have ended before this task had its turn.
-    return task.state.valid() or await wait_for_token(task)
 
 
 def _check_backoff(state: RefreshState) -> None:

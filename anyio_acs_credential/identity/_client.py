@@ -9,6 +9,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from anyio.lowlevel import checkpoint_if_cancelled
+
 from .._common.errors import CredentialUsageError, explained
 from .._common.redaction import Secret
 from .._exchange.issued import read_issued
@@ -283,6 +285,7 @@ class CommunicationIdentityClient:
         """
         given, aad_token = Secret(aad_token), ""  # no frame that an error passes shows it
         ids = {"appId": check_id("client_id", client_id), "userId": check_id("user_object_id", user_object_id)}
+        await checkpoint_if_cancelled()
         token = Secret(await text_of(given.value))
         answer = await self._send("POST", "/teamsUser/:exchangeAccessToken", {"token": token, **ids}, secret=token)
         return read_issued(answer, read_object(_check(answer)), self._service)

@@ -132,6 +132,11 @@ async def all_of(*calls: Callable[[], Awaitable[AccessToken]]) -> list[AccessTok
     return answers
 
 
+def wait_after(failures: int) -> Any:
+    """The back-off after so many failures in a row, whatever its jitter."""
+    return pytest.approx(1.5 * 2 ** (failures - 1), rel=0.34)
+
+
 def is_shared(token: AccessToken) -> bool:
     return token._is_shared
 
@@ -551,6 +556,35 @@ class TestClaims:
         assert source.claims == ["a"]
         await third()
         assert source.claims == ["a", None]
+
+    @pytest.mark.parametrize(
+        ("before", "failures"),
+        [(["a", "b", *"cccccc"], 1), ([None, None, None, None, "a", *"bbb"], 5)],
+        ids=["challenges", "plain ones, and then challenges"],
+    )
+    async def test_it_neither_lengthens_the_back_off_of_the_others_nor_shortens_it(
+        self, store: FaultyStore, clock: VirtualClock, before: list[str | None], failures: int
+    ) -> None:
+        source = Asked(LIFE, TokenSourceError("down"), clock=clock, latency=0)
+        first, second = (member(source, store, clock) for _ in range(2))
+        assert await first() == await second()
+        for claims in [*before, None]:
+            with pytest.raises(TokenSourceError):
+                await first(claims)
+        with pytest.raises(TokenSourceError) as caught:
+            await second()
+        assert caught.value.retry_after == wait_after(failures)
+
+    async def test_the_same_one_backs_off(self, store: FaultyStore, clock: VirtualClock) -> None:
+        source = Asked(LIFE, TokenSourceError("down"), clock=clock, latency=0)
+        first, second = (member(source, store, clock) for _ in range(2))
+        await first()
+        for _ in range(5):
+            with pytest.raises(TokenSourceError):
+                await first("a")
+        with pytest.raises(TokenSourceError) as caught:
+            await second("a")
+        assert caught.value.retry_after == wait_after(5)
 
     async def test_a_rejected_token_is_replaced_once(self, store: FaultyStore, clock: VirtualClock) -> None:
         source = ScriptedSource(LIFE, clock=clock)

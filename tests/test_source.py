@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from traceback import walk_tb
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from anyio_acs_credential import (
     RefreshStarted,
     RefreshSucceeded,
     TokenRefreshError,
+    TokenSourceError,
 )
 from anyio_acs_credential._common.errors import cut_repeats, page_of
 from anyio_acs_credential._refreshing.source import source_of
@@ -43,8 +45,12 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
+def names_in(traceback: TracebackType | None) -> list[str]:
+    return [frame.f_code.co_name for frame, _ in walk_tb(traceback)]
+
+
 def length(traceback: TracebackType | None) -> int:
-    return 0 if traceback is None else 1 + length(traceback.tb_next)
+    return len(names_in(traceback))
 
 
 # How a source is asked
@@ -267,12 +273,74 @@ async def test_an_exception_that_is_raised_again_does_not_grow(clock: VirtualClo
             assert caught.value.__cause__ is stored
             lengths.add(length(stored.__traceback__))
         assert len(lengths) == 1
-        names = []
-        entry = stored.__traceback__
-        while entry is not None:
-            names.append(entry.tb_frame.f_code.co_name)
-            entry = entry.tb_next
-        assert names[-1] == "source"
+        assert names_in(stored.__traceback__)[-1] == "source"
+
+
+@pytest.mark.promise("R6")
+@pytest.mark.parametrize("how", ["cause", "context", "group"])
+async def test_neither_does_one_that_is_inside_another(clock: VirtualClock, how: str) -> None:
+    """It was first raised elsewhere, as what a circuit breaker stores was. What it shows ends at its newest raise."""
+    stored = ConnectionError("down")
+    calls = 0
+
+    def connect() -> None:
+        raise stored
+
+    async def call() -> None:
+        nonlocal calls
+        calls += 1
+        await checkpoint()
+        if calls == 1:
+            connect()
+        raise stored
+
+    async def source() -> AccessToken:
+        if how == "group":
+            async with anyio.create_task_group() as group:
+                group.start_soon(call)
+        try:
+            await call()
+        except ConnectionError as error:
+            if how == "context":
+                raise TokenSourceError("the backend is down")  # noqa: B904 - as a careless program has it
+            raise TokenSourceError("the backend is down") from error
+        raise AssertionError
+
+    async with credential_of(source, clock) as credential:
+        lengths = []
+        for _ in range(20):
+            with pytest.raises(TokenRefreshError):
+                await credential.refresh()
+            lengths.append(length(stored.__traceback__))
+        assert len(set(lengths[3:])) == 1
+        assert max(lengths) < 10
+        assert names_in(stored.__traceback__)[-1] == "call"
+
+
+async def test_a_recursion_that_catches_what_it_raises_stays_whole(clock: VirtualClock) -> None:
+    """Each raise of it shows every step, whether it is a new exception or the same again."""
+    stored = ConnectionError("down")
+
+    async def walk(steps: int, error: ConnectionError) -> AccessToken:
+        try:
+            await checkpoint()
+            if steps == 0:
+                raise error
+            return await walk(steps - 1, error)
+        except ConnectionError as caught:
+            if steps < 5:
+                raise
+            raise TokenSourceError("the backend is down") from caught
+
+    raised = [ConnectionError("new"), stored, stored, stored, stored]
+    rest = iter(raised)
+
+    async with credential_of(lambda: walk(5, next(rest)), clock) as credential:
+        for error in raised:
+            with pytest.raises(TokenRefreshError):
+                await credential.refresh()
+            names = names_in(error.__traceback__)
+            assert [name for name in names if name != "answer"] == ["walk"] * 6
 
 
 async def test_neither_does_what_an_observer_raises_again(clock: VirtualClock) -> None:

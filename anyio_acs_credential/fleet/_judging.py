@@ -124,7 +124,9 @@ def failure_of(
         secrets: Texts that the message must not show.
     """
     permanent, wish = verdict(error)
-    streak = 1 if before is None else before.streak + 1
+    plain = 0 if before is None else before.plain if before.claims is not None else before.streak
+    challenged = before.streak if before is not None and before.claims == claims else 0
+    streak = 1 + (plain if claims is None else challenged)
     wait = max(usable_retry_after(wish) or 0.0, backoff(streak, POLICY.retry_max, fraction, POLICY))
     return Failure(
         message=_text(error, secrets),
@@ -132,6 +134,7 @@ def failure_of(
         took=took,
         streak=streak,
         claims=claims,
+        plain=0 if claims is None else plain,
         permanent=permanent,
         kind=next((kind.__name__ for kind in (SignInRequiredError, ServiceError) if isinstance(error, kind)), ""),
         status_code=error.status_code if isinstance(error, ServiceError) else None,

@@ -65,8 +65,10 @@ class Failure:
         message: What failed and what to do next, without a secret.
         wait: Seconds after the failure in which no process asks the source by itself.
         took: Seconds from the taking of the lease to the failure.
-        streak: How many rounds in a row have failed, this one included, in all processes.
+        streak: How many rounds in a row have failed, this one included, in all processes. A round for a challenge
+            counts those with the same claims.
         claims: The digest of the claims that were asked for, or None.
+        plain: The streak of the rounds without claims before it, where claims were asked for.
         permanent: Whether trying again cannot help until something is changed.
         kind: The name of the error's class, where programs decide by it; else empty.
         status_code: As `ServiceError` has it.
@@ -79,6 +81,7 @@ class Failure:
     took: float
     streak: int = 1
     claims: str | None = None
+    plain: int = 0
     permanent: bool = False
     kind: str = ""
     status_code: int | None = None
@@ -149,7 +152,7 @@ def _parsed(hidden: Secret) -> Record | None:
     return None
 
 
-_NUMBERS = {"at", "expires_on", "life", "fence", "wait", "took", "streak"}
+_NUMBERS = {"at", "expires_on", "life", "fence", "wait", "took", "streak", "plain"}
 
 
 def _read(kind: type[Any], content: dict[str, Any]) -> Any:

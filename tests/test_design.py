@@ -56,10 +56,13 @@ def test_no_two_modules_know_each_other() -> None:
 
 
 def test_the_emulator_knows_nothing_that_it_is_to_test() -> None:
-    """Neither the client, nor tokens, nor what users test with: only what runs beside a block, and a clock's check."""
+    """Neither the client, nor tokens, nor what users test with: only what runs beside a block, and checks."""
     names = {name for path in MODULES if "emulator" in path.parts for name in imported(path)}
     ours = {name for name in names if name.startswith("anyio_acs_credential.") and ".emulator" not in name}
-    assert {".".join(name.split(".")[:2]) for name in ours} == {"anyio_acs_credential._loops"}
+    assert {name for name in ours if not name.startswith("anyio_acs_credential._loops")} == {
+        "anyio_acs_credential._common.checks",
+        "anyio_acs_credential._common.errors",
+    }
 
 
 @pytest.mark.parametrize(

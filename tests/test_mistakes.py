@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -14,7 +16,12 @@ from clocks import REAL_TIME
 
 pytest.importorskip("anycorn", reason="the emulator is an extra")
 
-from anyio_acs_credential import CommunicationTokenCredential, CredentialPool, CredentialUsageError
+from anyio_acs_credential import (
+    DEFAULT_SCOPE,
+    CommunicationTokenCredential,
+    CredentialPool,
+    CredentialUsageError,
+)
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.emulator._faults import Fault
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time
@@ -97,6 +104,128 @@ def test_a_fault_of_another_type_is_refused(wrong: dict[str, Any]) -> None:
     (name,) = wrong
     with pytest.raises(TypeError, match=f"{name} is "):
         Fault(target="", action="fail", **wrong)
+
+
+@pytest.mark.parametrize("switch", SWITCHES.values(), ids=SWITCHES)
+async def test_a_target_that_no_request_has_is_refused(switch: Any) -> None:
+    """An ordered answer would invent an operation that is never met."""
+    async with open_emulator() as emulator:
+        for target, advice in {
+            "/identities?api-version=2023-10-01": "leave out the query",
+            re.escape("GET /calling/callConnections?api-version=2023-10-01"): "leave out the query",
+            r"GET /calling/callConnections\?": "leave out the query",
+            "https://127.0.0.1/calling/callConnections": "leave out the scheme and the host",
+            "post /identities$": "write the method in capitals",
+            "^get /calling/callConnections": "write the method in capitals",
+        }.items():
+            with pytest.raises(ValueError, match=f"fits the target {re.escape(repr(target))}: {advice}.* It has "):
+                switch(emulator, target)
+        assert emulator._faults._armed == []
+
+
+async def test_patterns_with_a_question_mark_are_no_queries() -> None:
+    async with open_emulator() as emulator:
+        for target in ("GET /calling/(?:one)?/x", "/calling/.*?id=1", "(?P<n>/calling/1)(?P=n)?", "/a?$"):
+            emulator.answer(target)
+
+
+@pytest.mark.parametrize("switch", SWITCHES.values(), ids=SWITCHES)
+async def test_a_target_that_is_no_text_is_refused(switch: Any) -> None:
+    async with open_emulator() as emulator:
+        for target in (re.compile("issueAccessToken"), b"issueAccessToken", None):
+            says = f"target is the text of a regular expression, not {type(target).__name__}: give the pattern"
+            with pytest.raises(TypeError, match=says):
+                switch(emulator, target)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "says"),
+    [
+        ({"retry_after": timedelta(seconds=1)}, TypeError, r"not timedelta: give int\(wait.total_seconds"),
+        ({"retry_after": True}, TypeError, "not bool"),
+        ({"retry_after": 1.5}, TypeError, "not float"),
+        ({"retry_after": math.nan}, TypeError, "not float"),
+        ({"retry_after": -1}, ValueError, "not negative, not -1: give any other header as text"),
+        ({"retry_after": "1\r\nDate: today"}, ValueError, "'Retry-After' cannot be sent"),
+        ({"seconds": math.nan}, ValueError, "not negative, not nan"),
+        ({"seconds": timedelta(seconds=1)}, TypeError, "seconds is a number of seconds, or None .*, not timedelta"),
+    ],
+)
+async def test_a_wait_that_cannot_be_is_refused(wrong: dict[str, Any], kind: type[Exception], says: str) -> None:
+    """It would go into a header as it is."""
+    async with open_emulator() as emulator:
+        with pytest.raises(kind, match=says):
+            emulator.fail("", **wrong)
+        for good in (0, 7, "-1", "soon", None):
+            emulator.fail("", retry_after=good)
+
+
+@pytest.mark.parametrize("delay", [-1, math.nan, math.inf, timedelta(seconds=1), None, "1"])
+async def test_a_delay_that_cannot_be_is_refused(delay: Any) -> None:
+    async with open_emulator() as emulator:
+        with pytest.raises((TypeError, ValueError), match=r"delay is a number of seconds, .*not"):
+            emulator.delay("", delay)
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind", "says"),
+    [
+        (5, TypeError, "headers are a mapping, .*not int"),
+        ("Date", TypeError, "headers are a mapping, .*not str"),
+        ({"Retry-After": 5}, TypeError, "which are text, not tuple"),
+        ([("Date",)], TypeError, "which are text, not tuple"),
+        ({"Date": "1\n2"}, ValueError, "the header 'Date' cannot be sent"),
+        ({"Content Type": "text/html"}, ValueError, "the header 'Content Type' cannot be sent"),
+        ({"Date": "\u20ac"}, ValueError, "a line of Latin-1"),
+    ],
+)
+async def test_headers_that_cannot_be_sent_are_refused(headers: Any, kind: type[Exception], says: str) -> None:
+    async with open_emulator() as emulator:
+        with pytest.raises(kind, match=says):
+            emulator.answer("", headers=headers)
+        emulator.answer("", headers=[["Date", "\u00e4"], ("X", "")])  # type: ignore[list-item]
+
+
+async def test_what_cannot_be_assigned_is_refused_with_what_can_be() -> None:
+    """Python would take any name, and the test would go on without what it meant to set."""
+    async with open_emulator() as emulator:
+        with pytest.raises(
+            AttributeError, match=r"token_lifetime .* not assigned: give open_emulator\(token_lifetime="
+        ):
+            emulator.token_lifetime = 5  # type: ignore[attr-defined]
+        rest = "not assigned: assign to clock_offset or sign_in_as or single_use_refresh_tokens alone"
+        for name in ("endpiont", "endpoint", "access_key", "requests", "fail", "_log"):
+            with pytest.raises(AttributeError, match=f"{name} of an open emulator is {rest}"):
+                setattr(emulator, name, 5)
+        emulator.clock_offset, emulator.sign_in_as, emulator.single_use_refresh_tokens = 5, "alice", True
+        assert (emulator.clock_offset, emulator.sign_in_as, emulator.single_use_refresh_tokens) == (5, "alice", True)
+        emulator.sign_in_as = None
+
+
+async def test_switches_for_people_take_text() -> None:
+    async with open_emulator() as emulator:
+        wrong: Any = 5
+        with pytest.raises(TypeError, match="single_use_refresh_tokens is True or False, not str"):
+            emulator.single_use_refresh_tokens = "no"  # type: ignore[assignment]
+        with pytest.raises(TypeError, match="sign_in_as is text, not int"):
+            emulator.sign_in_as = wrong
+        for call in (
+            lambda: emulator.add_user(wrong),
+            lambda: emulator.add_redirect_uri(wrong),
+            lambda: emulator.approve(wrong),
+            lambda: emulator.approve("code", user=wrong),
+            lambda: emulator.decline(wrong),
+            lambda: emulator.issue_entra_token(DEFAULT_SCOPE, user=wrong),
+        ):
+            with pytest.raises(TypeError, match="is text, not int"):
+                call()
+
+
+async def test_a_clock_that_is_a_class_is_refused() -> None:
+    wrong: Any = VirtualClock
+    with pytest.raises(TypeError, match="such as the time module, not the class VirtualClock"):
+        async with open_emulator(clock=wrong):
+            pass
 
 
 async def test_revoking_the_sign_ins_of_nobody_is_refused() -> None:

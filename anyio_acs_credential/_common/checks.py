@@ -24,6 +24,12 @@ def has_methods(thing: object, *methods: str) -> bool:
     return not isinstance(thing, type) and all(hasattr(thing, method) for method in methods)
 
 
+def is_clock(thing: object, *methods: str) -> bool:
+    """Whether each of these methods tells a time without being given anything, as those of the class itself do not."""
+    tells = [getattr(thing, method, None) for method in methods]
+    return all(callable(tell) and misfit(tell) is None for tell in tells)
+
+
 def misfit(function: object, *arguments: object) -> TypeError | None:
     """Why a callable cannot be called with these arguments; None where it can be, or where it has no signature."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._common.checks import is_async, misfit
+from .._common.checks import is_async, is_clock, misfit
 from .._common.errors import InvalidTokenError, explained, wrong_type
 from .._common.redaction import Secret
 from .._decisions.schedule import RefreshPolicy
@@ -56,9 +56,8 @@ def check_options(refreshes: bool, proactive_refresh: object, policy: object, ob
         )
     if observer is not None and (reason := misfit(observer, object())) is not None:
         raise explained("observer", TypeError(f"observer is called with an event, which does not fit ({reason})"))
-    for tell in (getattr(clock, "time", None), getattr(clock, "monotonic", None)):
-        if not callable(tell) or misfit(tell) is not None:
-            raise wrong_type("clock", "clock is an object with time() and monotonic()", clock)
+    if not is_clock(clock, "time", "monotonic"):
+        raise wrong_type("clock", "clock is an object with time() and monotonic()", clock)
     if refreshes:
         from .._loops import virtual  # noqa: F401 - what entering, rounds, and threads that wait for them, need
         from .._refreshing import block, report, thread_waiting  # noqa: F401 - likewise

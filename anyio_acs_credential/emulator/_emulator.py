@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope, CapacityLimiter, to_thread
 from starlette.applications import Starlette
 
+from .._common.errors import explained
 from .._loops.guarded import guarded
 from .._loops.virtual import refuse_real_time
 from ._entra import sign_in_routes, token_routes
@@ -55,7 +57,8 @@ class Emulator(EntraSwitches, FaultSwitches):
     _clock: OwnClock
 
     def __init__(self) -> None:
-        raise TypeError("an emulator is not made like this: write async with open_emulator() as emulator")
+        problem = "an emulator is not made like this: write async with open_emulator() as emulator"
+        raise explained("emulator-arguments", TypeError(problem))
 
     @property
     def clock_offset(self) -> float:
@@ -86,8 +89,13 @@ class Emulator(EntraSwitches, FaultSwitches):
         return f"<Emulator at {self.endpoint}>"
 
 
+_ASSIGNABLE = [name for name, found in inspect.getmembers(Emulator) if getattr(found, "fset", None) is not None]
+
+
 class _Opened(Emulator):
     """An emulator with its parts, which the public class's signature does not name."""
+
+    _is_made = False
 
     def __init__(
         self,
@@ -104,6 +112,15 @@ class _Opened(Emulator):
         self.ca_file, self.ssl_context = certificates.ca_file, certificates.client
         self._service, self._entra, self._faults = service, entra, faults
         self._log, self._clock = log, clock
+        self._is_made = True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Python would take any name, and a test that means a setting, or misspells one, would prove nothing.
+        if self._is_made and name not in _ASSIGNABLE:
+            known = inspect.signature(open_emulator).parameters
+            what = f"give open_emulator({name}=...)" if name in known else f"assign to {' or '.join(_ASSIGNABLE)} alone"
+            raise explained("emulator-arguments", AttributeError(f"{name} of an open emulator is not assigned: {what}"))
+        super().__setattr__(name, value)
 
 
 @guarded("the emulator")

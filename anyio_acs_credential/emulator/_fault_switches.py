@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ._faults import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ._faults import Faults
 
 
@@ -33,7 +31,7 @@ class FaultSwitches:
             target: A regular expression that is searched for in the method and the decoded path of each request, such
                 as `"POST /identities$"`, `"issueAccessToken"` or `"/chat/"`.
             status: The HTTP status, from 400 to 599.
-            retry_after: The `Retry-After` header: seconds, or any text.
+            retry_after: The `Retry-After` header: whole seconds, or any text.
             times: How many requests; None for all.
             seconds: Seconds for which it lasts, by the emulator's clock; None until `heal()`.
 
@@ -71,14 +69,14 @@ class FaultSwitches:
             ValueError: when a value is out of its range, or no operation of the emulator fits the target.
         """
         content = body.encode() if isinstance(body, str) else body
-        pairs = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        pairs: Any = headers.items() if isinstance(headers, Mapping) else headers
         self._faults.add(
             Fault(
                 target=target,
                 action="answer",
                 status=status,
                 body=content,
-                headers=pairs,
+                headers=tuple(pairs) if isinstance(pairs, Iterable) else pairs,
                 times=times,
                 seconds=seconds,
             )

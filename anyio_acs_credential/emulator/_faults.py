@@ -7,12 +7,22 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from .._common.errors import explained, wrong_type
+
 if TYPE_CHECKING:
     from ._operations import Operations
     from ._settings import Clock
 
 
-_OPTIONAL = {"times", "seconds"}
+_SECONDS = "a number of seconds"
+_NUMBERS = {
+    "status": (int, "an HTTP status"),
+    "times": (int | None, "a number of requests, or None for all"),
+    "delay": (int | float, _SECONDS),
+    "seconds": (int | float | None, f"{_SECONDS}, or None for ever"),
+}
+_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_VALUE = re.compile(r"[^\r\n\0\u0100-\U0010ffff]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +35,7 @@ class Fault:
         action: "fail" with `status`, "answer" with `status`, `headers` and `body`, "delay" the answer, "hang" without
             an answer, or "reset" the connection.
         status: The HTTP status of a failure or an answer.
-        retry_after: The `Retry-After` header of a failure: seconds, or any text.
+        retry_after: The `Retry-After` header of a failure: whole seconds, or any text.
         body: The body of an answer.
         headers: Names and values of the answer's headers; a name may come several times.
         delay: Seconds by which an answer is late.
@@ -48,27 +58,65 @@ class Fault:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        try:
-            re.compile(self.target)
-        except re.error as error:
-            raise ValueError(f"target is not a regular expression ({error}): escape it with re.escape()") from error
-        for name, kinds in (("status", int), ("times", int), ("delay", int | float), ("seconds", int | float)):
+        _check_target(self.target)
+        for name, (kinds, what) in _NUMBERS.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not (isinstance(value, kinds) or (value is None and name in _OPTIONAL)):
-                raise TypeError(f"{name} is a number, not {type(value).__name__}")
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise wrong_type("emulator-fault", f"{name} is {what}", value)
+        _check_retry_after(self.retry_after)
+        _check_headers(self.headers)
         if not isinstance(self.body, bytes):
-            raise TypeError(f"body is bytes or text, not {type(self.body).__name__}: for JSON, give json.dumps(...)")
+            raise wrong_type("emulator-fault", "body is bytes or text", self.body, ": for JSON, give json.dumps(...)")
+        if problem := self._out_of_range():
+            raise explained("emulator-fault", ValueError(problem))
+
+    def _out_of_range(self) -> str | None:
         least = 200 if self.action == "answer" else 400
         if not least <= self.status <= 599:
-            raise ValueError(f"status is an HTTP status, here from {least} to 599, not {self.status!r}")
+            return f"status is an HTTP status, here from {least} to 599, not {self.status!r}"
         if self.times is not None and self.times < 1:
-            raise ValueError(f"times is a number of requests, 1 or more, or None for all, not {self.times!r}")
+            return f"times is a number of requests, 1 or more, or None for all, not {self.times!r}"
         for name in ("delay", "seconds"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
-                raise ValueError(f"{name} is a number of seconds, finite and not negative, not {value!r}")
+                return f"{name} is {_SECONDS}, finite and not negative, not {value!r}"
         if self.seconds == 0:
-            raise ValueError("a fault of 0 seconds is never met: give more, or None for a fault that stays")
+            return "a fault of 0 seconds is never met: give more, or None for a fault that stays"
+        return None
+
+
+def _check_target(target: object) -> None:
+    if not isinstance(target, str):
+        fix = ': give the pattern of a compiled one, and "" for every request'
+        raise wrong_type("emulator-fault", "target is the text of a regular expression", target, fix)
+    try:
+        re.compile(target)
+    except re.error as error:
+        problem = f"target is not a regular expression ({error}): escape it with re.escape()"
+        raise explained("emulator-fault", ValueError(problem)) from error
+
+
+def _check_retry_after(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | str | None):
+        fix = ": give int(wait.total_seconds()) of a timedelta"
+        raise wrong_type("emulator-fault", "retry_after is whole seconds, or the header's text", value, fix)
+    if isinstance(value, int) and value < 0:
+        problem = f"retry_after is whole seconds, not negative, not {value}: give any other header as text"
+        raise explained("emulator-fault", ValueError(problem))
+    _check_headers((("Retry-After", str(value)),))
+
+
+def _check_headers(headers: object) -> None:
+    """Refuse what the server could not send: its answer would be another than was ordered."""
+    for header in headers if isinstance(headers, tuple) else (headers,):
+        match header:
+            case (str() as name, str() as value):
+                if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+                    problem = f"the header {name!r} cannot be sent: give a name in ASCII, and a line of Latin-1"
+                    raise explained("emulator-fault", ValueError(problem))
+            case _:
+                wanted = "headers are a mapping, or pairs of a name and a value, which are text"
+                raise wrong_type("emulator-fault", wanted, header)
 
 
 @dataclass

@@ -7,12 +7,21 @@ from difflib import get_close_matches
 from itertools import product
 from typing import TYPE_CHECKING
 
+from .._common.errors import explained
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _RAW_ID = re.compile(r"\d+:[^/$]+")
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+# What the method and the path of no request have, and what to do.
+_NEVER_THERE = {
+    r"\\\?|(?<![(*+}])\?[\w$.-]+=": "leave out the query, which is no part of the path",
+    "://": "leave out the scheme and the host",
+    r"^\^?[a-z]+ /": "write the method in capitals",
+}
 
 
 class Operations:
@@ -36,11 +45,12 @@ class Operations:
         """Admit the target of an ordered answer. Where no operation fits it, it becomes an operation itself.
 
         Raises:
-            ValueError: when no operation fits it, and it is not a path or looks like a misspelt operation.
+            ValueError: when no operation fits it, and it is not a path, looks like a misspelt operation, or has what no
+                request has, such as a query.
         """
         words = _literal(target)
         if self._fits(target) is None:
-            if "/" not in words or self._nearest(words):
+            if "/" not in words or self._nearest(words) or _advice(target):
                 raise self._refusal(target)
             self._invented.append(words)
 
@@ -71,11 +81,18 @@ class Operations:
 
     def _refusal(self, target: str) -> ValueError:
         nearest = self._nearest(_literal(target))
-        meant = f": did you mean {nearest[0]!r}?" if nearest else ""
-        return ValueError(
-            f"no operation of the emulator fits the target {target!r}{meant or '.'} "
-            f"It has {', '.join(self._known)}; what else is to be there is ordered with answer() first"
+        meant = f"did you mean {nearest[0]!r}?" if nearest else f"{advice}." if (advice := _advice(target)) else ""
+        return explained(
+            "emulator-fault",
+            ValueError(
+                f"no operation of the emulator fits the target {target!r}{f': {meant}' if meant else '.'} "
+                f"It has {', '.join(self._known)}; what else is to be there is ordered with answer() first"
+            ),
         )
+
+
+def _advice(target: str) -> str | None:
+    return next((advice for pattern, advice in _NEVER_THERE.items() if re.search(pattern, target)), None)
 
 
 def _literal(target: str) -> str:

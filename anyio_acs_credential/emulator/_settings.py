@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+from .._common.checks import is_clock, is_number
+from .._common.errors import explained, wrong_type
+
 _LONGEST = 20 * 366 * 86_400
 
 
@@ -40,10 +43,12 @@ def check_offset(offset: object) -> None:
         TypeError: when it is of the wrong type.
         ValueError: when it is NaN or longer than twenty years.
     """
-    if isinstance(offset, bool) or not isinstance(offset, int | float):
-        raise TypeError(f"clock_offset is seconds, not {type(offset).__name__}")
+    if not is_number(offset):
+        raise wrong_type("emulator-arguments", "clock_offset is seconds", offset)
     if not abs(offset) <= _LONGEST:
-        raise ValueError(f"clock_offset is twenty years at most, in seconds, and not {offset}")
+        raise explained(
+            "emulator-arguments", ValueError(f"clock_offset is twenty years at most, in seconds, and not {offset}")
+        )
 
 
 def check_port(port: object) -> None:
@@ -54,9 +59,9 @@ def check_port(port: object) -> None:
         ValueError: when it is out of its range.
     """
     if type(port) is not int:
-        raise TypeError(f"port is a whole number, 0 for a free one, not {type(port).__name__}")
+        raise wrong_type("emulator-arguments", "port is a whole number, 0 for a free one", port)
     if not 0 <= port <= 65535:
-        raise ValueError(f"port is from 0 (a free one) to 65535, not {port}")
+        raise explained("emulator-arguments", ValueError(f"port is from 0 (a free one) to 65535, not {port}"))
 
 
 def check_seconds(name: str, value: object, *, least: int, optional: bool = False) -> None:
@@ -74,10 +79,11 @@ def check_seconds(name: str, value: object, *, least: int, optional: bool = Fals
     """
     if optional and value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is seconds{' or None' if optional else ''}, not {type(value).__name__}")
+    if not is_number(value):
+        raise wrong_type("emulator-arguments", f"{name} is seconds{' or None' if optional else ''}", value)
     if not least <= value < math.inf:
-        raise ValueError(f"{name} is {least} second{'' if least == 1 else 's'} or more, and finite, not {value}")
+        seconds = f"{least} second{'' if least == 1 else 's'}"
+        raise explained("emulator-arguments", ValueError(f"{name} is {seconds} or more, and finite, not {value}"))
 
 
 def check_switch(name: str, value: object) -> None:
@@ -87,14 +93,24 @@ def check_switch(name: str, value: object) -> None:
         TypeError: when it is something else.
     """
     if not isinstance(value, bool):
-        raise TypeError(f"{name} is True or False, not {type(value).__name__}")
+        raise wrong_type("emulator-arguments", f"{name} is True or False", value)
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuse what is not text.
+
+    Raises:
+        TypeError: when it is something else.
+    """
+    if not isinstance(value, str):
+        raise wrong_type("emulator-arguments", f"{name} is text", value)
 
 
 def check_clock(clock: object) -> None:
     """Refuse what is not a clock.
 
     Raises:
-        TypeError: when it has no `time()`.
+        TypeError: when it has no `time()`, or is the class of one that has.
     """
-    if not callable(getattr(clock, "time", None)):
-        raise TypeError("clock is an object with time(), such as the time module")
+    if not is_clock(clock, "time"):
+        raise wrong_type("emulator-arguments", "clock is an object with time(), such as the time module", clock)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from secrets import choice, token_urlsafe
 from typing import TYPE_CHECKING, Any
 
+from ..._common.errors import explained
 from .errors import OAuthError
 from .grants import Grant
 
@@ -61,7 +62,8 @@ class DeviceCodes:
         device = self._user_codes.get(user_code.strip().upper())
         now = self._clock.time()
         if device is None or device.state != "pending" or device.expires_on <= now:
-            raise ValueError("the user code is unknown, has expired or was answered before: start a new sign-in")
+            problem = "the user code is unknown, has expired or was answered before: start a new sign-in"
+            raise explained("emulator-arguments", ValueError(problem))
         device.state = "declined" if user is None else "approved"
         if user is not None:
             device.grant = Grant(user=user, scope=device.scope, claims=device.claims, signed_in_at=now)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..._common.errors import explained
+from .._settings import check_switch, check_text
 from .errors import OAuthError
 from .scopes import read_scopes
 from .state import read_claims
@@ -37,6 +39,8 @@ class EntraSwitches:
 
     @sign_in_as.setter
     def sign_in_as(self, user: str | None) -> None:
+        if user is not None:
+            check_text("sign_in_as", user)
         self._entra.sign_in_as = user
 
     @property
@@ -46,6 +50,7 @@ class EntraSwitches:
 
     @single_use_refresh_tokens.setter
     def single_use_refresh_tokens(self, single_use: bool) -> None:
+        check_switch("single_use_refresh_tokens", single_use)
         self._entra.refresh_tokens.single_use = single_use
 
     def add_user(self, name: str) -> str:
@@ -56,7 +61,11 @@ class EntraSwitches:
 
         Returns:
             The user's object id.
+
+        Raises:
+            TypeError: when the name is not text.
         """
+        check_text("name", name)
         return self._entra.add_user(name)
 
     def add_redirect_uri(self, uri: str) -> None:
@@ -64,7 +73,11 @@ class EntraSwitches:
 
         Args:
             uri: The redirect URI, as an application sends it.
+
+        Raises:
+            TypeError: when it is not text.
         """
+        check_text("uri", uri)
         self._entra.redirect_uris.add(uri)
 
     def add_client_certificate(self, pem: bytes) -> None:
@@ -86,8 +99,11 @@ class EntraSwitches:
             user: The name of who signs in.
 
         Raises:
+            TypeError: when the code or the name is not text.
             ValueError: when the code is unknown, has expired or was answered before.
         """
+        check_text("user_code", user_code)
+        check_text("user", user)
         self._entra.answer_device(user_code, user)
 
     def decline(self, user_code: str) -> None:
@@ -97,8 +113,10 @@ class EntraSwitches:
             user_code: The code that the device shows.
 
         Raises:
+            TypeError: when the code is not text.
             ValueError: when the code is unknown, has expired or was answered before.
         """
+        check_text("user_code", user_code)
         self._entra.answer_device(user_code, None)
 
     def revoke_refresh_tokens(self, user: str) -> None:
@@ -112,7 +130,8 @@ class EntraSwitches:
         """
         if user not in self._entra.users:
             known = ", ".join(map(repr, self._entra.users)) or "nobody yet"
-            raise ValueError(f"no user is named {user!r}; those who signed in or were added: {known}")
+            problem = f"no user is named {user!r}; those who signed in or were added: {known}"
+            raise explained("emulator-arguments", ValueError(problem))
         self._entra.refresh_tokens.revoke(user)
 
     def require_claims(self, user: str, claims: str) -> None:
@@ -131,7 +150,7 @@ class EntraSwitches:
         try:
             self._entra.require_claims(user, read_claims({"claims": claims}))
         except OAuthError as error:
-            raise ValueError("claims are the text of a JSON object") from error
+            raise explained("emulator-arguments", ValueError("claims are the text of a JSON object")) from error
 
     def issue_entra_token(self, *scopes: str, user: str = "user") -> str:
         """An Entra access token, as if the user had signed in: to exchange, to manage the resource, or as an assertion.
@@ -142,11 +161,13 @@ class EntraSwitches:
             user: The user's name.
 
         Raises:
+            TypeError: when the name is not text.
             ValueError: when a scope is unknown, or there are scopes of more than one service.
         """
+        check_text("user", user)
         self._entra.add_user(user)
         try:
             permission = read_scopes(" ".join(scopes), self.client_id)
         except OAuthError as error:
-            raise ValueError(error.description) from error
+            raise explained("emulator-arguments", ValueError(error.description)) from error
         return self._entra.tokens.access_token(user, permission, {})

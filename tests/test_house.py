@@ -290,7 +290,7 @@ print(len(names) > 0, *{{getattr(module, name).__module__ for name in names}})
     assert done.stdout.split() == ["True", "anyio_acs_credential"]
 
 
-FRIENDS = {"_stay_open", "_shut", "_closed", "_watch", "_remaining", "_loop"}
+FRIENDS = {"_stay_open", "_shut", "_closed", "_watch", "_remaining", "_from_thread"}
 
 
 def test_only_its_own_modules_know_what_is_private_to_a_credential() -> None:

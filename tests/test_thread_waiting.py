@@ -9,22 +9,26 @@ import threading
 import time
 from functools import partial
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 from anyio import CapacityLimiter, from_thread, to_thread
+from told import told
 
 from anyio_acs_credential import (
     AccessToken,
     CommunicationTokenCredential,
     CredentialClosedError,
     CredentialError,
+    CredentialUsageError,
     RefreshPolicy,
     TokenRefreshError,
 )
 from anyio_acs_credential._common.errors import page_of
 from anyio_acs_credential._loops.home import Home
+from anyio_acs_credential._refreshing import thread_waiting
 from anyio_acs_credential.testing import ScriptedSource, make_jwt
 
 if TYPE_CHECKING:
@@ -145,6 +149,32 @@ async def test_the_time_limit_holds_while_the_event_loop_stands_still() -> None:
             assert isinstance(got, TimeoutError)
             assert f"{limit:g} seconds" in str(got)
         await waiting(credential, 0)
+
+
+async def test_the_time_limit_holds_while_the_clock_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a test does, in threads too."""
+    monkeypatch.setattr(thread_waiting, "time", SimpleNamespace(monotonic=float))
+    async with CommunicationTokenCredential(token_refresher=ScriptedSource(anyio.sleep_forever)) as credential:
+        got = await Asking(partial(credential.get_token_from_thread, 0.12)).over()
+        assert isinstance(got, TimeoutError)
+
+
+def test_nobody_runs_the_event_loop() -> None:
+    """A thread says so instead of waiting for ever."""
+    loop = asyncio.new_event_loop()
+    credential = CommunicationTokenCredential(token_refresher=ScriptedSource(3600))
+    loop.run_until_complete(credential.__aenter__())
+    got = Asking(credential.get_token_from_thread).wait()
+    assert isinstance(got, CredentialUsageError)
+    fix = "enter it in the loop that runs meanwhile (in pytest-asyncio, the test has the loop_scope of the fixture)"
+    anchor, text = told(got)
+    assert anchor == "another-loop"
+    assert text == (
+        "the event loop in which the credential was entered is open, and nobody runs it, so that a thread would wait "
+        f"for ever: {fix}"
+    )
+    loop.run_until_complete(credential.__aexit__(None, None, None))
+    loop.close()
 
 
 @pytest.mark.parametrize("timeout", ["1", True, object()])

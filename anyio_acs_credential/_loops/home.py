@@ -94,6 +94,23 @@ class Home:
         """Whether the event loop will never run again here."""
         return not self.process.is_here or _is_closed(self.loop.native_token)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the event loop is open and nobody runs it. A trio loop is run from its beginning to its end."""
+        native: Any = self.loop.native_token
+        return not _is_trio(native) and not native.is_running()
+
+    def idle_error(self) -> CredentialUsageError:
+        """The error for threads that wait while nobody runs the event loop."""
+        return explained(
+            "another-loop",
+            CredentialUsageError(
+                f"the event loop in which the {self._name} was entered is open, and nobody runs it, so that a thread "
+                "would wait for ever: enter it in the loop that runs meanwhile (in pytest-asyncio, the test has the "
+                "loop_scope of the fixture)"
+            ),
+        )
+
     def ended_error(self) -> CredentialClosedError:
         """The error for callers of what was entered in an event loop that has ended."""
         return explained(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .task import RefreshTask
 
 _POLL = 0.05  # seconds between looks at what no event tells a thread: its cancellation, and the end of the event loop
+_LONGEST_IDLE = 1.0  # seconds in which nobody runs the event loop, as between two calls of run_until_complete()
 
 
 def wait_in_thread(
@@ -46,15 +47,17 @@ def wait_in_thread(
     Raises:
         TimeoutError: when the time is up.
         CredentialClosedError: when the credential closes meanwhile, or its event loop has ended.
+        CredentialUsageError: when nobody runs its event loop.
         CredentialError: as `get_token()` does.
     """
     _check_cancelled()
     waiter = _Waiter(task, rounds)
-    deadline = inf if timeout is None else time.monotonic() + timeout
+    deadline = inf if timeout is None else timeout
+    idle = 0.0
     waiter.post(waiter.ask if rounds is None else waiter.join_each)
     try:
         while not waiter.answer.done():
-            now = time.monotonic()
+            now = waiter.time()
             if now >= deadline:
                 raise TimeoutError(f"no access token was to be had within {timeout:g} seconds")
             if now >= waiter.patience_ends:
@@ -63,24 +66,28 @@ def wait_in_thread(
             _check_cancelled()
             if task.home.is_lost:
                 raise task.home.ended_error()
-            with suppress(TimeoutError):
-                waiter.answer.exception(min(_POLL, deadline - now, max(0.0, waiter.patience_ends - now)))
+            idle = idle + _POLL if task.home.is_idle else 0.0
+            if idle > _LONGEST_IDLE:
+                raise task.home.idle_error()
+            waiter.wait(min(_POLL, deadline - now, max(0.0, waiter.patience_ends - now)))
         return waiter.answer.result()
     finally:
         waiter.leave()
 
 
 class _Waiter:
-    """One thread that waits. Its methods run in the event loop, except for `post()` and `leave()`.
+    """One thread that waits. Its methods run in the event loop, except for `post()`, `wait()`, `time()` and `leave()`.
 
     Attributes:
         answer: The future that the thread waits on.
-        patience_ends: When the thread gets the last answer instead, in seconds of `time.monotonic()`.
+        patience_ends: When the thread gets the last answer instead, by `time()`.
     """
 
     def __init__(self, task: RefreshTask, rounds: Iterator[Round] | None) -> None:
         self.answer: Future[AccessToken] = Future()
         self.patience_ends = inf
+        self._began = time.monotonic()
+        self._waited = 0.0
         self._task = task
         self._rounds = iter(()) if rounds is None else rounds
         self._asked: Round = task.round
@@ -97,6 +104,17 @@ class _Waiter:
             self._task.home.post(lambda: self._take_step(step))
         except RuntimeError:
             raise self._task.home.ended_error() from None
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the answer, or for so long."""
+        try:
+            self.answer.exception(seconds)
+        except TimeoutError:
+            self._waited += seconds
+
+    def time(self) -> float:
+        """Seconds since the thread began to wait. It has waited them where the clock stands still, as a test's may."""
+        return max(time.monotonic() - self._began, self._waited)
 
     def leave(self) -> None:
         """Give up waiting."""
@@ -116,7 +134,7 @@ class _Waiter:
         if isinstance(found, float | int):
             asked.refuse_its_source()
             self._join(asked, self._take)
-            self.patience_ends = time.monotonic() + found
+            self.patience_ends = self.time() + found
         else:
             self._give(found)
 

@@ -66,7 +66,8 @@ class SharedSource(Around):
     def __init__(self, source: TokenSource, store: TokenStore, key: str, lease: float) -> None:
         super().__init__(source)
         self._store = store
-        self._name = f"token:{key}"
+        # A subclass of str may show another text than it holds, such as the same one for all users.
+        self._name = f"token:{str.__str__(key)}"
         self._lease = lease
         self._judge = Judge()
         self._guard = Guard(self)

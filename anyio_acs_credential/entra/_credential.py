@@ -235,4 +235,4 @@ def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
         raise explained(
             "entra-request", ValueError(f"leave out {', '.join(sorted(_RESERVED))}: they are asked for anyway")
         )
-    return scopes
+    return tuple(map(str.__str__, scopes))  # a subclass of str may show another text than it holds

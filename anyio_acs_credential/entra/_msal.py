@@ -51,8 +51,7 @@ def _home_account_id(account: Mapping[str, Any] | str | None) -> str | None:
     if account is None:
         return None
     found = account.get("home_account_id") if isinstance(account, Mapping) else account
-    check_text("account", found, "one of the application's get_accounts(), or its home_account_id")
-    return str(found)
+    return check_text("account", found, "one of the application's get_accounts(), or its home_account_id")
 
 
 def _is_application(app: object) -> bool:

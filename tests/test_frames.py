@@ -98,6 +98,12 @@ class Shown(NamedTuple):
     expires_on: object
 
 
+class ShownKey(NamedTuple):
+    """An access key of somebody's own class, whose `repr` shows its text."""
+
+    key: str
+
+
 class Returning:
     """A source of tokens, for a refresher and for an exchange, that returns what is none."""
 
@@ -136,6 +142,12 @@ REFUSED: dict[str, Callable[[], object]] = {
     "a token for a policy": hidden(RejectedTokenPolicy, OPAQUE),
     "a key in place of a credential": hidden(CommunicationIdentityClient, ENDPOINT, KEY),
     "a key in bytes": hidden(AccessKeyCredential, KEY.encode()),
+    "a key in bytes for signatures": hidden(AccessKeyAuth, KEY.encode()),
+    "a connection string for signatures": hidden(
+        AccessKeyAuth, parse_connection_string(f"endpoint={ENDPOINT};accesskey={KEY}")
+    ),
+    "an object whose key is none": hidden(AccessKeyAuth, ShownKey(BAD_KEY)),
+    "an object whose key is none, for a client": hidden(CommunicationIdentityClient, ENDPOINT, ShownKey(BAD_KEY)),
     "a connection string in bytes": hidden(parse_connection_string, f"endpoint={ENDPOINT};accesskey={KEY}".encode()),
     "a connection string with the key as the endpoint": hidden(
         parse_connection_string, f"endpoint={KEY};accesskey={ENDPOINT}"

@@ -20,7 +20,7 @@ def is_async(function: object) -> bool:
 
 
 def has_methods(thing: object, *methods: str) -> bool:
-    """Whether an object has these methods. A class that defines them for its instances does not count."""
+    """Whether an object has these methods or attributes. A class with them for its instances does not count."""
     return not isinstance(thing, type) and all(hasattr(thing, method) for method in methods)
 
 

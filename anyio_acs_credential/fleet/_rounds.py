@@ -24,6 +24,7 @@ from anyio import CancelScope, current_effective_deadline, current_time, get_can
 
 from .._common.checks import check_claims
 from .._common.errors import TokenSourceError
+from .._common.redaction import Secret
 from .._loops.beside import beside
 from .._refreshing.source import ask, call
 from .._tokens.access_token import AccessToken
@@ -89,7 +90,8 @@ class SharedSource(Around):
             TypeError: when the claims are not text.
             Exception: what the source raised, in the process that asked it.
         """
-        check_claims(claims)
+        hidden, claims = Secret(claims), None  # no frame that an error passes shows it: it may be anything as yet
+        claims = check_claims(hidden.value)
         if not self._guard.is_backing_off:
             with suppress(OutOfOrderError):
                 return await self._together(claims, Patience())

@@ -35,6 +35,7 @@ from anyio_acs_credential.entra import (
     AuthorizationCodeCredential,
     DeviceCodeCredential,
     InteractiveBrowserCredential,
+    MsalCredential,
     OnBehalfOfCredential,
 )
 from anyio_acs_credential.fleet import MemoryTokenStore, RedisTokenStore, Sealer, SQLiteTokenStore, shared
@@ -165,6 +166,27 @@ REFUSED: dict[str, Callable[[], object]] = {
     "a token in place of a credential": hidden(BearerAuth, OPAQUE),
     "a token in place of a refresher": hidden(CommunicationTokenCredential, token_refresher=JWT),
     "a token in place of a refresher of a fleet": hidden(shared, JWT, MemoryTokenStore(), key="ana"),
+    "a source that shows its token, in place of a fleet's store": hidden(
+        shared, MemoryTokenStore(), ShownSource(JWT), key="ana"
+    ),
+    "a token in place of MSAL's application": hidden(MsalCredential, JWT),
+    **{
+        f"a key in place of the HTTP client of {whose.__name__}": hidden(whose, *arguments, http_client=KEY, **options)
+        for whose, arguments, options in (
+            (CommunicationIdentityClient, (ENDPOINT, AccessKeyCredential(KEY)), {}),
+            (
+                CommunicationIdentityClient.from_connection_string,
+                (f"endpoint={ENDPOINT};accesskey={KEY}",),
+                {},
+            ),
+            (EntraTokenExchange, (ENDPOINT, Returning(None)), {}),
+            (
+                CommunicationTokenCredential,
+                (),
+                {"resource_endpoint": ENDPOINT, "token_credential": Returning(None)},
+            ),
+        )
+    },
     "a token in place of a pool's function": hidden(CredentialPool, JWT),
     "a token in place of an Entra credential": hidden(
         CommunicationTokenCredential, resource_endpoint=ENDPOINT, token_credential=JWT
@@ -404,6 +426,16 @@ CLAIMED: dict[str, Callable[[Any], Awaitable[None]]] = {
     "an exchange": partial(called_with_claims, hidden(EntraTokenExchange, ENDPOINT, Returning(None))),
     "a fleet": partial(called_with_claims, lambda: shared(down, MemoryTokenStore(), key="ana")),
 }
+
+
+async def of_a_teams_user_in_another_order() -> None:
+    async with (
+        httpx.AsyncClient(transport=Transport("hangs")) as client,
+        CommunicationIdentityClient(ENDPOINT, AccessKeyCredential(KEY), http_client=client) as identity,
+    ):
+        await identity.get_token_for_teams_user("app", JWT, OPAQUE)
+
+
 RETURNED = {
     "swapped": Shown(4102444800, OPAQUE),  # type: ignore[arg-type]
     "an expiry that is a token": Shown(OPAQUE, Shown(JWT, 5)),
@@ -568,6 +600,7 @@ FAILING: dict[str, Callable[[], Awaitable[None]]] = {
     "a rejected text of a static credential": partial(of_a_static_credential, JWT),
     "a rejected text in bytes": partial(of_a_static_credential, JWT.encode()),
     "a rejected token of another package": partial(of_a_static_credential, Shown(JWT, 5)),
+    "a Teams user's token in the place of an id": of_a_teams_user_in_another_order,
     "a Teams user of no application": partial(of_a_teams_user, "", Shown(OPAQUE, 5)),
     "a Teams user's plain function": partial(of_a_teams_user, "app", lambda: OPAQUE),
     "a plain refresher": from_a_plain_refresher,

@@ -119,11 +119,11 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         clock: Clock = time,
     ) -> None:
         initial, endpoint = Secret(token), Secret(resource_endpoint)
-        refresher, entra = Secret(token_refresher), Secret(token_credential)
-        # No frame that an error passes shows a token, or a password in an address. A token's text is given for each of
-        # them by mistake, and the repr of a program's own source may show what that holds.
-        del token, resource_endpoint, token_refresher, token_credential
-        self._source = token_source(initial, refresher, endpoint, entra, scopes=scopes, http_client=http_client)
+        refresher, entra, client = Secret(token_refresher), Secret(token_credential), Secret(http_client)
+        # No frame that an error passes shows a token or a password. The text of one may be given in the place of each
+        # of them by mistake, and the repr of a program's own source may show what that holds.
+        del token, resource_endpoint, token_refresher, token_credential, http_client
+        self._source = token_source(initial, refresher, endpoint, entra, scopes=scopes, http_client=client)
         check_options(self._source is not None, proactive_refresh, policy, observer, clock)
         if self._source is not None:
             self._source.use(clock)

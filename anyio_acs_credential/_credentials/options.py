@@ -14,7 +14,6 @@ from .._tokens.access_token import AccessToken
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .._http.request import HttpClient
     from .._tokens.token_source import TokenSource
 
 DEFAULT_POLICY = RefreshPolicy()
@@ -78,7 +77,7 @@ def token_source(
     token_credential: Secret,
     *,
     scopes: Iterable[str],
-    http_client: HttpClient | None,
+    http_client: Secret,
 ) -> TokenSource | None:
     """The token source that the arguments name; None for a static credential.
 
@@ -90,7 +89,7 @@ def token_source(
         endpoint: The resource's address.
         token_credential: What gives Entra tokens.
         scopes: Their scopes.
-        http_client: The client for the exchange, or None for one of its own.
+        http_client: The client for the exchange.
 
     Raises:
         TypeError: when arguments are missing, contradict each other or are of a wrong type.
@@ -106,7 +105,7 @@ def token_source(
                     "token_credential"
                 ),
             )
-        if http_client is not None or scopes != (DEFAULT_SCOPE,):
+        if http_client.value is not None or scopes != (DEFAULT_SCOPE,):
             raise explained(
                 "arguments",
                 TypeError("scopes and http_client are for a resource_endpoint and a token_credential: leave them out"),
@@ -130,4 +129,4 @@ def token_source(
         )
     from .._exchange.source import EntraTokenExchange
 
-    return EntraTokenExchange(endpoint.value, token_credential.value, scopes=scopes, http_client=http_client)
+    return EntraTokenExchange(endpoint.value, token_credential.value, scopes=scopes, http_client=http_client.value)

@@ -71,10 +71,10 @@ class EntraTokenExchange(TokenSource):
         scopes: Iterable[str] = (DEFAULT_SCOPE,),
         http_client: HttpClient | None = None,
     ) -> None:
-        address, credential = Secret(resource_endpoint), Secret(token_credential)
+        address, credential, client = Secret(resource_endpoint), Secret(token_credential), Secret(http_client)
         # No frame that an error passes shows a password, or what a credential is by mistake or shows in its repr.
-        del resource_endpoint, token_credential
-        self._make_client = client_factory(http_client)
+        del resource_endpoint, token_credential, http_client
+        self._make_client = client_factory(client.value)
         import jwt.api_jws  # noqa: F401 - reads expiries; imported here, so that no round stalls the event loop by it
 
         self._scopes = check_scopes(scopes)

@@ -48,10 +48,10 @@ def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float 
         TypeError: when an argument is of a wrong type.
         ValueError: when the key is empty, or the lease is out of its range.
     """
-    given = Secret(source)
-    del source  # no frame that an error passes shows it: it may be a token's text by mistake
-    if not is_store(store):
-        raise wrong_type("sharing", "store is a token store, such as a SQLiteTokenStore", store)
+    given, kept = Secret(source), Secret(store)
+    del source, store  # no frame that an error passes shows a token's text, or a source in place of the store
+    if not is_store(kept.value):
+        raise wrong_type("sharing", "store is a token store, such as a SQLiteTokenStore", kept.value)
     if not isinstance(key, str):
         raise wrong_type("sharing", "key is a text that names the user", key)
     if not key:
@@ -60,7 +60,7 @@ def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float 
         raise wrong_type("sharing", "lease is a number of seconds", lease)
     if not _SHORTEST_LEASE <= lease <= _LONGEST_LEASE:  # false for NaN as well
         raise explained("sharing", ValueError(f"lease is from 1 to 300 seconds, not {lease!r}"))
-    return SharedSource(source_of(given.value), store, key, lease)
+    return SharedSource(source_of(given.value), kept.value, key, lease)
 
 
 public(shared, module="fleet")

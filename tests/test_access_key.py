@@ -18,8 +18,9 @@ import anyio.to_thread
 import httpx
 import pytest
 from servers import answer, serve
+from told import told
 
-from anyio_acs_credential import AccessKeyCredential, CredentialUsageError
+from anyio_acs_credential import AccessKeyCredential, CredentialUsageError, parse_connection_string
 from anyio_acs_credential.identity._auth import AccessKeyAuth
 from anyio_acs_credential.identity._keys import decode_key, sign
 
@@ -196,6 +197,18 @@ def test_a_key_that_is_not_base64_is_refused_with_the_place_to_find_one(make: An
 def test_a_key_is_text() -> None:
     with pytest.raises(TypeError, match="not bytes"):
         AccessKeyCredential(b"AAAA")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [KEY.encode(), None, parse_connection_string(f"endpoint=https://{CONTOSO};accesskey={KEY}"), AccessKeyCredential],
+)
+def test_a_signature_needs_a_key(key: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        AccessKeyAuth(key)
+    name = "the class AccessKeyCredential" if isinstance(key, type) else type(key).__name__
+    fix = "give key.decode() of bytes, and the access_key of a ConnectionString"
+    assert told(caught.value) == ("access-key", f"an access key is text, or an object with a `.key`, not {name}: {fix}")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 import anyio
 import pytest
 from entra_users import CLAIMS, SCOPE, Clock, discovery, server_context, signing_in_at, token_requests, tokens, trusting
+from redacted import Redacted
 from servers import answer, serve
 
 from anyio_acs_credential import ServiceError, SignInRequiredError
@@ -69,6 +70,20 @@ async def test_the_code_is_redeemed_once(
         assert later not in found
         assert token_requests(emulator) == 2
     assert not recwarn.list
+
+
+async def test_texts_that_hide_themselves_are_what_they_hold() -> None:
+    async with open_emulator() as emulator:
+        credential = AuthorizationCodeCredential(
+            Redacted(emulator.client_id),
+            authorization_code=Redacted(code_of(emulator)),
+            redirect_uri=Redacted(BACK),
+            code_verifier=Redacted(VERIFIER),
+            client_secret=Redacted(emulator.client_secret),
+            authority=Redacted(emulator.authority),
+            verify=emulator.ssl_context,
+        )
+        assert (await credential.get_token(SCOPE)).claims["name"] == "alice"
 
 
 async def test_signing_in_redeems_it_as_well() -> None:

@@ -32,6 +32,7 @@ from entra_users import (
     tokens,
     trusting,
 )
+from redacted import Redacted
 from servers import answer, serve, silence
 
 from anyio_acs_credential import CredentialUsageError, ServiceError, SignInRequiredError, TokenSourceError
@@ -113,6 +114,22 @@ async def test_a_person_signs_in_with_a_browser(form: bool) -> None:
     assert "<h1>You are signed in</h1>" in pages[0].text
     assert "default-src 'none'" in pages[0].headers["content-security-policy"]
     assert pages[0].headers["cache-control"] == "no-store"
+
+
+async def test_texts_that_hide_themselves_are_what_they_hold() -> None:
+    asked: dict[str, list[str]] = {}
+    async with open_emulator() as emulator:
+
+        async def visit(uri: str) -> None:
+            asked.update(parse_qs(urlsplit(uri).query))
+            await bring(uri, code_for(emulator, uri, "alice"))
+
+        async with browsing(visit) as browser:
+            texts = {"login_hint": "alice@contoso", "prompt": "login", "redirect_uri": "http://localhost/back"}
+            options = {name: Redacted(text) for name, text in texts.items()}
+            await credential_of(emulator, browser, **options).sign_in(Redacted(SCOPE))
+    assert [asked[name] for name in ("login_hint", "prompt")] == [["alice@contoso"], ["login"]]
+    assert urlsplit(asked["redirect_uri"][0]).path == "/back"
 
 
 async def test_the_port_and_path_of_the_registration_are_used() -> None:

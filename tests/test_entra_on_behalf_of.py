@@ -24,6 +24,7 @@ from entra_users import (
     tokens,
     trusting,
 )
+from redacted import Redacted
 from servers import answer, serve
 
 from anyio_acs_credential import (
@@ -91,6 +92,25 @@ async def test_a_function_is_asked_for_a_new_assertion_when_it_is_needed(clock: 
         emulator.revoke_refresh_tokens("alice")
         assert (await credential.get_token(SCOPE)).claims["name"] == "alice"
         assert calls == 2
+
+
+@pytest.mark.parametrize("called", [False, True])
+async def test_texts_that_hide_themselves_are_what_they_hold(called: bool) -> None:
+    async with open_emulator() as emulator:
+        assertion = Redacted(assertion_of(emulator))
+
+        async def ask() -> str:
+            return assertion
+
+        credential = OnBehalfOfCredential(
+            Redacted(emulator.client_id),
+            user_assertion=ask if called else assertion,
+            client_secret=Redacted(emulator.client_secret),
+            authority=Redacted(emulator.authority),
+            verify=emulator.ssl_context,
+        )
+        token = await credential.get_token(Redacted(SCOPE), claims=Redacted(CLAIMS))
+        assert token.claims["name"] == "alice"
 
 
 async def test_an_assertion_that_is_not_accepted_needs_the_user(clock: Clock) -> None:
@@ -223,6 +243,12 @@ async def test_a_certificate_stands_in_for_the_secret(form: str) -> None:
     assert form_sent["client_assertion_type"] == ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"]
     assert form_sent["client_assertion"][0].startswith("eyJ")
     assert form_sent["assertion"] == ["canary-assertion"]
+
+
+async def test_an_assertion_of_the_service_that_hides_itself_is_what_it_holds() -> None:
+    async with serve(discovery(), tokens(), tls=server_context()) as server:
+        await at(server, {"client_assertion": lambda: Redacted("canary-client-assertion")}).get_token(SCOPE)
+        assert parse_qs(server.requests[-1].body.decode())["client_assertion"] == ["canary-client-assertion"]
 
 
 async def test_a_certificate_that_cannot_be_used_is_told() -> None:

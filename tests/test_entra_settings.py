@@ -12,6 +12,7 @@ import anyio
 import msal
 import pytest
 from entra_users import SCOPE, trusting
+from redacted import Redacted
 
 from anyio_acs_credential import TokenSourceError
 from anyio_acs_credential.entra import (
@@ -99,6 +100,14 @@ def test_what_msal_is_told(options: dict[str, Any], msal_says: dict[str, Any]) -
     assert {name: told[name] for name in msal_says} == msal_says
     assert told["client_capabilities"] == ["CP1"]
     assert "authority" not in told or "oidc_authority" not in told
+
+
+def test_texts_that_hide_themselves_are_what_they_hold() -> None:
+    settings = check_settings(Redacted("app"), tenant_id=Redacted("contoso.com"), verify=Redacted("ca.pem"))
+    assert settings.msal["authority"] == "https://login.microsoftonline.com/contoso.com"
+    assert type(settings.msal["client_id"]) is str
+    assert type(settings.verify) is str  # Path() of a text may take what that shows
+    assert MsalCredential(lambda: None, account=Redacted("id.of.a.home"))._account == "id.of.a.home"
 
 
 @pytest.mark.parametrize("verify", [True, "context"])

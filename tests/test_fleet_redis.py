@@ -24,6 +24,7 @@ import trustme
 from anyio.abc import SocketAttribute
 from coredis.client import RedisCluster
 from coredis.connection import TCPLocation
+from redacted import Redacted
 from redis_server import proxy, redis_server
 from servers import unused_port
 
@@ -575,6 +576,18 @@ class TestBadArguments:
         for prefix in ("{", "a}"):
             with pytest.raises(ValueError, match="prefix has a brace in it"):
                 RedisTokenStore("redis://x", encryption_keys=[KEY], prefix=prefix)
+
+    async def test_a_url_and_a_prefix_that_hide_themselves(
+        self, server: RedisServer, name: str, anyio_backend_name: str
+    ) -> None:
+        prefix = f"mine-on-{anyio_backend_name}"
+        async with RedisTokenStore(
+            Redacted(server.url), encryption_keys=[Redacted(KEY)], prefix=Redacted(prefix)
+        ) as store:
+            await taken(store, name)
+        assert prefix.encode() in server.say(b"KEYS", f"{prefix}:*".encode())
+        with pytest.raises(ValueError, match="prefix has a brace in it"):
+            RedisTokenStore("redis://x", encryption_keys=[KEY], prefix=Redacted("{"))
 
     def test_a_key_that_is_none(self) -> None:
         with pytest.raises(ValueError, match="is not a key of new_encryption_key") as caught:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from redacted import Redacted
 
 from anyio_acs_credential import (
     AccessToken,
@@ -230,6 +231,14 @@ class TestOneFetch:
         for each in (ana, ben):
             each.use(clock)
         assert await ana() != await ben()
+
+    async def test_keys_that_hide_themselves_are_apart(self, store: FaultyStore, clock: VirtualClock) -> None:
+        source = Asked(LIFE, clock=clock)
+        ana, ben = (shared(source, store, key=Redacted(key)) for key in ("ana", "ben"))
+        for each in (ana, ben):
+            each.use(clock)
+        assert await ana() != await ben()
+        assert await store.look(NAME) is not None
 
     async def test_one_that_asks_its_own_credential(self, store: FaultyStore, clock: VirtualClock) -> None:
         async def ask_itself() -> AccessToken:

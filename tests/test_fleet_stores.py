@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from anyio import to_thread
+from redacted import Redacted
 
 from anyio_acs_credential import AccessToken, CredentialClosedError, CredentialNotEnteredError, CredentialUsageError
 from anyio_acs_credential._loops.home import Home
@@ -268,6 +269,12 @@ class TestFile:
         finally:
             os.umask(old)
         assert path.stat().st_size > 0
+
+    @BOTH
+    async def test_a_path_that_hides_itself_is_what_it_holds(self, path: Path) -> None:
+        async with SQLiteTokenStore(Redacted(path), encryption_keys=[Redacted(OLD)]) as store:
+            await put(store, "token:ana", b"value")
+        assert path.exists()
 
     @pytest.mark.promise("R69")
     @BOTH

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msal
 import pytest
+from anyio.lowlevel import checkpoint
+from redacted import Redacted
 
 from anyio_acs_credential._common.redaction import Secret
 from anyio_acs_credential.fleet import MemoryTokenStore, StoreError, shared_token_cache
@@ -522,6 +524,15 @@ class TestArguments:
     def test_what_cannot_work_is_refused(self, store: Any, key: Any, error: type[Exception], message: str) -> None:
         with pytest.raises(error, match=message):
             shared_token_cache(store, key=key)
+
+    @pytest.mark.usefixtures("anyio_backend")
+    async def test_keys_that_hide_themselves_are_apart(self) -> None:
+        async with MemoryTokenStore() as store:
+            for key in ("alice", "bob"):
+                cache: Any = shared_token_cache(store, key=Redacted(key))
+                keep(cache, key, SECRET)
+                await cache.in_turn(checkpoint, checkpoint)
+            assert sorted(store._slots) == ["cache:alice", "cache:bob"]
 
     def test_it_is_msals_and_shows_nothing(self) -> None:
         cache = shared_token_cache(MemoryTokenStore(), key="alice")

@@ -11,6 +11,7 @@ from traceback import TracebackException
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
+import certifi
 import httpx
 import pytest
 
@@ -23,15 +24,18 @@ from anyio_acs_credential import (
     CommunicationTokenCredential,
     CredentialPool,
     EntraTokenExchange,
+    ServiceError,
     TokenSourceError,
     parse_connection_string,
 )
 from anyio_acs_credential._http.endpoint import check_endpoint
+from anyio_acs_credential._http.own_transport import make_client
 from anyio_acs_credential.azure import RejectedTokenPolicy, as_sync_token_credential, as_token_credential
 from anyio_acs_credential.entra import (
     AuthorizationCodeCredential,
     DeviceCodeCredential,
     InteractiveBrowserCredential,
+    MsalCredential,
     OnBehalfOfCredential,
 )
 from anyio_acs_credential.fleet import MemoryTokenStore, RedisTokenStore, Sealer, SQLiteTokenStore, shared
@@ -100,6 +104,24 @@ class Shown(NamedTuple):
     expires_on: object
 
 
+class ShownKey(NamedTuple):
+    """An access key of somebody's own class, whose `repr` shows its text."""
+
+    key: str
+
+
+class ShownSource(NamedTuple):
+    """A source of tokens, for a refresher and for an exchange, whose `repr` shows a token that it holds."""
+
+    held: str
+
+    async def __call__(self) -> Any:
+        return self.held
+
+    async def get_token(self, *_scopes: str) -> Any:
+        return self.held
+
+
 class Returning:
     """A source of tokens, for a refresher and for an exchange, that returns what is none."""
 
@@ -122,22 +144,81 @@ SIGN_INS: dict[Callable[..., object], dict[str, Any]] = {
     },
     OnBehalfOfCredential: {"user_assertion": ASSERTION, "client_secret": CLIENT_SECRET},
 }
+SHOWING: dict[str, dict[str, Any]] = {
+    "beside a bad endpoint": {"resource_endpoint": "ftp://x", "token_credential": ShownSource(JWT)},
+    "without an endpoint": {"token_credential": ShownSource(JWT)},
+    "beside a bad policy": {"token_refresher": ShownSource(JWT), "policy": 5},
+    "beside scopes": {"token_refresher": ShownSource(JWT), "scopes": ()},
+    "which is no refresher": {"token_refresher": ShownKey(JWT)},
+    "which is no credential": {"resource_endpoint": ENDPOINT, "token_credential": ShownKey(JWT)},
+}
 REFUSED: dict[str, Callable[[], object]] = {
     "a token with a prefix": hidden(CommunicationTokenCredential, f"Bearer {JWT}"),
     "an opaque token": hidden(CommunicationTokenCredential, OPAQUE),
     "a token in two lines": hidden(AccessToken, f"{OPAQUE}\n", 5),
     "an expiry that is none": hidden(AccessToken, OPAQUE, "soon"),
+    "a token in place of its expiry": hidden(AccessToken, 4102444800, OPAQUE),
+    "a token and its expiry, both texts": hidden(AccessToken, "4102444800", OPAQUE),
+    "a token in place of its life": hidden(AccessToken, "4102444800", 4102444800, OPAQUE),
     "a token that is cut": hidden(AccessToken.from_jwt, JWT[: len(JWT) // 2] + "." + OPAQUE),
     "an encrypted token": hidden(AccessToken.from_jwt, f"{OPAQUE}.a.b.c.d"),
     "a token without an expiry": hidden(AccessToken.from_jwt, make_jwt(exp=None, canary=OPAQUE)),
     "a token that another package made": hidden(CommunicationTokenCredential, Shown(OPAQUE, 5)),
     "a token in bytes": hidden(CommunicationTokenCredential, OPAQUE.encode()),
     "a token in place of a credential": hidden(BearerAuth, OPAQUE),
+    "a token in place of a refresher": hidden(CommunicationTokenCredential, token_refresher=JWT),
+    "a token in place of a refresher of a fleet": hidden(shared, JWT, MemoryTokenStore(), key="ana"),
+    "a source that shows its token, in place of a fleet's store": hidden(
+        shared, MemoryTokenStore(), ShownSource(JWT), key="ana"
+    ),
+    "a token in place of MSAL's application": hidden(MsalCredential, JWT),
+    **{
+        f"a key in place of the HTTP client of {whose.__name__}": hidden(whose, *arguments, http_client=KEY, **options)
+        for whose, arguments, options in (
+            (CommunicationIdentityClient, (ENDPOINT, AccessKeyCredential(KEY)), {}),
+            (
+                CommunicationIdentityClient.from_connection_string,
+                (f"endpoint={ENDPOINT};accesskey={KEY}",),
+                {},
+            ),
+            (EntraTokenExchange, (ENDPOINT, Returning(None)), {}),
+            (
+                CommunicationTokenCredential,
+                (),
+                {"resource_endpoint": ENDPOINT, "token_credential": Returning(None)},
+            ),
+        )
+    },
+    "a token in place of a pool's function": hidden(CredentialPool, JWT),
+    "a token in place of an Entra credential": hidden(
+        CommunicationTokenCredential, resource_endpoint=ENDPOINT, token_credential=JWT
+    ),
+    "a token in place of an exchange's credential": hidden(EntraTokenExchange, ENDPOINT, JWT),
+    "a client's credential beside a bad endpoint": hidden(CommunicationIdentityClient, "ftp://x", ShownSource(JWT)),
+    "a client's credential beside a bad client": hidden(
+        CommunicationIdentityClient, ENDPOINT, ShownSource(JWT), http_client=object()
+    ),
+    "an exchange's credential beside a bad client": hidden(
+        EntraTokenExchange, ENDPOINT, ShownSource(JWT), http_client=object()
+    ),
+    **{
+        f"a source that shows its token, {fault}": hidden(CommunicationTokenCredential, **arguments)
+        for fault, arguments in SHOWING.items()
+    },
+    "a source that shows its token, in a fleet with a bad lease": hidden(
+        shared, ShownSource(JWT), MemoryTokenStore(), key="ana", lease=0
+    ),
     "a token in place of Azure's credential": hidden(as_token_credential, OPAQUE),
     "a token in place of the synchronous one": hidden(as_sync_token_credential, OPAQUE),
     "a token for a policy": hidden(RejectedTokenPolicy, OPAQUE),
     "a key in place of a credential": hidden(CommunicationIdentityClient, ENDPOINT, KEY),
     "a key in bytes": hidden(AccessKeyCredential, KEY.encode()),
+    "a key in bytes for signatures": hidden(AccessKeyAuth, KEY.encode()),
+    "a connection string for signatures": hidden(
+        AccessKeyAuth, parse_connection_string(f"endpoint={ENDPOINT};accesskey={KEY}")
+    ),
+    "an object whose key is none": hidden(AccessKeyAuth, ShownKey(BAD_KEY)),
+    "an object whose key is none, for a client": hidden(CommunicationIdentityClient, ENDPOINT, ShownKey(BAD_KEY)),
     "a connection string in bytes": hidden(parse_connection_string, f"endpoint={ENDPOINT};accesskey={KEY}".encode()),
     "a connection string with the key as the endpoint": hidden(
         parse_connection_string, f"endpoint={KEY};accesskey={ENDPOINT}"
@@ -324,7 +405,48 @@ async def of_a_teams_user(client_id: str, token: Any) -> None:
         await identity.get_token_for_teams_user(token, client_id, "user")
 
 
+class Lives(NamedTuple):
+    """A token with its life, whose `repr` shows its text."""
+
+    token: object
+    expires_in: object
+
+
+async def asked_with_claims(made: Callable[[], Any], claims: Any) -> None:
+    await made().get_token("scope", claims=claims)
+
+
+async def asked_for_info_with_claims(claims: Any) -> None:
+    await CommunicationTokenCredential(JWT).get_token_info("scope", options={"claims": claims})
+
+
+async def called_with_claims(made: Callable[[], Any], claims: Any) -> None:
+    await made()(claims)
+
+
+CLAIMED: dict[str, Callable[[Any], Awaitable[None]]] = {
+    "a credential": partial(asked_with_claims, hidden(CommunicationTokenCredential, JWT)),
+    "a credential, for azure-core": asked_for_info_with_claims,
+    "a sign-in": partial(asked_with_claims, hidden(DeviceCodeCredential, "app")),
+    "an exchange": partial(called_with_claims, hidden(EntraTokenExchange, ENDPOINT, Returning(None))),
+    "a fleet": partial(called_with_claims, lambda: shared(down, MemoryTokenStore(), key="ana")),
+}
+
+
+async def of_a_teams_user_in_another_order() -> None:
+    async with (
+        httpx.AsyncClient(transport=Transport("hangs")) as client,
+        CommunicationIdentityClient(ENDPOINT, AccessKeyCredential(KEY), http_client=client) as identity,
+    ):
+        await identity.get_token_for_teams_user("app", JWT, OPAQUE)
+
+
 RETURNED = {
+    "swapped": Shown(4102444800, OPAQUE),  # type: ignore[arg-type]
+    "an expiry that is a token": Shown(OPAQUE, Shown(JWT, 5)),
+    "a life that is a token": Lives(OPAQUE, JWT),
+    "a token and its life, swapped": Lives(3600, OPAQUE),
+    "a life that is too long": Lives(OPAQUE, 4102444800),
     "soon": Shown(OPAQUE, "soon"),
     "never": Shown(OPAQUE, None),
     "cut": Shown(f"{OPAQUE}\n", 9e9),
@@ -468,6 +590,27 @@ async def signed_with_a_rotated_key() -> None:
     await sent_to_an_address_with_a_password(auth, "https")
 
 
+def with_a_proxy(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    for name in ("NO_PROXY", "ALL_PROXY", "HTTPS_PROXY", "SSL_CERT_DIR", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [f"https://user:{CLIENT_SECRET}@proxy.example", f"//user:{CLIENT_SECRET}@proxy.example:port"],
+    ids=["over TLS", "none"],
+)
+def test_a_proxys_password_is_in_no_frame(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the certificates that the environment names cannot be read, and where the address is none."""
+    with_a_proxy(monkeypatch, address)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    with pytest.raises(ServiceError) as caught:
+        make_client(certifi.where())
+    assert shown(caught.value) == []
+
+
 async def that_is_no_record() -> None:
     Record.from_bytes(JWT.encode())
 
@@ -484,9 +627,16 @@ FAILING: dict[str, Callable[[], Awaitable[None]]] = {
         f"an Entra credential that returns: {name}": partial(from_an_entra_credential_that_returns, what)
         for name, what in RETURNED.items()
     },
+    **{
+        f"claims in {kind} of {whose}": partial(ask, claims)
+        for whose, ask in CLAIMED.items()
+        for kind, claims in {"bytes": JWT.encode(), "a dict": {"claims": JWT}}.items()
+    },
+    "claims of a sign-in that are a token": partial(CLAIMED["a sign-in"], JWT),
     "a rejected text of a static credential": partial(of_a_static_credential, JWT),
     "a rejected text in bytes": partial(of_a_static_credential, JWT.encode()),
     "a rejected token of another package": partial(of_a_static_credential, Shown(JWT, 5)),
+    "a Teams user's token in the place of an id": of_a_teams_user_in_another_order,
     "a Teams user of no application": partial(of_a_teams_user, "", Shown(OPAQUE, 5)),
     "a Teams user's plain function": partial(of_a_teams_user, "app", lambda: OPAQUE),
     "a plain refresher": from_a_plain_refresher,

@@ -20,7 +20,7 @@ def is_async(function: object) -> bool:
 
 
 def has_methods(thing: object, *methods: str) -> bool:
-    """Whether an object has these methods. A class that defines them for its instances does not count."""
+    """Whether an object has these methods or attributes. A class with them for its instances does not count."""
     return not isinstance(thing, type) and all(hasattr(thing, method) for method in methods)
 
 
@@ -43,12 +43,14 @@ def misfit(function: object, *arguments: object) -> TypeError | None:
     return None
 
 
-def check_claims(claims: object) -> None:
-    """Refuse what is neither None nor text. Whether a text is JSON is for Entra's own credentials to say.
+def check_claims(claims: object) -> str | None:
+    """The claims, if they are None or text. Whether a text is JSON is for Entra's own credentials to say.
 
     Raises:
         TypeError: when the claims of a challenge are not text.
     """
-    if claims is not None and not isinstance(claims, str):
-        fix = ": give claims.decode() of bytes, and json.dumps(claims) of a dict"
-        raise wrong_type("claims", "claims are the text of a JSON object", claims, fix)
+    if claims is None or isinstance(claims, str):
+        return claims
+    fix = ": give claims.decode() of bytes, and json.dumps(claims) of a dict"
+    error, claims = wrong_type("claims", "claims are the text of a JSON object", claims, fix), None
+    raise error  # no frame that it passes shows what was given, which may hold a token by mistake

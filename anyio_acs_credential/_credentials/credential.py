@@ -121,10 +121,11 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
         clock: Clock = time,
     ) -> None:
         initial, endpoint = Secret(token), Secret(resource_endpoint)
-        token = resource_endpoint = None  # no frame that an error passes shows a token, or a password in an address
-        self._source = token_source(
-            initial, token_refresher, endpoint, token_credential, scopes=scopes, http_client=http_client
-        )
+        refresher, entra, client = Secret(token_refresher), Secret(token_credential), Secret(http_client)
+        # No frame that an error passes shows a token or a password. The text of one may be given in the place of each
+        # of them by mistake, and the repr of a program's own source may show what that holds.
+        del token, resource_endpoint, token_refresher, token_credential, http_client
+        self._source = token_source(initial, refresher, endpoint, entra, scopes=scopes, http_client=client)
         check_options(self._source is not None, proactive_refresh, policy, observer, clock)
         if self._source is not None:
             self._source.use(clock)
@@ -184,7 +185,8 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
                 self._entered().home.check()
                 raise  # pragma: no cover - trio's own trouble
             return held.token
-        check_claims(claims)
+        hidden, claims = Secret(claims), None  # no frame that an error passes shows it: it may be anything as yet
+        claims = check_claims(hidden.value)
         if self._source is None:
             await checkpoint_if_cancelled()
             return self.get_token_nowait()
@@ -256,7 +258,8 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             CredentialError: as `get_token()` does.
             TypeError: when the claims are not text.
         """
-        token = await self.get_token(*scopes, claims=(options or {}).get("claims"))
+        given, options = Secret(options), None  # no frame that an error passes shows what the claims are by mistake
+        token = await self.get_token(*scopes, claims=(given.value or {}).get("claims"))
         return AccessTokenInfo(token.token, token.expires_on)
 
     async def refresh(self, *, rejected: str | AccessToken | None = None) -> AccessToken:

@@ -14,8 +14,6 @@ from .._tokens.access_token import AccessToken
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .._exchange.entra_tokens import SupportsGetToken
-    from .._http.request import HttpClient
     from .._tokens.token_source import TokenSource
 
 DEFAULT_POLICY = RefreshPolicy()
@@ -73,29 +71,31 @@ def check_options(refreshes: bool, proactive_refresh: object, policy: object, ob
 
 def token_source(
     initial: Secret,
-    refresher: object,
+    refresher: Secret,
     endpoint: Secret,
-    token_credential: SupportsGetToken | None,
+    token_credential: Secret,
     *,
     scopes: Iterable[str],
-    http_client: HttpClient | None,
+    http_client: Secret,
 ) -> TokenSource | None:
     """The token source that the arguments name; None for a static credential.
 
+    Those in a box may be a secret, or show one, by mistake; None is in it where none was given.
+
     Args:
-        initial: The token to begin with; None in it where none was given.
-        refresher: The program's callback or source, or None.
-        endpoint: The resource's address, which may have a password in it by mistake; None in it where none was given.
-        token_credential: What gives Entra tokens, or None.
+        initial: The token to begin with.
+        refresher: The program's callback or source.
+        endpoint: The resource's address.
+        token_credential: What gives Entra tokens.
         scopes: Their scopes.
-        http_client: The client for the exchange, or None for one of its own.
+        http_client: The client for the exchange.
 
     Raises:
         TypeError: when arguments are missing, contradict each other or are of a wrong type.
         ValueError: when the endpoint is not the address of a resource, or the scopes are not those of an exchange.
     """
-    given = [name for name, value in (("token", initial.value), ("token_refresher", refresher)) if value is not None]
-    if endpoint.value is None and token_credential is None:
+    given = [name for name, value in (("token", initial), ("token_refresher", refresher)) if value.value is not None]
+    if endpoint.value is None and token_credential.value is None:
         if not given:
             raise explained(
                 "arguments",
@@ -104,16 +104,16 @@ def token_source(
                     "token_credential"
                 ),
             )
-        if http_client is not None or scopes != (DEFAULT_SCOPE,):
+        if http_client.value is not None or scopes != (DEFAULT_SCOPE,):
             raise explained(
                 "arguments",
                 TypeError("scopes and http_client are for a resource_endpoint and a token_credential: leave them out"),
             )
-        if refresher is None:
+        if refresher.value is None:
             return None
         from .._refreshing.source import source_of
 
-        return source_of(refresher)
+        return source_of(refresher.value)
     if given:
         raise explained(
             "arguments",
@@ -121,11 +121,11 @@ def token_source(
                 f"resource_endpoint and token_credential get all tokens: leave out {' and '.join(given)}, or both"
             ),
         )
-    if endpoint.value is None or token_credential is None:
+    if endpoint.value is None or token_credential.value is None:
         missing = "resource_endpoint" if endpoint.value is None else "token_credential"
         raise explained(
             "arguments", TypeError(f"{missing} is missing: an Entra token is exchanged at the resource, so give both")
         )
     from .._exchange.source import EntraTokenExchange
 
-    return EntraTokenExchange(endpoint.value, token_credential, scopes=scopes, http_client=http_client)
+    return EntraTokenExchange(endpoint.value, token_credential.value, scopes=scopes, http_client=http_client.value)

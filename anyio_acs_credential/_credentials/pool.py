@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from .._common.checks import is_async, is_number, misfit
 from .._common.errors import CredentialNotEnteredError, CredentialUsageError, explained, wrong_type
 from .._common.public import public
+from .._common.redaction import Secret
 from .._refreshing.block import keep_interrupts_out, running
 from .credential import CommunicationTokenCredential
 from .keepers import Keepers, PoolStatistics, closed_pool_error
@@ -59,8 +60,9 @@ class CredentialPool(OneBlock, Generic[Key]):
         idle_timeout: float = 1800,
         max_size: int | None = None,
     ) -> None:
-        _check_make(make)
-        self._make = make
+        given = Secret(make)
+        del make  # no frame that an error passes shows it: it may be a token's text by mistake
+        self._make = _checked_make(given)
         self._idle_timeout = _checked_timeout(idle_timeout)
         self._max_size = _checked_size(max_size)
         self._keepers: Keepers | None = None
@@ -186,21 +188,22 @@ def _call_make(make: Callable[[Any], object], key: object) -> CommunicationToken
     )
 
 
-def _check_make(make: object) -> None:
-    if not callable(make):
-        raise wrong_type("pool-make", "make is a function that takes a key and returns a credential", make)
-    if is_async(make):
+def _checked_make(given: Secret) -> Any:
+    if not callable(given.value):
+        raise wrong_type("pool-make", "make is a function that takes a key and returns a credential", given.value)
+    if is_async(given.value):
         raise explained(
             "pool-make",
             TypeError("make is a plain function: what has to be awaited belongs into its credential's token_refresher"),
         )
-    if (reason := misfit(make, None)) is not None:
+    if (reason := misfit(given.value, None)) is not None:
         raise explained(
             "pool-make",
             TypeError(
                 f"make is called with a key alone, which does not fit ({reason}); bind the rest with functools.partial"
             ),
         )
+    return given.value
 
 
 def _checked_timeout(value: object) -> float:

@@ -71,17 +71,19 @@ class EntraTokenSource:
     """
 
     def __init__(self, credential: SupportsGetToken) -> None:
-        get_token = getattr(credential, "get_token", None)
-        if isinstance(credential, type) or not callable(get_token):
+        hidden = Secret(credential)
+        del credential  # no frame that an error passes shows it: it may be a token by mistake, or have a repr that does
+        get_token = getattr(hidden.value, "get_token", None)
+        if isinstance(hidden.value, type) or not callable(get_token):
             raise explained(
                 "token-credential",
                 TypeError(
-                    f"token_credential is {name_of(credential)}: give an object with get_token(*scopes), such as a "
+                    f"token_credential is {name_of(hidden.value)}: give an object with get_token(*scopes), such as a "
                     "credential of anyio_acs_credential.entra or of azure-identity"
                 ),
             )
-        self._credential = credential
-        self._name = name_of(credential)
+        self._credential = hidden.value
+        self._name = name_of(hidden.value)
         self._get_token: Callable[..., Any] = get_token
         self._is_async = inspect.iscoroutinefunction(get_token)
         self._takes_claims = _takes_claims(get_token)

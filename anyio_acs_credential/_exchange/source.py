@@ -71,15 +71,17 @@ class EntraTokenExchange(TokenSource):
         scopes: Iterable[str] = (DEFAULT_SCOPE,),
         http_client: HttpClient | None = None,
     ) -> None:
-        address, resource_endpoint = Secret(resource_endpoint), ""  # no frame that an error passes shows a password
-        self._make_client = client_factory(http_client)
+        address, credential, client = Secret(resource_endpoint), Secret(token_credential), Secret(http_client)
+        # No frame that an error passes shows a password, or what a credential is by mistake or shows in its repr.
+        del resource_endpoint, token_credential, http_client
+        self._make_client = client_factory(client.value)
         import jwt.api_jws  # noqa: F401 - reads expiries; imported here, so that no round stalls the event loop by it
 
         self._scopes = check_scopes(scopes)
         self._url = check_endpoint(address.value)
         self._call = Call("POST", exchange_url(self._url, self._scopes), EXCHANGE_BODY)
         self._go_by(self.clock)
-        self._credential = EntraTokenSource(token_credential)
+        self._credential = EntraTokenSource(credential.value)
         self._kept: KeptToken | None = None
         self._sign_ins: object = None
         self._watch: Watch = _unwatched
@@ -113,7 +115,8 @@ class EntraTokenExchange(TokenSource):
             TypeError: when `claims` is not text.
             Exception: what the credential raises, unless its last token is still valid and no claims are asked for.
         """
-        check_claims(claims)
+        hidden, claims = Secret(claims), None  # no frame that an error passes shows it: it may be anything as yet
+        claims = check_claims(hidden.value)
         entra = await self._entra_token(claims)
         async with self._make_client() as client:
             answer = await self._meet(client, entra)

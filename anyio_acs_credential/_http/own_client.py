@@ -9,6 +9,7 @@ from anyio import CapacityLimiter, to_thread
 
 from .._common.checks import is_async
 from .._common.errors import wrong_type
+from .._common.redaction import Secret
 from .._loops.closing import close_quietly
 from .._loops.per_loop import PerLoop
 
@@ -31,10 +32,12 @@ def client_factory(client: HttpClient | None) -> Callable[[], AbstractAsyncConte
     Raises:
         TypeError: when `client` is not an asynchronous client.
     """
-    if client is not None:
-        if isinstance(client, type) or not is_async(getattr(client, "send", None)):
-            raise wrong_type("http-client", "http_client is an httpx.AsyncClient or httpx2.AsyncClient", client)
-        return lambda: nullcontext(client)
+    given = Secret(client)
+    del client  # no frame that an error passes shows what is given by mistake, such as a key
+    if given.value is not None:
+        if isinstance(given.value, type) or not is_async(getattr(given.value, "send", None)):
+            raise wrong_type("http-client", "http_client is an httpx.AsyncClient or httpx2.AsyncClient", given.value)
+        return lambda: nullcontext(given.value)
     from . import own_transport  # noqa: F401 - 70 ms that only those pay who need it, and not in the middle of a refresh
 
     return _open

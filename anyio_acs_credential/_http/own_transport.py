@@ -11,6 +11,7 @@ import httpcore
 import httpx
 
 from .._common.errors import ServiceError, explained
+from .._common.redaction import Secret
 from .environment import Exemptions, find_proxy
 from .network import Network
 from .trust import trusted
@@ -84,27 +85,28 @@ class _Routes(httpx.AsyncBaseTransport):
 
 def _find_proxied(context: ssl.SSLContext) -> _Pooled | str | None:
     """The transport through the proxy for https, or why there cannot be one; None where there is no proxy."""
-    if (found := find_proxy(getproxies())) is None:
+    found = Secret(find_proxy(getproxies()))  # no frame that an error passes shows a password in its address
+    if found.value is None:
         return None
-    name, address = found
-    if (proxy := _read_proxy(address if "://" in address else f"http://{address}")) is None:
+    name = found.value[0]
+    if (proxy := _read_proxy(found.value[1])) is None:
         return f"{name} names no proxy that can be used: correct it, as in http://proxy.example:8080, or unset it"
-    options = {**_POOL, "ssl_context": context, "proxy_auth": proxy.raw_auth}
+    options = {**_POOL, "ssl_context": context}
     options["proxy_url"] = httpcore.URL(
         scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target="/"
     )
     if proxy.url.scheme.startswith("socks"):
         if find_spec("socksio") is None:
             return f"{name} names a SOCKS proxy: install httpx[socks], name an HTTP proxy, or unset it"
-        return _Pooled(httpcore.AsyncSOCKSProxy(**options))
+        return _Pooled(httpcore.AsyncSOCKSProxy(**options, proxy_auth=proxy.raw_auth))
     if proxy.url.scheme == "https":
         options["proxy_ssl_context"] = trusted()  # httpcore's own would ignore the environment
-    return _Pooled(httpcore.AsyncHTTPProxy(**options))
+    return _Pooled(httpcore.AsyncHTTPProxy(**options, proxy_auth=proxy.raw_auth))
 
 
 def _read_proxy(address: str) -> httpx.Proxy | None:
     with suppress(ValueError, httpx.InvalidURL):
-        proxy = httpx.Proxy(address)
+        proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
         if proxy.url.host and (proxy.url.port is None or 0 < proxy.url.port < 65_536):  # IDNA may refuse the host
             return proxy
     return None

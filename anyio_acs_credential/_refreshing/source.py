@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._common.checks import misfit
 from .._common.errors import TokenSourceError, cut_repeats, explained
+from .._common.redaction import Secret
 from .._loops.block import interrupt_in
 from .._loops.cancellation import ends_program, native_cancellations
 from .._tokens.results import SupportsExpiry, SupportsLife, accept
@@ -35,18 +36,22 @@ def source_of(refresher: object) -> TokenSource:
     Raises:
         TypeError: with the fix, when it is not callable or has required arguments.
     """
-    if isinstance(refresher, TokenSource):
-        return refresher
-    if not callable(refresher):
+    given = Secret(refresher)
+    del (
+        refresher
+    )  # no frame that an error passes shows it: it may be the token by mistake, or have a repr that shows it
+    if isinstance(given.value, TokenSource):
+        return given.value
+    if not callable(given.value):
         raise explained(
             "refresher",
             TypeError(
-                f"token_refresher is {type(refresher).__name__}, which cannot be called; give the async "
+                f"token_refresher is {type(given.value).__name__}, which cannot be called; give the async "
                 "function itself, "
                 "not what it returns"
             ),
         )
-    if (reason := misfit(refresher)) is not None:
+    if (reason := misfit(given.value)) is not None:
         raise explained(
             "refresher",
             TypeError(
@@ -54,7 +59,7 @@ def source_of(refresher: object) -> TokenSource:
                 "functools.partial"
             ),
         )
-    return Callback(refresher)
+    return Callback(given.value)
 
 
 class Callback(TokenSource):

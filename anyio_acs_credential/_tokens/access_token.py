@@ -62,11 +62,12 @@ class AccessToken(Unpicklable):
     _is_shared: ClassVar[bool] = False  # whether another process of a fleet has fetched it
 
     def __init__(self, token: str, expires_on: float, expires_in: float | None = None) -> None:
-        hidden, token = Secret(token), ""  # no frame that an error passes shows it
+        hidden, end, life = Secret(token), Secret(expires_on), Secret(expires_in)
+        del token, expires_on, expires_in  # no frame that an error passes shows the token, wherever it was given
         object.__setattr__(self, "token", check_text(hidden.value))
-        object.__setattr__(self, "expires_on", math.floor(check_expiry(expires_on)))
-        object.__setattr__(self, "expires_in", None if expires_in is None else check_life(expires_in))
-        object.__setattr__(self, "_made", None if expires_in is None else (time.time(), time.monotonic()))
+        object.__setattr__(self, "expires_on", math.floor(check_expiry(end.value)))
+        object.__setattr__(self, "expires_in", None if life.value is None else check_life(life.value))
+        object.__setattr__(self, "_made", None if life.value is None else (time.time(), time.monotonic()))
 
     @classmethod
     def from_jwt(cls, token: str) -> Self:
@@ -176,7 +177,8 @@ def check_life(value: object) -> float:
         InvalidTokenError: when the value is not a finite number.
     """
     if not is_number(value):
-        raise explained("expiry", InvalidTokenError(f"expires_in is a number of seconds, not {type(value).__name__}"))
+        kind, value = type(value).__name__, None  # it may be the token, which no frame may show
+        raise explained("expiry", InvalidTokenError(f"expires_in is a number of seconds, not {kind}"))
     if not abs(value) <= _LATEST - _EARLIEST:  # false for NaN as well
         raise explained("expiry", InvalidTokenError("expires_in is a number of seconds, and a finite one"))
     return value
@@ -189,9 +191,8 @@ def check_expiry(value: object) -> float:
         InvalidTokenError: when the value is not a number, or not a time between the years 1 and 9999.
     """
     if not is_number(value):
-        raise explained(
-            "expiry", InvalidTokenError(f"an expiry is a number of Unix seconds, not {type(value).__name__}")
-        )
+        kind, value = type(value).__name__, None  # likewise
+        raise explained("expiry", InvalidTokenError(f"an expiry is a number of Unix seconds, not {kind}"))
     if not _EARLIEST <= value <= _LATEST:  # false for NaN as well
         milliseconds = 1000 * EARLIEST_EXPIRY <= value <= 1000 * _LATEST
         hint = ": milliseconds were given, it seems, so divide by 1000" if milliseconds else ""

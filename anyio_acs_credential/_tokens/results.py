@@ -85,9 +85,10 @@ def read(result: Secret, clock: Clock) -> AccessToken:
     Raises:
         InvalidTokenError: when it is not such an object. The message never shows the token.
     """
-    life = getattr(result.value, "expires_in", None)
-    if hasattr(result.value, "token") and (life is not None or hasattr(result.value, "expires_on")):
-        return _token_of(Secret(result.value.token), getattr(result.value, "expires_on", None), life, clock)
+    # The token may stand in the place of its expiry.
+    end, life = (Secret(getattr(result.value, name, None)) for name in ("expires_on", "expires_in"))
+    if hasattr(result.value, "token") and (life.value is not None or hasattr(result.value, "expires_on")):
+        return _token_of(Secret(result.value.token), end, life, clock)
     raise explained(
         "refresher-result",
         InvalidTokenError(
@@ -97,12 +98,12 @@ def read(result: Secret, clock: Clock) -> AccessToken:
     )
 
 
-def _token_of(token: Secret, expires_on: object, expires_in: object, clock: Clock) -> AccessToken:
-    if expires_in is None:
-        return AccessToken(token.value, read_expiry(expires_on))
-    life = read_life(expires_in)
-    if expires_on is not None:
-        return AccessToken(token.value, read_expiry(expires_on), life)
+def _token_of(token: Secret, expires_on: Secret, expires_in: Secret, clock: Clock) -> AccessToken:
+    if expires_in.value is None:
+        return AccessToken(token.value, read_expiry(expires_on.value))
+    life = read_life(expires_in.value)
+    if expires_on.value is not None:
+        return AccessToken(token.value, read_expiry(expires_on.value), life)
     with suppress(InvalidTokenError):
         return AccessToken(token.value, AccessToken.from_jwt(token.value).expires_on, life)
     return AccessToken(token.value, clock.time() + life, life)
@@ -121,16 +122,17 @@ def read_expiry(value: object) -> float:
     Raises:
         InvalidTokenError: when the value has another form or no time zone, or is not between the years 1 and 9999.
     """
-    if isinstance(value, str):
-        value = float(value) if re.fullmatch(_NUMBER, value) else _read_iso(value)
-    if isinstance(value, datetime):
-        if value.utcoffset() is None:
+    given, value = Secret(value), None  # no frame that an error passes shows it: it may be the token
+    if isinstance(given.value, str):
+        given = Secret(float(given.value) if re.fullmatch(_NUMBER, given.value) else _read_iso(given))
+    if isinstance(given.value, datetime):
+        if given.value.utcoffset() is None:
             raise explained(
                 "expiry",
                 InvalidTokenError("expires_on has no time zone; give an aware datetime, such as datetime.now(UTC)"),
             )
-        value = value.timestamp()
-    return check_expiry(value)
+        return check_expiry(given.value.timestamp())
+    return check_expiry(given.value)
 
 
 def read_life(value: object) -> float:
@@ -139,7 +141,9 @@ def read_life(value: object) -> float:
     Raises:
         InvalidTokenError: when it is neither, or so large that a point in time was meant.
     """
-    life = check_life(float(value) if isinstance(value, str) and re.fullmatch(_NUMBER, value) else value)
+    given, value = Secret(value), None  # no frame that an error passes shows it: it may be the token
+    is_text = isinstance(given.value, str) and re.fullmatch(_NUMBER, given.value)
+    life = check_life(float(given.value) if is_text else given.value)
     if life >= EARLIEST_EXPIRY:  # so large a life is a Unix time
         raise explained(
             "expiry",
@@ -148,9 +152,9 @@ def read_life(value: object) -> float:
     return life
 
 
-def _read_iso(text: str) -> datetime:
+def _read_iso(text: Secret) -> datetime:
     with suppress(ValueError):
-        return datetime.fromisoformat(text)
+        return datetime.fromisoformat(text.value)
     raise explained("expiry", InvalidTokenError("expires_on is text that is not an ISO 8601 time; give Unix seconds"))
 
 

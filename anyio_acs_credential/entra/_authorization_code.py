@@ -61,10 +61,10 @@ class AuthorizationCodeCredential(EntraCredential):
         # No frame that an error passes shows them.
         del authorization_code, code_verifier, client_secret, options, redirect_uri
         settings = check_settings(client_id, **given.value)
-        check_text("redirect_uri", address.value, "the address that the code was sent to")
-        self._redirect_uri = address
-        check_text("authorization_code", code.value, "the code that came to redirect_uri")
-        self._code: Secret | None = code
+        self._redirect_uri = Secret(check_text("redirect_uri", address.value, "the address that the code was sent to"))
+        self._code: Secret | None = Secret(
+            check_text("authorization_code", code.value, "the code that came to redirect_uri")
+        )
         self._verifier = check_secret("code_verifier", verifier, "the secret behind the code challenge")
         known = check_secret("client_secret", secret, "the application's secret")
         super().__init__(msal_thread(settings, known), shares_cache=False)

@@ -72,9 +72,11 @@ class InteractiveBrowserCredential(EntraCredential):
         del options, redirect_uri  # no frame that an error passes shows a password in an address
         settings = check_settings(client_id, **given.value)
         self._address = RedirectAddress.parse(address.value)
-        for name, value in {"login_hint": login_hint, "prompt": prompt}.items():
-            if value is not None:
-                check_text(name, value, "text, or None")
+        self._hints = {
+            name: None if value is None else check_text(name, value, "text, or None")
+            for name, value in {"login_hint": login_hint, "prompt": prompt}.items()
+        }
+        self._username = self._hints["login_hint"]
         if not is_number(timeout):
             raise wrong_type("sign-in-arguments", "timeout is a number of seconds", timeout)
         if not 0 < timeout < math.inf:
@@ -90,8 +92,6 @@ class InteractiveBrowserCredential(EntraCredential):
                 "sign-in-arguments",
                 TypeError("open_browser is a plain function: it is called in a worker thread, which awaits nothing"),
             )
-        self._hints = {"login_hint": login_hint, "prompt": prompt}
-        self._username = login_hint
         self._timeout = timeout
         self._open_browser = open_browser
         super().__init__(msal_thread(settings), shares_cache=settings.token_cache is not None)

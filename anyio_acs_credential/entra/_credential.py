@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._common.checks import check_claims
 from .._common.errors import SignInRequiredError, TokenSourceError, explained, wrong_type
+from .._common.redaction import Secret
 from .._loops.block import Block, check_entering, leaving
 from .._loops.shared_answers import SharedAnswers
 from ._grant import Grant, take
@@ -99,7 +100,8 @@ class EntraCredential:
         """
         wanted = check_scopes(scopes)
         if claims is not None:
-            _check_json(claims)
+            hidden, claims = Secret(claims), None  # no frame that an error passes shows it: it may be anything as yet
+            claims = _checked_json(hidden)
         held = self._grants.get(wanted)
         if claims is None and held is not None and held.is_fresh:
             await checkpoint_if_cancelled()
@@ -202,15 +204,17 @@ async def _nothing() -> None:
     """Find nothing: a sign-in always asks Entra."""
 
 
-def _check_json(claims: str) -> None:
-    check_claims(claims)
+def _checked_json(hidden: Secret) -> str:
+    claims = Secret(check_claims(hidden.value))
     try:
-        found = json.loads(claims)
+        found = json.loads(claims.value)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         fix = "decode the challenge's, which are in base64"
         raise explained("entra-request", ValueError(f"claims are the text of a JSON object: {fix}"))
+    checked: str = claims.value
+    return checked
 
 
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
@@ -235,4 +239,4 @@ def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
         raise explained(
             "entra-request", ValueError(f"leave out {', '.join(sorted(_RESERVED))}: they are asked for anyway")
         )
-    return scopes
+    return tuple(map(str.__str__, scopes))  # a subclass of str may show another text than it holds

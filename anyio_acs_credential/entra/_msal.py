@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._common.errors import TokenSourceError, explained
+from .._common.errors import TokenSourceError, explained, name_of
+from .._common.redaction import Secret
 from ._credential import EntraCredential
 from ._msal_thread import MsalThread
 from ._settings import check_text
@@ -37,12 +38,15 @@ class MsalCredential(EntraCredential):
     _advice = "sign somebody in through the MSAL application, and say whose tokens are wanted with account="
 
     def __init__(self, app: Any, *, account: Mapping[str, Any] | str | None = None) -> None:
-        made = _is_application(app)
-        if not made and (isinstance(app, type) or not callable(app)):
+        given = Secret(app)
+        del app  # no frame that an error passes shows it: it may be a secret by mistake
+        made = _is_application(given.value)
+        if not made and (isinstance(given.value, type) or not callable(given.value)):
+            kind = name_of(given.value)
             raise explained(
-                "msal-failed", TypeError(f"app is an MSAL application, or a function that makes one, not {_name(app)}")
+                "msal-failed", TypeError(f"app is an MSAL application, or a function that makes one, not {kind}")
             )
-        make = (lambda: app) if made else (lambda: _made_by(app))
+        make = (lambda: given.value) if made else (lambda: _made_by(given.value))
         super().__init__(MsalThread(make), shares_cache=True)
         self._account = _home_account_id(account)
 
@@ -51,8 +55,7 @@ def _home_account_id(account: Mapping[str, Any] | str | None) -> str | None:
     if account is None:
         return None
     found = account.get("home_account_id") if isinstance(account, Mapping) else account
-    check_text("account", found, "one of the application's get_accounts(), or its home_account_id")
-    return str(found)
+    return check_text("account", found, "one of the application's get_accounts(), or its home_account_id")
 
 
 def _is_application(app: object) -> bool:
@@ -64,10 +67,6 @@ def _made_by(make: Callable[[], Any]) -> Any:
     if not _is_application(app):
         raise explained(
             "msal-failed",
-            TokenSourceError(f"the function given as app made {_name(app)}, not an MSAL application", permanent=True),
+            TokenSourceError(f"the function given as app made {name_of(app)}, not an MSAL application", permanent=True),
         )
     return app
-
-
-def _name(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

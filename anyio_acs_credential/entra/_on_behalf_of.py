@@ -65,7 +65,7 @@ class OnBehalfOfCredential(EntraCredential):
                 TypeError("give one of client_secret and client_certificate: the service has to say who it is"),
             )
         if not callable(assertion.value):
-            check_text("user_assertion", assertion.value, _WHAT)
+            assertion = Secret(check_text("user_assertion", assertion.value, _WHAT))
         self._user_assertion = assertion
         known = check_secret("client_secret", secret, "the application's secret")
         super().__init__(msal_thread(settings, known or check_certificate(certificate)), shares_cache=False)
@@ -105,5 +105,4 @@ class OnBehalfOfCredential(EntraCredential):
                 "on-behalf-of", TypeError(f"user_assertion returned {kind}: give an async function, or the text")
             )
         assertion = Secret(await answer.value)
-        check_text("what user_assertion returns", assertion.value, _WHAT)
-        return str.__str__(assertion.value)
+        return check_text("what user_assertion returns", assertion.value, _WHAT)

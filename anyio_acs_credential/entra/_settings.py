@@ -89,16 +89,16 @@ def check_settings(
     """
     place, directory = Secret(authority), Secret(tenant_id)
     del authority, tenant_id  # no frame that an error passes shows a password in an address
-    check_text("client_id", client_id, "the application's id, from its registration in Entra")
-    check_text("tenant_id", directory.value, "a directory's id or domain")
-    check_text("authority", place.value, f"an address such as {PUBLIC_CLOUD}")
+    client_id = check_text("client_id", client_id, "the application's id, from its registration in Entra")
+    directory = Secret(check_text("tenant_id", directory.value, "a directory's id or domain"))
+    place = Secret(check_text("authority", place.value, f"an address such as {PUBLIC_CLOUD}"))
     if not isinstance(disable_instance_discovery, bool):
         raise wrong_type("entra-settings", "disable_instance_discovery is True or False", disable_instance_discovery)
     is_cache = hasattr(token_cache, "add") and hasattr(token_cache, "search") and not isinstance(token_cache, type)
     if token_cache is not None and not is_cache:
         kind = "the class itself" if isinstance(token_cache, type) else type(token_cache).__name__
         raise explained("entra-settings", TypeError(f"token_cache is an msal.TokenCache, not {kind}"))
-    _check_verify(verify)
+    verify = _checked_verify(verify)
     msal = {
         "client_id": client_id,
         # Tells Entra that claims challenges are passed on (continuous access evaluation), as
@@ -110,8 +110,11 @@ def check_settings(
     return Settings(msal, token_cache, verify)
 
 
-def check_text(name: str, value: object, what: str) -> None:
-    """Refuse what is not printable text without white space. The message does not repeat it, since it may be a secret.
+def check_text(name: str, value: object, what: str) -> str:
+    """The text, if it is printable and without white space. A message does not repeat it, since it may be a secret.
+
+    Returns:
+        The plain text: a subclass of str may show another text than it holds, and an address would have what it shows.
 
     Raises:
         TypeError: when it is not text.
@@ -120,9 +123,12 @@ def check_text(name: str, value: object, what: str) -> None:
     hidden, value = Secret(value), None  # no frame that an error passes shows it
     if not isinstance(hidden.value, str):
         raise wrong_type("entra-settings", f"{name} is text ({what})", hidden.value)
-    if not hidden.value or not hidden.value.isprintable() or " " in hidden.value:
-        fault = "text with white space" if hidden.value else "empty"
+    plain = Secret(str.__str__(hidden.value))
+    if not plain.value or not plain.value.isprintable() or " " in plain.value:
+        fault = "text with white space" if plain.value else "empty"
         raise explained("entra-settings", ValueError(f"{name} is {fault}: give {what}"))
+    text: str = plain.value
+    return text
 
 
 def check_secret(name: str, secret: Secret, what: str) -> Secret | None:
@@ -132,13 +138,10 @@ def check_secret(name: str, secret: Secret, what: str) -> Secret | None:
         TypeError: as for `check_text`.
         ValueError: as for `check_text`.
     """
-    if secret.value is None:
-        return None
-    check_text(name, secret.value, what)
-    return Secret(str.__str__(secret.value))
+    return None if secret.value is None else Secret(check_text(name, secret.value, what))
 
 
-def _check_verify(verify: object) -> None:
+def _checked_verify(verify: bool | str | ssl.SSLContext) -> bool | str | ssl.SSLContext:
     if verify is False or (isinstance(verify, ssl.SSLContext) and verify.verify_mode != ssl.CERT_REQUIRED):
         raise explained(
             "entra-settings",
@@ -150,3 +153,4 @@ def _check_verify(verify: object) -> None:
         )
     if verify is not True and not (isinstance(verify, str) and verify) and not isinstance(verify, ssl.SSLContext):
         raise wrong_type("entra-settings", "verify is True, the path of a CA bundle, or an ssl.SSLContext", verify)
+    return str.__str__(verify) if isinstance(verify, str) else verify

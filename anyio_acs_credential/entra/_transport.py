@@ -125,7 +125,8 @@ class Relay:
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """Send a form."""
-        form = dict(data or {})
+        # urlencode sends what a subclass of str shows, which may be another text than it holds.
+        form = {name: str.__str__(value) if isinstance(value, str) else value for name, value in (data or {}).items()}
         note(form)
         body = Secret(urlencode(form).encode())
         data = form = {}  # no frame of ours that an error passes shows them

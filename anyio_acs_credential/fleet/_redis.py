@@ -81,7 +81,9 @@ class RedisTokenStore(TokenStore):
                 "extra-missing",
                 ImportError(missing_extra("RedisTokenStore needs coredis, which", "redis"), name="coredis"),
             )
-        self._address = read_address(given) if isinstance(given.value, str) else None
+        is_url = isinstance(given.value, str)
+        # str.__str__, here and below, since a subclass of str may show another text than it holds.
+        self._address = read_address(Secret(str.__str__(given.value))) if is_url else None
         self._given = None if self._address else _check_client(given.value)
         self._desk = Desk()
         self._agree_at = 0.0
@@ -235,12 +237,13 @@ def _said(error: BaseException | None) -> str:
 def _check_prefix(prefix: object) -> str:
     if not isinstance(prefix, str):
         raise wrong_type("redis-url", "prefix is text", prefix)
-    if {"{", "}"} & set(prefix):
+    text = str.__str__(prefix)
+    if {"{", "}"} & set(text):
         raise explained(
             "redis-url",
             ValueError("prefix has a brace in it, with which Redis Cluster would spread a name's keys: leave it out"),
         )
-    return prefix
+    return text
 
 
 def _check_client(client: Any) -> Any:

@@ -24,6 +24,7 @@ from anyio import CancelScope, current_effective_deadline, current_time, get_can
 
 from .._common.checks import check_claims
 from .._common.errors import TokenSourceError
+from .._common.redaction import Secret
 from .._loops.beside import beside
 from .._refreshing.source import ask, call
 from .._tokens.access_token import AccessToken
@@ -66,7 +67,8 @@ class SharedSource(Around):
     def __init__(self, source: TokenSource, store: TokenStore, key: str, lease: float) -> None:
         super().__init__(source)
         self._store = store
-        self._name = f"token:{key}"
+        # A subclass of str may show another text than it holds, such as the same one for all users.
+        self._name = f"token:{str.__str__(key)}"
         self._lease = lease
         self._judge = Judge()
         self._guard = Guard(self)
@@ -88,7 +90,8 @@ class SharedSource(Around):
             TypeError: when the claims are not text.
             Exception: what the source raised, in the process that asked it.
         """
-        check_claims(claims)
+        hidden, claims = Secret(claims), None  # no frame that an error passes shows it: it may be anything as yet
+        claims = check_claims(hidden.value)
         if not self._guard.is_backing_off:
             with suppress(OutOfOrderError):
                 return await self._together(claims, Patience())

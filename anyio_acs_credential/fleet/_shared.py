@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .._common.checks import is_number
 from .._common.errors import explained, wrong_type
 from .._common.public import public
+from .._common.redaction import Secret
 from .._refreshing.source import source_of
 from ._rounds import SharedSource
 from ._store import is_store
@@ -47,8 +48,10 @@ def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float 
         TypeError: when an argument is of a wrong type.
         ValueError: when the key is empty, or the lease is out of its range.
     """
-    if not is_store(store):
-        raise wrong_type("sharing", "store is a token store, such as a SQLiteTokenStore", store)
+    given, kept = Secret(source), Secret(store)
+    del source, store  # no frame that an error passes shows a token's text, or a source in place of the store
+    if not is_store(kept.value):
+        raise wrong_type("sharing", "store is a token store, such as a SQLiteTokenStore", kept.value)
     if not isinstance(key, str):
         raise wrong_type("sharing", "key is a text that names the user", key)
     if not key:
@@ -57,7 +60,7 @@ def shared(source: TokenRefresher, store: TokenStore, *, key: str, lease: float 
         raise wrong_type("sharing", "lease is a number of seconds", lease)
     if not _SHORTEST_LEASE <= lease <= _LONGEST_LEASE:  # false for NaN as well
         raise explained("sharing", ValueError(f"lease is from 1 to 300 seconds, not {lease!r}"))
-    return SharedSource(source_of(source), store, key, lease)
+    return SharedSource(source_of(given.value), kept.value, key, lease)
 
 
 public(shared, module="fleet")

@@ -147,6 +147,7 @@ def _checked(path: object) -> Path:
         raise explained(
             "store-path", TypeError(f"give the path of a file as path, such as '/var/lib/app/tokens.db', not {path!r}")
         )
+    given = str.__str__(given)  # Path() of a subclass of str may take what that shows, and not what it holds
     if "\0" in given:
         raise explained(
             "store-path", ValueError(f"the path {given!r} has a NUL in it, which no file has: leave it out")

@@ -66,7 +66,8 @@ class SharedTokenCache(msal.SerializableTokenCache):  # type: ignore[misc]  # ms
     def __init__(self, store: TokenStore, key: str) -> None:
         super().__init__()
         self._store = store
-        self._name = f"cache:{key}"
+        # A subclass of str may show another text than it holds, such as the same one for all people.
+        self._name = f"cache:{str.__str__(key)}"
         self._turn = PerLoop(Lock)
         self._guard = Guard(self)
         self._stored: Contents = {}  # the store's contents when they were last seen

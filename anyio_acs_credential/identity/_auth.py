@@ -35,7 +35,7 @@ class AccessKeyAuth(httpx.Auth):
         clock: Any object with `time()`, in Unix seconds, which is asked at each request.
 
     Raises:
-        TypeError: when the key is not text.
+        TypeError: when the key is neither text nor an object with a `.key` that is text.
         ValueError: when it is not base64.
     """
 

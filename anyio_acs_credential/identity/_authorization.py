@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from anyio import current_effective_deadline, current_time, move_on_after
 
 from .._common.errors import TokenSourceError, explained
-from .._common.redaction import redact
+from .._common.redaction import Secret, redact
 from .._exchange.entra_tokens import EntraTokenSource
 from .._exchange.kept_token import keep
 from .._http.challenge import claims_wanted
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from .._http.request import Call, HttpClient
     from .._http.retries import Limits
     from .._tokens.service_clock import ServiceClock
-    from ._keys import SupportsKey
 
 _SCOPE = "https://communication.azure.com//.default"
 """The scope that the official clients ask for. The double slash is intended: the resource's name ends with a slash."""
@@ -58,11 +57,13 @@ def authorization_of(credential: Any, clock: ServiceClock) -> Authorization:
         TypeError: when the credential has neither a key nor `get_token()`.
         ValueError: when its key is not base64.
     """
-    if hasattr(credential, "get_token"):
-        return EntraAuthorization(credential)
-    if hasattr(credential, "key"):
-        return KeyAuthorization(credential, clock)
-    kind, credential = type(credential).__name__, None  # no frame that an error passes shows a key's text
+    hidden = Secret(credential)
+    del credential  # no frame that an error passes shows a key's text, or what the repr of somebody's own class shows
+    if hasattr(hidden.value, "get_token"):
+        return EntraAuthorization(hidden.value)
+    if hasattr(hidden.value, "key"):
+        return KeyAuthorization(hidden, clock)
+    kind = type(hidden.value).__name__
     raise explained(
         "token-credential",
         TypeError(
@@ -80,8 +81,8 @@ class KeyAuthorization:
     trip on every machine whose clock is right.
     """
 
-    def __init__(self, credential: SupportsKey, clock: ServiceClock) -> None:
-        self._sign = Signer(credential)
+    def __init__(self, credential: Secret, clock: ServiceClock) -> None:
+        self._sign = Signer(credential.value)
         self._clock = clock
 
     async def send(self, client: HttpClient, call: Call, limits: Limits) -> Answer:

@@ -92,12 +92,12 @@ class CommunicationIdentityClient:
         api_version: str = "2023-10-01",
     ) -> None:
         # Perhaps a password in the address, or a key's text by mistake: no frame that an error passes shows them.
-        hidden, address = Secret(credential), Secret(endpoint)
-        del credential, endpoint
+        hidden, address, client = Secret(credential), Secret(endpoint), Secret(http_client)
+        del credential, endpoint, http_client
         self._endpoint = check_endpoint(address.value)
         self._service = ServiceClock(self._endpoint, self._clock)
         self._authorization = authorization_of(hidden.value, self._service)
-        self._make_client = client_factory(http_client)
+        self._make_client = client_factory(client.value)
         import jwt.api_jws  # noqa: F401 - reads expiries; imported here, so that no call stalls the event loop by it
 
         self._query = query_of(api_version)
@@ -121,10 +121,11 @@ class CommunicationIdentityClient:
             TypeError: when it is not text.
             ValueError: when it is not a connection string. The message does not repeat it.
         """
-        hidden, text = Secret(text), ""  # no frame that an error passes shows it
+        hidden, client = Secret(text), Secret(http_client)
+        del text, http_client  # no frame that an error passes shows them
         said = parse_connection_string(hidden.value)
         key = AccessKeyCredential(said.access_key)
-        return cls(said.endpoint, key, http_client=http_client, api_version=api_version)
+        return cls(said.endpoint, key, http_client=client.value, api_version=api_version)
 
     async def __aenter__(self) -> Self:
         check_entering(self._block, "the identity client")
@@ -283,8 +284,12 @@ class CommunicationIdentityClient:
             TokenSourceError: when the client's own Entra token credential gives no token.
             CredentialUsageError: outside the `async with` block, or in another event loop.
         """
-        given, aad_token = Secret(aad_token), ""  # no frame that an error passes shows it
-        ids = {"appId": check_id("client_id", client_id), "userId": check_id("user_object_id", user_object_id)}
+        given, application, user = Secret(aad_token), Secret(client_id), Secret(user_object_id)
+        del aad_token, client_id, user_object_id  # no frame that an error passes shows the token, wherever it was given
+        ids = {
+            "appId": Secret(check_id("client_id", application.value)),
+            "userId": Secret(check_id("user_object_id", user.value)),
+        }
         await checkpoint_if_cancelled()
         token = Secret(await text_of(given.value))
         answer = await self._send("POST", "/teamsUser/:exchangeAccessToken", {"token": token, **ids}, secret=token)

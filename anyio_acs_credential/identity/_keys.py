@@ -11,6 +11,7 @@ from hashlib import sha256
 from hmac import digest
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .._common.checks import has_methods
 from .._common.errors import explained, wrong_type
 from .._common.public import public
 from .._common.redaction import Secret, Unpicklable
@@ -62,13 +63,18 @@ class Signer:
         credential: Holds the key. It is read at each request, since it may be rotated.
 
     Raises:
-        TypeError: when the key is not text.
-        ValueError: when it is not base64.
+        TypeError: when it holds no key, or one that is not text.
+        ValueError: when the key is not base64.
     """
 
     def __init__(self, credential: SupportsKey) -> None:
-        self._credential = credential
-        self._decoded = (credential.key, decode_key(credential.key))
+        hidden = Secret(credential)
+        del credential  # no frame that an error passes shows it: the repr of somebody's own class may show the key
+        if not has_methods(hidden.value, "key"):
+            fix = ": give key.decode() of bytes, and the access_key of a ConnectionString"
+            raise wrong_type("access-key", "an access key is text, or an object with a `.key`", hidden.value, fix)
+        self._credential: SupportsKey = hidden.value
+        self._decoded = (self._credential.key, decode_key(self._credential.key))
 
     def __call__(self, request: Any, now: float) -> None:
         """Add the headers of a signature to a request, over exactly the bytes that will be sent.

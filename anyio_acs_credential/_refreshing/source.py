@@ -36,10 +36,7 @@ def source_of(refresher: object) -> TokenSource:
     Raises:
         TypeError: with the fix, when it is not callable or has required arguments.
     """
-    given = Secret(refresher)
-    del (
-        refresher
-    )  # no frame that an error passes shows it: it may be the token by mistake, or have a repr that shows it
+    given, refresher = Secret(refresher), None  # no frame that an error passes shows a token in its place, or its repr
     if isinstance(given.value, TokenSource):
         return given.value
     if not callable(given.value):

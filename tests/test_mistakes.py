@@ -194,7 +194,7 @@ async def test_what_cannot_be_assigned_is_refused_with_what_can_be() -> None:
         ):
             emulator.token_lifetime = 5  # type: ignore[attr-defined]
         rest = "not assigned: assign to clock_offset or sign_in_as or single_use_refresh_tokens alone"
-        for name in ("endpiont", "endpoint", "access_key", "requests", "fail", "_log"):
+        for name in ("endpoint", "access_key", "requests", "fail", "_log"):
             with pytest.raises(AttributeError, match=f"{name} of an open emulator is {rest}"):
                 setattr(emulator, name, 5)
         emulator.clock_offset, emulator.sign_in_as, emulator.single_use_refresh_tokens = 5, "alice", True

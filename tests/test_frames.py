@@ -449,6 +449,7 @@ FAILING: dict[str, Callable[[], Awaitable[None]]] = {
         for name, what in RETURNED.items()
     },
     "a rejected text of a static credential": partial(of_a_static_credential, JWT),
+    "a rejected text with its prefix": partial(of_a_static_credential, f"Bearer {JWT}"),
     "a rejected text in bytes": partial(of_a_static_credential, JWT.encode()),
     "a rejected token of another package": partial(of_a_static_credential, Shown(JWT, 5)),
     "a Teams user of no application": partial(of_a_teams_user, "", Shown(OPAQUE, 5)),

@@ -634,6 +634,7 @@ FAILING: dict[str, Callable[[], Awaitable[None]]] = {
     },
     "claims of a sign-in that are a token": partial(CLAIMED["a sign-in"], JWT),
     "a rejected text of a static credential": partial(of_a_static_credential, JWT),
+    "a rejected text with its prefix": partial(of_a_static_credential, f"Bearer {JWT}"),
     "a rejected text in bytes": partial(of_a_static_credential, JWT.encode()),
     "a rejected token of another package": partial(of_a_static_credential, Shown(JWT, 5)),
     "a Teams user's token in the place of an id": of_a_teams_user_in_another_order,

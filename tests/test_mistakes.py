@@ -24,6 +24,7 @@ from anyio_acs_credential import (
 )
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.emulator._faults import Fault
+from anyio_acs_credential.fleet import MemoryTokenStore
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time
 
 SWITCHES: dict[str, Any] = {
@@ -244,7 +245,7 @@ def test_the_real_clock_in_virtual_time_is_refused_by_name(backend: str) -> None
 
     async def use(**clock: Any) -> None:
         await ScriptedSource(3600, **clock)()
-        async with open_emulator(**clock):
+        async with open_emulator(**clock), MemoryTokenStore(**clock):
             pass
         async with CommunicationTokenCredential(token_refresher=fetch, **clock) as entered:
             await entered.get_token()
@@ -263,6 +264,10 @@ def test_the_real_clock_in_virtual_time_is_refused_by_name(backend: str) -> None
         with pytest.raises(CredentialUsageError, match="open_emulator goes by the real clock"):
             async with open_emulator():
                 pass
+        store = MemoryTokenStore()
+        for _ in range(2):  # it is as it was
+            with pytest.raises(CredentialUsageError, match="give MemoryTokenStore and the credential the same clock"):
+                await store.__aenter__()
         with pytest.raises(CredentialUsageError, match="give the credential and its source the same clock=Virtual"):
             async with credential:
                 pass

@@ -1033,6 +1033,27 @@ async def test_a_source_that_returns_the_rejected_token(clock: VirtualClock) -> 
         assert await credential.get_token() is held
 
 
+@pytest.mark.parametrize(
+    ("written", "fix"),
+    [
+        ("Bearer {}", "leave out"),
+        ("bearer {}", "leave out"),
+        (" {}", "copy it again"),
+        ("{}\n", "copy it again"),
+        ("", "blank"),
+    ],
+)
+async def test_a_rejected_text_that_is_no_token_is_refused(clock: VirtualClock, written: str, fix: str) -> None:
+    """No such text is ever held, so that it would not be replaced, however often it is turned down."""
+    source = ScriptedSource(HOUR, clock=clock)
+    async with credential_of(source, clock) as credential:
+        held = await credential.get_token()
+        with pytest.raises(InvalidTokenError, match=fix) as caught:
+            await credential.refresh(rejected=written.format(held.token))
+        assert held.token not in str(caught.value)
+        assert await credential.refresh(rejected=held.token) is not held
+
+
 NOT_AT_ONCE = (
     "the service turns tokens down as soon as they are fetched, so the next is not fetched at once; "
     "see why it refuses them (its answer's body, the token's scopes)"

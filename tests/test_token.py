@@ -596,6 +596,55 @@ def test_what_a_refresher_may_not_say_of_a_life(given: dict[str, Any], says: str
     assert raised.value.__notes__ == [f"See {page_of(entry)}"]
 
 
+def jwt_from(issued: float, ends: float) -> str:
+    return jwt_of(json.dumps({"iat": issued, "exp": ends}).encode())
+
+
+@pytest.mark.parametrize("life", [3_600_000, "3600000", 36_001])
+@pytest.mark.parametrize("now", [0, 1000, 5000, 10**9])
+def test_a_life_in_milliseconds_is_refused_where_the_token_shows_its_own(life: Any, now: int) -> None:
+    """Whatever this machine's clock says."""
+    text = jwt_from(now, now + 3600)
+    for result in (
+        SimpleNamespace(token=text, expires_in=life),
+        SimpleNamespace(token=text, expires_in=life, expires_on=now + 3600),
+        AccessToken(text, now + 3600, float(life)),
+    ):
+        with pytest.raises(
+            InvalidTokenError, match=r"^expires_in is \d+, .* 3600 seconds in all: .* not milliseconds"
+        ) as raised:
+            accept(result, _At())
+        assert raised.value.__notes__ == [f"See {page_of('expiry')}"]
+        assert text not in str(raised.value)
+    with pytest.raises(InvalidTokenError, match="not milliseconds"):
+        CommunicationTokenCredential(AccessToken(text, now + 3600, float(life)))
+
+
+@pytest.mark.parametrize(
+    ("text", "life"),
+    [
+        (jwt_from(0, 3600), 3600),
+        (jwt_from(0, 3600), 36_000),
+        (jwt_from(3600, 3600), 3_600_000),
+        (jwt_from(3601, 3600), 3_600_000),
+        (jwt_from(float("nan"), 3600), 3_600_000),
+        (jwt_from(0, float("inf")), 3_600_000),
+        (jwt_of(b'{"exp":3600}'), 3_600_000),
+        (jwt_of(b'{"exp":3600,"iat":"0"}'), 3_600_000),
+        ("opaque", 3_600_000),
+    ],
+)
+def test_a_life_that_the_token_does_not_contradict_by_far_is_believed(text: str, life: float) -> None:
+    assert accept(SimpleNamespace(token=text, expires_in=life, expires_on=3600), _At()).expires_in == life
+    assert accept(AccessToken(text, 3600, life)).expires_in == life
+
+
+def test_what_a_service_has_said_of_a_life_is_not_looked_at() -> None:
+    """It was counted by the answer's `Date`, which a proxy may repeat from an old answer."""
+    token = ExchangedToken(jwt_from(0, 3600), 3600, None, 86_400)
+    assert accept(token) is token
+
+
 def test_a_life_counts_from_the_moment_at_which_the_token_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """On whichever of the machine's clocks more time has passed; another clock knows nothing of it."""
     token = AccessToken("opaque", 2_000_000_000, 60)

@@ -17,6 +17,7 @@ from .._decisions.state import RefreshState
 from .._exchange.scopes import DEFAULT_SCOPE
 from .._refreshing import waiting
 from .._tokens.access_token import AccessToken, AccessTokenInfo, raw_id_of
+from .._tokens.jwt import check_text
 from .lifecycle import Lifecycle
 from .options import DEFAULT_POLICY, check_options, initial_token, token_source
 
@@ -284,11 +285,15 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             CredentialNotEnteredError: when the credential was not entered.
             CredentialClosedError: when it is closed, or closes while this waits.
             CredentialUsageError: when called in another event loop, or by its own refresher.
+            InvalidTokenError: when `rejected` is a text that is no token, such as one with a "Bearer " prefix.
             TypeError: when `rejected` is neither a token nor a text.
         """
         given, rejected = Secret(rejected), None  # no frame of ours that an exception passes shows it
         if not isinstance(given.value, str | AccessToken | None):
             raise wrong_type("rejected", "rejected is a token or its text", given.value)
+        if isinstance(given.value, AccessToken):
+            given = Secret(given.value.token)
+        hidden = None if given.value is None else Secret(check_text(given.value))
         if self._source is None:
             await checkpoint_if_cancelled()
             if self._closed:
@@ -297,9 +302,6 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
                 "static-expired",
                 TokenUnavailableError("a static credential cannot refresh its token: give it a token_refresher"),
             )
-        if isinstance(given.value, AccessToken):
-            given = Secret(given.value.token)
-        hidden = None if given.value is None else Secret(str.__str__(given.value))
         task = self._entered()
         return await waiting.join_each(task, waiting.rounds_for_refresh(task, hidden))
 

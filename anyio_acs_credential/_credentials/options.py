@@ -9,7 +9,7 @@ from .._common.errors import InvalidTokenError, explained, wrong_type
 from .._common.redaction import Secret
 from .._decisions.schedule import RefreshPolicy
 from .._exchange.scopes import DEFAULT_SCOPE
-from .._tokens.access_token import AccessToken
+from .._tokens.access_token import AccessToken, with_own_life
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ def initial_token(token: object) -> AccessToken:
     """
     hidden, token = Secret(token), None  # no frame that an error passes shows it
     if isinstance(hidden.value, AccessToken):
-        return hidden.value
+        return with_own_life(hidden.value)
     if isinstance(hidden.value, str):
         return AccessToken.from_jwt(hidden.value)
     kind = type(hidden.value).__name__

@@ -27,6 +27,7 @@ _MISSING = object()
 # In seconds. An expiry between them is a life that was given by mistake: from a minute, since some issuers' tokens live
 # for minutes only, to the service's longest, a day (Identity API, `expiresInMinutes`: 60 to 1440).
 _SHORTEST_LIFE, _LONGEST_LIFE = 60, 86_400
+_TOO_LONG = 10  # how many times its own life a JWT is said to live where that is in milliseconds, or more
 _AHEAD = 60  # seconds by which a token's `iat` may lie ahead of our clock before that clock counts as wrong
 EARLIEST_EXPIRY = 946_684_800  # 2000-01-01, before which no access token ended
 # 0001-01-01 to 9999-12-31: beyond them an expiry is no date, and arithmetic on it is no schedule.
@@ -154,6 +155,28 @@ def life_of(token: AccessToken, clock: Clock) -> float:
     if isinstance(issued, int | float) and now + _AHEAD < issued < token.expires_on:
         return token.expires_on - issued
     return token.expires_on - now
+
+
+def with_own_life(token: AccessToken) -> AccessToken:
+    """The token, unless the `expires_in` that a program has given contradicts the claims of a JWT by far.
+
+    Raises:
+        InvalidTokenError: when it is so much longer than the life from `iat` to `exp` that it has another unit.
+    """
+    # Lives are compared, and no points in time: our clock may be wrong. The life of an exchanged token, a subclass, was
+    # counted by its answer's `Date`, which a proxy may repeat from an old answer.
+    if type(token) is AccessToken and token.expires_in is not None:
+        claims = peek(token.token)
+        issued, ends = claims.get("iat"), claims.get("exp")
+        if is_number(issued) and is_number(ends) and 0 < _TOO_LONG * (ends - issued) < token.expires_in:
+            raise explained(
+                "expiry",
+                InvalidTokenError(
+                    f"expires_in is {token.expires_in:.0f}, and by the token's own claims (from iat to exp) it lives "
+                    f"{ends - issued:.0f} seconds in all: give what is left in seconds, not milliseconds"
+                ),
+            )
+    return token
 
 
 def raw_id_of(token: AccessToken) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from .._common.errors import InvalidTokenError, explained
 from .._common.public import public
 from .._common.redaction import Secret
-from .access_token import EARLIEST_EXPIRY, AccessToken, check_expiry, check_life
+from .access_token import EARLIEST_EXPIRY, AccessToken, check_expiry, check_life, with_own_life
 
 if TYPE_CHECKING:
     from .clock import Clock
@@ -68,7 +68,7 @@ def accept(result: object, clock: Clock = time) -> AccessToken:
         InvalidTokenError: when the result is something else. The message never shows the token.
     """
     if isinstance(result, AccessToken):
-        return result
+        return with_own_life(result)
     hidden, result = Secret(result), None  # no frame that an error passes shows it: other packages' tokens show theirs
     if isinstance(hidden.value, str):
         return AccessToken.from_jwt(hidden.value)
@@ -103,10 +103,11 @@ def _token_of(token: Secret, expires_on: Secret, expires_in: Secret, clock: Cloc
         return AccessToken(token.value, read_expiry(expires_on.value))
     life = read_life(expires_in.value)
     if expires_on.value is not None:
-        return AccessToken(token.value, read_expiry(expires_on.value), life)
+        return with_own_life(AccessToken(token.value, read_expiry(expires_on.value), life))
+    ends = clock.time() + life
     with suppress(InvalidTokenError):
-        return AccessToken(token.value, AccessToken.from_jwt(token.value).expires_on, life)
-    return AccessToken(token.value, clock.time() + life, life)
+        ends = AccessToken.from_jwt(token.value).expires_on
+    return with_own_life(AccessToken(token.value, ends, life))
 
 
 def read_expiry(value: object) -> float:

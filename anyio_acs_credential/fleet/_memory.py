@@ -9,6 +9,7 @@ from anyio.lowlevel import checkpoint
 
 from .._common.public import public
 from .._common.redaction import Secret
+from .._loops.virtual import refuse_real_time
 from ._desk import Desk
 from ._slot import Slot
 from ._store import TokenStore
@@ -29,7 +30,7 @@ class MemoryTokenStore(TokenStore):
 
     Args:
         clock: The clock of leases and entries, in Unix seconds. In virtual time, give the `VirtualClock` that the
-            credentials have.
+            credentials have: entering the store with the module `time` raises `CredentialUsageError` there.
     """
 
     def __init__(self, *, clock: Clock = time) -> None:
@@ -38,6 +39,7 @@ class MemoryTokenStore(TokenStore):
         self._desk = Desk()
 
     async def __aenter__(self) -> Self:
+        refuse_real_time("MemoryTokenStore", self._clock)
         self._desk.enter()
         await checkpoint()
         return self

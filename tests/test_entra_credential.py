@@ -111,7 +111,7 @@ async def test_a_token_with_life_left_is_served_without_a_request(clock: Clock) 
         credential = await signed_in(emulator)
         first = await credential.get_token(SCOPE)
         clock.ahead += 3290
-        assert await credential.get_token(SCOPE, tenant_id="ignored", enable_cae=True) is first
+        assert await credential.get_token(SCOPE, tenant_id=emulator.tenant_id, enable_cae=True) is first
         assert token_requests(emulator) == 1
 
 

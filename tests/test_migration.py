@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -12,19 +13,34 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import azure.identity
 import httpx
+import jwt
 import pytest
 from azure.core.credentials import AccessToken as AzureAccessToken
 from azure.core.exceptions import ClientAuthenticationError
+from certificates import rsa_certificate
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+from cryptography.x509 import load_pem_x509_certificate
 from entra_users import SCOPE, skip_pauses
+from promises import ROOT
 
 import anyio_acs_credential as ours
 from anyio_acs_credential import entra
 from anyio_acs_credential.emulator import open_emulator
+from anyio_acs_credential.emulator._entra.client_secrets import ClientSecrets
 from anyio_acs_credential.entra._settings import check_settings
 from anyio_acs_credential.testing import make_jwt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from anyio_acs_credential.emulator import Emulator
 
@@ -34,6 +50,7 @@ OfficialIdentity = pytest.importorskip("azure.communication.identity.aio").Commu
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:datetime\.datetime\.utcnow:DeprecationWarning")  # theirs
 
+PAGE = (ROOT / "docs" / "how-to" / "migrate-azure-identity.md").read_text("utf-8")
 GUID = "45ab2481-1c1c-4005-be24-0ffb879b1130"
 ENCRYPTED = "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.a2V5.aXY.Y2lwaGVydGV4dA.dGFn"
 
@@ -86,15 +103,137 @@ def test_what_azure_identity_takes_and_this_package_does_not() -> None:
     assert list(parameters(azure.identity.OnBehalfOfCredential))[:2] == ["tenant_id", "client_id"]
     assert "timeout" in parameters(azure.identity.DeviceCodeCredential)
     azure.identity.DeviceCodeCredential()  # its client_id may be left out
-    for option in ("timeout", "cache_persistence_options", "authentication_record", "connection_verify"):
-        unknown: dict[str, Any] = {option: None}
-        with pytest.raises(TypeError, match=option):
-            entra.DeviceCodeCredential("app", **unknown)
     with pytest.raises(ValueError, match="port"):
         azure.identity.InteractiveBrowserCredential(redirect_uri="http://localhost")
     entra.InteractiveBrowserCredential("app", redirect_uri="http://localhost")
     with pytest.raises(TypeError, match="client_id"):
         entra.DeviceCodeCredential()  # type: ignore[call-arg]
+
+
+NAMES = sorted(set(entra.__all__) - {"MsalCredential"})
+NEEDED: dict[str, dict[str, Any]] = {
+    "AuthorizationCodeCredential": {"authorization_code": "code", "redirect_uri": "http://localhost"},
+    "OnBehalfOfCredential": {"user_assertion": "token", "client_secret": "secret"},
+}
+OF_AZURE_CORE = {"connection_timeout", "connection_verify", "proxies", "read_timeout", "transport"}
+COMMON = {"tenant_id", "authority", "disable_instance_discovery", "token_cache", "verify"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_argument_of_azure_identity_is_taken_or_led_on(name: str) -> None:
+    """An error names the class that was called and what to do, and the page has a row for it."""
+    cls, other = getattr(entra, name), getattr(azure.identity, name)
+    there = set(re.findall(r":(?:keyword|param)[^:]*?(\w+):", other.__doc__)) | set(parameters(other)) | OF_AZURE_CORE
+    there |= {"additionally_allowed_tenants", "cache_persistence_options"}  # of all, and not in every docstring
+    for argument in there - {"args", "kwargs"} - set(parameters(cls)) - COMMON:
+        unknown: dict[str, Any] = {argument: "secret-to-show-nobody"}
+        with pytest.raises(TypeError, match=rf"^{name} takes no {argument}: (?!it takes)") as raised:
+            cls("app", **NEEDED.get(name, {}), **unknown)
+        assert "secret" not in str(raised.value).replace("client_secret", "")
+        assert "#entra-arguments" in raised.value.__notes__[0]
+        assert re.search(rf"^\| [^|]*`{argument}`", PAGE, re.MULTILINE), argument
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_argument_that_nobody_has_is_refused_with_those_that_there_are(name: str) -> None:
+    unknown: dict[str, Any] = {"scopes": [SCOPE]}
+    with pytest.raises(
+        TypeError, match=rf"^{name} takes no scopes: it takes client_id, .*tenant_id, .*verify\n"
+    ) as raised:
+        getattr(entra, name)("app", **NEEDED.get(name, {}), **unknown)
+    assert "options" not in str(raised.value)
+
+
+def test_a_passphrase_is_no_argument_of_a_sign_in() -> None:
+    unknown: dict[str, Any] = {"password": "phrase"}
+    with pytest.raises(TypeError, match="DeviceCodeCredential takes no password: it takes client_id, prompt_callback"):
+        entra.DeviceCodeCredential("app", **unknown)
+
+
+async def test_a_certificate_is_given_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a passphrase, sent in the header, the whole chain with a thumbprint; or as an assertion of one's own."""
+    sent: list[str] = []
+    check = ClientSecrets._check_assertion
+
+    def note(secrets: ClientSecrets, assertion: str) -> None:
+        sent.append(assertion)
+        check(secrets, assertion)
+
+    monkeypatch.setattr(ClientSecrets, "_check_assertion", note)
+    issued, phrase = rsa_certificate("service.example"), BestAvailableEncryption(b"phrase")
+    key: Any = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    pem = issued.cert_chain_pems[0].bytes()
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + pem
+    with_phrase = {
+        "private_key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, phrase).decode(),
+        "passphrase": "phrase",
+    }
+    certificate = load_pem_x509_certificate(pem)
+    thumbprint = certificate.fingerprint(SHA1()).hex()  # noqa: S303 - which Entra names it by
+    pfx = tmp_path / "own.pfx"
+    pfx.write_bytes(serialize_key_and_certificates(b"own", key, certificate, None, phrase))
+    async with open_emulator() as emulator:
+        emulator.add_client_certificate(pem)
+        for given, length in (
+            (plain, 1),
+            ({**with_phrase, "public_certificate": pem.decode()}, 1),
+            ({**with_phrase, "public_certificate": 2 * pem.decode(), "thumbprint": thumbprint}, 2),
+            ({"private_key_pfx_path": str(pfx), "passphrase": "phrase"}, 0),
+            ({"client_assertion": lambda: sent[0]}, 1),
+        ):
+            form: Any = given
+            service = entra.OnBehalfOfCredential(
+                emulator.client_id,
+                user_assertion=emulator.issue_entra_token(f"api://{emulator.client_id}/access_as_user"),
+                client_certificate=form,
+                authority=emulator.authority,
+                verify=emulator.ssl_context,
+            )
+            await service.get_token(SCOPE)
+            assert len(jwt.get_unverified_header(sent[-1]).get("x5c", ())) == length
+    assert len(sent) == 5
+
+
+async def test_a_token_of_another_tenant_is_refused_in_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever the credential's own is called, by its id, by its domain or by any."""
+    skip_pauses(monkeypatch)
+    other = azure.identity.ClientSecretCredential(GUID, "app", "secret")
+    with pytest.raises(ClientAuthenticationError, match="not configured to acquire tokens for tenant contoso"):
+        await anyio.to_thread.run_sync(lambda: other.get_token(SCOPE, tenant_id="contoso.com"))
+    async with open_emulator() as emulator:
+        for authority, own in (
+            (emulator.authority, {emulator.tenant_id}),
+            (f"{emulator.endpoint}/organizations/v2.0", {emulator.tenant_id, "organizations"}),
+        ):
+            mine = entra.DeviceCodeCredential(
+                emulator.client_id,
+                prompt_callback=lambda _uri, code, _expires_on: emulator.approve(code, "alice"),
+                authority=authority,
+                verify=emulator.ssl_context,
+            )
+            await mine.sign_in(SCOPE)
+            token = await mine.get_token(SCOPE)
+            for same in own:
+                assert await mine.get_token(SCOPE, tenant_id=same) is token
+                assert await mine.get_token(SCOPE, tenant_id=same.upper()) is token
+            with pytest.raises(
+                ours.TokenSourceError, match="another tenant than tenant_id: make a credential"
+            ) as raised:
+                await mine.get_token(SCOPE, tenant_id=GUID)
+            assert raised.value.permanent
+            with pytest.raises(TypeError, match="tenant_id is the text of a directory's id or domain, not bytes"):
+                await mine.get_token(SCOPE, tenant_id=GUID.encode())  # type: ignore[arg-type]
+
+
+def test_the_tenant_of_a_credential_is_its_authoritys() -> None:
+    for given, tenant in (
+        ({}, "organizations"),
+        ({"tenant_id": "contoso.com"}, "contoso.com"),
+        ({"authority": "https://contoso.b2clogin.com/contoso.onmicrosoft.com/policy"}, "contoso.onmicrosoft.com"),
+        ({"authority": f"https://127.0.0.1/{GUID}/v2.0"}, GUID),
+    ):
+        options: Any = given
+        assert check_settings("app", **options).tenant == tenant
 
 
 def test_the_defaults_are_azure_identitys() -> None:

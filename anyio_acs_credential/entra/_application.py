@@ -53,5 +53,5 @@ def msal_thread(settings: Settings, credential: Secret | None = None) -> MsalThr
             TokenSourceError(f"MSAL cannot work with the credential's arguments: {problem}", permanent=True),
         )
 
-    thread = MsalThread(make, settings.make_client, settings.token_cache)
+    thread = MsalThread(make, settings.make_client, settings.token_cache, tenant=settings.tenant)
     return thread

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .._common.errors import SignInRequiredError
 from .._common.redaction import Secret
 from ._application import msal_thread
+from ._arguments import check_names
 from ._credential import EntraCredential
 from ._grant import Grant, take
 from ._secrets import Fields
@@ -60,6 +61,7 @@ class AuthorizationCodeCredential(EntraCredential):
         given, address = Secret(options), Secret(redirect_uri)  # an address may have a password in it
         # No frame that an error passes shows them.
         del authorization_code, code_verifier, client_secret, options, redirect_uri
+        check_names(type(self), given)
         settings = check_settings(client_id, **given.value)
         self._redirect_uri = Secret(check_text("redirect_uri", address.value, "the address that the code was sent to"))
         self._code: Secret | None = Secret(

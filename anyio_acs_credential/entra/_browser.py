@@ -13,6 +13,7 @@ from .._common.checks import is_async, is_number, misfit
 from .._common.errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained, wrong_type
 from .._common.redaction import Secret
 from ._application import msal_thread
+from ._arguments import check_names
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, take
 from ._loopback import listen, wait_for_redirect
@@ -70,6 +71,7 @@ class InteractiveBrowserCredential(EntraCredential):
     ) -> None:
         given, address = Secret(options), Secret(redirect_uri)
         del options, redirect_uri  # no frame that an error passes shows a password in an address
+        check_names(type(self), given)
         settings = check_settings(client_id, **given.value)
         self._address = RedirectAddress.parse(address.value)
         self._hints = {

@@ -75,6 +75,7 @@ class EntraCredential:
         self,
         *scopes: str,
         claims: str | None = None,
+        tenant_id: str | None = None,
         **options: Any,  # noqa: ARG002 - azure-core's clients pass them
     ) -> AccessToken:
         """A valid Entra token. It never asks a person for anything.
@@ -87,6 +88,8 @@ class EntraCredential:
         Args:
             *scopes: What the token is for.
             claims: The claims of a challenge, as the text of a JSON object. A new token is fetched, which meets them.
+            tenant_id: The tenant that the token has to be of; this one's own is the only one that there can be. By
+                default, none is demanded.
             **options: Ignored; azure-core's clients pass them.
 
         Returns:
@@ -94,20 +97,32 @@ class EntraCredential:
 
         Raises:
             SignInRequiredError: when only a person can help: nobody has signed in, or Entra demands a new sign-in.
-            TokenSourceError: when Entra refuses, cannot be reached or answers nonsense.
-            TypeError: when a scope or `claims` is not text.
+            TokenSourceError: when Entra refuses, cannot be reached or answers nonsense, or the token is of another
+                tenant than `tenant_id`.
+            TypeError: when a scope, `claims` or `tenant_id` is not text.
             ValueError: when there is no scope, or `claims` is not a JSON object.
         """
         wanted = check_scopes(scopes)
+        if tenant_id is not None and not isinstance(tenant_id, str):
+            raise wrong_type("entra-request", "tenant_id is the text of a directory's id or domain", tenant_id)
         if claims is not None:
             hidden, claims = Secret(claims), None  # no frame that an error passes shows it: it may be anything as yet
             claims = _checked_json(hidden)
-        held = self._grants.get(wanted)
-        if claims is None and held is not None and held.is_fresh:
+        grant = self._grants.get(wanted)
+        if claims is None and grant is not None and grant.is_fresh:
             await checkpoint_if_cancelled()
-            return held.token
-        question = (wanted, claims, self.sign_ins)
-        return (await self._flights.ask(question, lambda: self._renew(wanted, claims, self.sign_ins))).token
+        else:
+            question = (wanted, claims, self.sign_ins)
+            grant = await self._flights.ask(question, lambda: self._renew(wanted, claims, self.sign_ins))
+        if tenant_id is not None:
+            self._check_tenant(tenant_id, grant.token)
+        return grant.token
+
+    def _check_tenant(self, tenant_id: str, token: AccessToken) -> None:
+        # The directory may have been given as a domain, or as "organizations"; the token has the tenant's id.
+        if tenant_id.lower() not in {self._msal.tenant.lower(), str(token.claims.get("tid")).lower()}:
+            problem = "the credential's tokens are of another tenant than tenant_id: make a credential for that tenant"
+            raise explained("another-tenant", TokenSourceError(problem, permanent=True))
 
     async def _renew(self, scopes: tuple[str, ...], claims: str | None, sign_ins: int) -> Grant:
         held = self._grants.get(scopes)

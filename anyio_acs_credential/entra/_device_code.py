@@ -13,6 +13,7 @@ from .._common.checks import misfit
 from .._common.errors import SignInRequiredError, TokenSourceError, explained, wrong_type
 from .._common.redaction import Secret
 from ._application import msal_thread
+from ._arguments import check_names
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, refusal, take
 from ._secrets import Fields
@@ -60,6 +61,7 @@ class DeviceCodeCredential(EntraCredential):
         del options  # no frame that an error passes shows a password in an address
         if prompt_callback is not None and not callable(prompt_callback):
             raise wrong_type("sign-in-arguments", "prompt_callback is a function of three arguments", prompt_callback)
+        check_names(type(self), given)
         settings = check_settings(client_id, **given.value)
         self._prompt = prompt_callback or _print
         super().__init__(msal_thread(settings), shares_cache=settings.token_cache is not None)

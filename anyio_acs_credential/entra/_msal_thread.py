@@ -40,14 +40,22 @@ class MsalThread:
         make_app: Makes the application.
         make_client: Makes the HTTP client for a `Relay`. None where the application has an HTTP client of its own.
         token_cache: The application's token cache, where it is known before the application is made.
+        tenant: The directory that its authority names; empty where that is not known.
 
     Attributes:
+        tenant: As it was given.
         clock: The authority's clock, as far as its answers have shown it.
     """
 
     def __init__(
-        self, make_app: Callable[[], Any], make_client: Callable[[], Any] | None = None, token_cache: Any = None
+        self,
+        make_app: Callable[[], Any],
+        make_client: Callable[[], Any] | None = None,
+        token_cache: Any = None,
+        *,
+        tenant: str = "",
     ) -> None:
+        self.tenant: str = tenant
         self._make_app = make_app
         self._make_client = make_client
         self.clock: ServiceClock = ServiceClock("Entra")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .._common.errors import SignInRequiredError, TokenSourceError, explained
 from .._common.redaction import Secret
 from ._application import msal_thread
+from ._arguments import check_names
 from ._certificate import check_certificate
 from ._credential import EntraCredential
 from ._grant import Grant, take
@@ -58,6 +59,7 @@ class OnBehalfOfCredential(EntraCredential):
         assertion, secret, certificate = Secret(user_assertion), Secret(client_secret), Secret(client_certificate)
         given = Secret(options)  # an address may have a password in it
         del user_assertion, client_secret, client_certificate, options  # no frame that an error passes shows them
+        check_names(type(self), given)
         settings = check_settings(client_id, **given.value)
         if (secret.value is None) == (certificate.value is None):
             raise explained(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import urlsplit
 
 from .._common.errors import TokenSourceError, explained, wrong_type
 from .._common.redaction import Secret
@@ -48,6 +49,12 @@ class Settings:
     msal: Mapping[str, Any]
     token_cache: Any = field(repr=False)
     verify: bool | str | ssl.SSLContext
+
+    @property
+    def tenant(self) -> str:
+        """The directory that the authority's path begins with."""
+        authority: str = self.msal.get("authority") or self.msal["oidc_authority"]
+        return urlsplit(authority).path.strip("/").partition("/")[0]
 
     def make_client(self) -> Any:
         """An `httpx.AsyncClient`. Making it reads certificates, so it is not made on an event loop.

@@ -205,7 +205,7 @@ def test_the_port_that_is_asked_for(closing: Callable[..., dict[str, Any]]) -> N
         (["--entra-token-lifetime", "-5"], "give whole seconds"),
         (["--device-code-interval", "61"], "give whole seconds from 1 to 60"),
         (["--device-code-lifetime", "9" * 5000], "give whole seconds from 1 to"),
-        (["extra"], "unexpected extra argument"),
+        (["extra"], "a program and its arguments are behind --: acs-credential emulator -- extra"),
     ],
 )
 def test_nonsense_is_answered_with_the_fix(arguments: list[str], fix: str, capsys: pytest.CaptureFixture[str]) -> None:

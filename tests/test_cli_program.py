@@ -210,8 +210,9 @@ def test_what_is_no_program_is_answered_with_the_fix(
     [
         (["--"], "there is no program behind --: name one, or leave out --"),
         (["--port", "x", "--", "true"], "give whole numbers"),
-        (["true"], "unexpected extra argument"),
-        (["true", "--", "true"], "unexpected extra argument"),
+        (["true"], "a program and its arguments are behind --: acs-credential emulator -- true (see"),
+        (["--port", "0", "python", "-m", "a b"], "are behind --: acs-credential emulator -- python -m 'a b' (see"),
+        (["true", "--", "false", "x"], "are behind --: acs-credential emulator -- true false x (see"),
     ],
 )
 def test_nonsense_is_answered_with_the_fix(arguments: list[str], fix: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 import sys
 from contextlib import suppress
@@ -30,13 +31,22 @@ _TOLD = ("endpoint", "connection_string", "authority", "tenant_id", "client_id",
 class _Command(click.Command):
     """A command that may have a program behind `--`; all arguments there are the program's."""
 
+    allow_extra_args = True
+    allow_interspersed_args = False  # the options of a program without -- are not taken for the command's
+
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
             at = args.index("--")
             args, context.obj = args[:at], args[at + 1 :]
             if not context.obj:
                 raise click.UsageError("there is no program behind --: name one, or leave out --", context)
-        return super().parse_args(context, args)
+        words = super().parse_args(context, args)
+        if words:
+            line = shlex.join(["--", *words, *(context.obj or ())])
+            raise click.UsageError(
+                f"a program and its arguments are behind --: acs-credential emulator {line}", context
+            )
+        return words
 
 
 @click.command(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 import ssl
+from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import msal
 import pytest
-from entra_users import SCOPE, trusting
+from entra_users import AUTHORITY, SCOPE, trusting
 from redacted import Redacted
 
 from anyio_acs_credential import TokenSourceError
@@ -23,9 +24,6 @@ from anyio_acs_credential.entra import (
     OnBehalfOfCredential,
 )
 from anyio_acs_credential.entra._settings import check_settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SECRET = "canary-in-an-argument"
 CODE: dict[str, Any] = {"authorization_code": SECRET, "redirect_uri": "https://app.example/back"}
@@ -74,6 +72,7 @@ def all_credentials(**options: Any) -> list[Any]:
         ({"verify": unverified()}, ValueError, "give the path of the authority's certificate"),
         ({"verify": 1}, TypeError, "verify is True, the path of a CA bundle, or an ssl.SSLContext, not int"),
         ({"verify": ""}, TypeError, "verify is True"),
+        ({"verify": b"ca.pem"}, TypeError, "the path of a CA bundle, or an ssl.SSLContext, not bytes"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_fix(options: dict[str, Any], error: type[Exception], fix: str) -> None:
@@ -118,6 +117,16 @@ async def test_certificates_that_the_user_names_are_the_ones_that_count(verify: 
         assert not client.follow_redirects
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+async def test_a_bundle_of_certificates_is_named_by_a_path_of_either_kind(kind: Any, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    AUTHORITY.cert_pem.write_to_path(str(bundle))
+    settings = check_settings("app", verify=kind(bundle))
+    assert settings.verify == str(bundle)
+    async with await anyio.to_thread.run_sync(settings.make_client):
+        pass
+
+
 async def test_certificates_that_cannot_be_read_are_an_error_that_names_the_fix(tmp_path: Path) -> None:
     """It comes with the first token: making a credential reads nothing."""
     for name in ("missing.pem", "empty.pem"):
@@ -151,6 +160,7 @@ def test_a_code_that_cannot_be_redeemed_is_refused(arguments: Any, error: type[E
         ({"client_secret": None}, TypeError, "give one of client_secret and client_certificate"),
         ({"client_certificate": "x"}, TypeError, "give one of client_secret and client_certificate"),
         ({"client_secret": None, "client_certificate": 5}, TypeError, "client_certificate is the text of a PEM file"),
+        ({"client_secret": None, "client_certificate": Path("a.pem")}, TypeError, r"Path: give path.read_bytes\(\)"),
         ({"client_secret": None, "client_certificate": {}}, ValueError, "does not hold one private key"),
         (
             {"client_secret": None, "client_certificate": f"/{SECRET}.pem"},

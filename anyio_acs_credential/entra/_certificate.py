@@ -31,8 +31,9 @@ def check_certificate(given: Secret) -> Secret:
         ValueError: when it cannot prove who the service is. The message repeats nothing of it.
     """
     if not isinstance(given.value, Mapping | str | bytes):
+        fix = ": give path.read_bytes() of a path"
         raise wrong_type(
-            "client-certificate", "client_certificate is the text of a PEM file, or a mapping", given.value
+            "client-certificate", "client_certificate is the text of a PEM file, or a mapping", given.value, fix
         )
     # With an empty mapping, MSAL would ask as a public client.
     certificate = Secret(dict(given.value) if isinstance(given.value, Mapping) else _read(given.value))

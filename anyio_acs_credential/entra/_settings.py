@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 
@@ -33,7 +34,7 @@ class Options(TypedDict, total=False):
     authority: str
     disable_instance_discovery: bool
     token_cache: Any
-    verify: bool | str | ssl.SSLContext
+    verify: bool | str | PathLike[str] | ssl.SSLContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Settings:
     Attributes:
         msal: Arguments for an MSAL application.
         token_cache: The user's token cache, or None.
-        verify: As it was given.
+        verify: As it was given, a path as text.
     """
 
     msal: Mapping[str, Any]
@@ -78,7 +79,7 @@ def check_settings(
     authority: str = PUBLIC_CLOUD,
     disable_instance_discovery: bool = False,
     token_cache: Any = None,
-    verify: bool | str | ssl.SSLContext = True,
+    verify: bool | str | PathLike[str] | ssl.SSLContext = True,
 ) -> Settings:
     """The settings, if a sign-in can work with them.
 
@@ -105,7 +106,7 @@ def check_settings(
     if token_cache is not None and not is_cache:
         kind = "the class itself" if isinstance(token_cache, type) else type(token_cache).__name__
         raise explained("entra-settings", TypeError(f"token_cache is an msal.TokenCache, not {kind}"))
-    verify = _checked_verify(verify)
+    trust = _checked_verify(fspath(verify) if isinstance(verify, PathLike) else verify)
     msal = {
         "client_id": client_id,
         # Tells Entra that claims challenges are passed on (continuous access evaluation), as
@@ -114,7 +115,7 @@ def check_settings(
         "instance_discovery": False if disable_instance_discovery else None,
         **where(place.value, directory.value),
     }
-    return Settings(msal, token_cache, verify)
+    return Settings(msal, token_cache, trust)
 
 
 def check_text(name: str, value: object, what: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from anyio import to_thread
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.lowlevel import checkpoint
 
-from anyio_acs_credential import AccessToken, TokenSourceError
+from anyio_acs_credential import AccessKeyAuth, AccessToken, TokenSourceError
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time, virtual_time_backends
 
 START = 1_767_225_600.0
@@ -548,6 +549,38 @@ def test_an_empty_script_is_refused() -> None:
 def test_an_entry_of_another_kind_is_refused(entry: Any, name: str) -> None:
     with pytest.raises(TypeError, match=f"not {name}\n"):
         ScriptedSource(60, entry)
+
+
+@pytest.mark.parametrize(
+    ("latency", "kind", "says"),
+    [
+        (-1, ValueError, "not negative, not -1: leave it out"),
+        (math.nan, ValueError, "finite and not negative, not nan"),
+        (math.inf, ValueError, "finite and not negative, not inf"),
+        ("1", TypeError, "latency is a number of seconds, not str"),
+        (timedelta(seconds=1), TypeError, "not timedelta"),
+        (None, TypeError, "not NoneType"),
+    ],
+)
+def test_a_latency_that_cannot_be_is_refused(latency: Any, kind: type[Exception], says: str) -> None:
+    """When the source is made, and not in the round that would wait for it."""
+    with pytest.raises(kind, match=says) as raised:
+        ScriptedSource("text", latency=latency)
+    assert "#scripted-source" in raised.value.__notes__[0]
+
+
+@pytest.mark.parametrize("clock", [VirtualClock, time.time, None])
+def test_a_clock_that_is_none_is_refused_by_whatever_takes_one(clock: Any) -> None:
+    for make in (
+        lambda: ScriptedSource(3600, clock=clock),
+        lambda: make_jwt(clock=clock),
+        lambda: AccessKeyAuth("a2V5", clock=clock),
+    ):
+        with pytest.raises(
+            TypeError, match=r"clock is an object with time\(\), not (the class V|builtin|NoneType)"
+        ) as raised:
+            make()
+        assert "#clock" in raised.value.__notes__[0]
 
 
 # This test suite

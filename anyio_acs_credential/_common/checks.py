@@ -30,6 +30,16 @@ def is_clock(thing: object, *methods: str) -> bool:
     return all(callable(tell) and misfit(tell) is None for tell in tells)
 
 
+def check_clock(clock: object, *methods: str) -> None:
+    """Refuse what is not a clock.
+
+    Raises:
+        TypeError: when one of these methods tells no time.
+    """
+    if not is_clock(clock, *methods):
+        raise wrong_type("clock", f"clock is an object with {' and '.join(f'{method}()' for method in methods)}", clock)
+
+
 def misfit(function: object, *arguments: object) -> TypeError | None:
     """Why a callable cannot be called with these arguments; None where it can be, or where it has no signature."""
     try:

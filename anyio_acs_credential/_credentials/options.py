@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._common.checks import is_async, is_clock, misfit
+from .._common.checks import check_clock, is_async, misfit
 from .._common.errors import InvalidTokenError, explained, wrong_type
 from .._common.redaction import Secret
 from .._decisions.schedule import RefreshPolicy
@@ -54,8 +54,7 @@ def check_options(refreshes: bool, proactive_refresh: object, policy: object, ob
         )
     if observer is not None and (reason := misfit(observer, object())) is not None:
         raise explained("observer", TypeError(f"observer is called with an event, which does not fit ({reason})"))
-    if not is_clock(clock, "time", "monotonic"):
-        raise wrong_type("clock", "clock is an object with time() and monotonic()", clock)
+    check_clock(clock, "time", "monotonic")
     if refreshes:
         from .._loops import virtual  # noqa: F401 - what entering, rounds, and threads that wait for them, need
         from .._refreshing import block, report, thread_waiting  # noqa: F401 - likewise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from .._common.checks import check_clock
 from .._common.errors import CredentialUsageError, explained
 from .._common.public import public
 from .._common.redaction import Secret
@@ -35,7 +36,8 @@ class AccessKeyAuth(httpx.Auth):
         clock: Any object with `time()`, in Unix seconds, which is asked at each request.
 
     Raises:
-        TypeError: when the key is neither text nor an object with a `.key` that is text.
+        TypeError: when the key is neither text nor an object with a `.key` that is text, or `clock` is no object with
+            `time()`.
         ValueError: when it is not base64.
     """
 
@@ -44,6 +46,7 @@ class AccessKeyAuth(httpx.Auth):
     def __init__(self, key: str | SupportsKey, *, clock: WallClock = time) -> None:
         given, key = Secret(key), ""  # no frame that an error passes shows it
         self._sign = Signer(AccessKeyCredential(given.value) if isinstance(given.value, str) else given.value)
+        check_clock(clock, "time")
         self._clock = clock
         self._services: dict[str, ServiceClock] = {}  # one, as a rule: a key is for one resource
 

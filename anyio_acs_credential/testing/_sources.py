@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .._common.checks import is_number
+from .._common.checks import check_clock, is_number
 from .._common.errors import explained, wrong_type
 from .._loops.virtual import refuse_real_time
 from .._tokens.access_token import EARLIEST_EXPIRY, AccessToken
@@ -41,10 +41,11 @@ def make_jwt(expires_in: float = 3600, *, clock: Clock = time, **claims: Any) ->
         Three base64url segments, the last one a made-up signature.
 
     Raises:
-        TypeError: when `expires_in` is not a number.
+        TypeError: when `expires_in` is not a number, or `clock` is no object with `time()`.
         ValueError: when `expires_in` is not finite, or evidently a point in time and no life.
     """
     _check_life(expires_in)
+    check_clock(clock, "time")
     now = clock.time()
     payload = {"exp": math.floor(now + expires_in), "iat": math.floor(now), "jti": secrets.token_hex(16), **claims}
     return ".".join((_segment({"alg": "HS256", "typ": "JWT"}), _segment(payload), secrets.token_urlsafe(32)))
@@ -89,8 +90,9 @@ class ScriptedSource:
         most_in_flight: How many calls have been in flight at once at most; a credential never makes it more than 1.
 
     Raises:
-        ValueError: when the script is empty, or a number in it is not finite or evidently a point in time.
-        TypeError: when an entry is of another type.
+        ValueError: when the script is empty, a number in it is not finite or evidently a point in time, or `latency` is
+            negative or not finite.
+        TypeError: when an entry or `latency` is of another type, or `clock` is no object with `time()`.
         CredentialUsageError: when it is made or called in virtual time and its tokens live by the real clock, by which
             they would not end there.
     """
@@ -103,6 +105,14 @@ class ScriptedSource:
             )
         for entry in script:
             _check(entry)
+        if not is_number(latency):
+            raise wrong_type("scripted-source", "latency is a number of seconds", latency, ": leave it out for no wait")
+        if not 0 <= latency < math.inf:
+            problem = (
+                f"latency is a number of seconds, finite and not negative, not {latency}: leave it out for no wait"
+            )
+            raise explained("scripted-source", ValueError(problem))
+        check_clock(clock, "time")
         if any(isinstance(entry, int | float) for entry in script):
             refuse_real_time("ScriptedSource", clock)
         self._script = script

@@ -646,6 +646,17 @@ async def test_a_week():
     async with CommunicationTokenCredential(token_refresher=source, clock=clock):
         await anyio.sleep(7 * 86_400)
     assert source.calls == 8
+
+@pytest.fixture
+async def credential(anyio_backend):
+    clock = VirtualClock()
+    source = ScriptedSource(86_400, clock=clock)
+    async with CommunicationTokenCredential(token_refresher=source, clock=clock) as credential:
+        yield credential
+
+@pytest.mark.anyio
+async def test_of_a_fixture(credential):
+    await credential.get_token()
 """
 
 
@@ -659,6 +670,7 @@ def test_virtual_time_beside_pytest_asyncio(tmp_path: Path) -> None:
     status, said = run_pytest(tmp_path, VIRTUAL, "--asyncio-mode=auto")
     assert status == 1
     assert "a VirtualClock is in an event loop whose time is real" in said
+    assert "Task got bad yield" in said  # the fixture ran on trio, and its test on asyncio
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import weakref
@@ -174,3 +175,70 @@ async def test_nothing_that_was_raised_is_kept() -> None:
     with pytest.raises(ValueError, match=r"^$"):
         await in_own_thread(fail)
     await until(lambda: kept[0]() is None)
+
+
+HANGING = """
+import socket, sys, threading
+from functools import partial
+import anyio
+from anyio_acs_credential import CommunicationIdentityClient, CommunicationTokenCredential
+from anyio_acs_credential.emulator import open_emulator
+from anyio_acs_credential.entra import DeviceCodeCredential, InteractiveBrowserCredential
+
+reached = threading.Semaphore(0)
+
+def hang(*_args, **_options):
+    reached.release()
+    threading.Event().wait()
+
+def getaddrinfo(host, *args, **options):
+    return hang() if host.startswith("nowhere") else find(host, *args, **options)
+
+find, socket.getaddrinfo = socket.getaddrinfo, getaddrinfo
+SCOPE = "https://auth.msft.communication.azure.com/.default"
+
+class Plain:
+    get_token = staticmethod(hang)
+
+async def identity():
+    key = "endpoint=https://nowhere.example;accesskey=" + "QUFB" * 16
+    async with CommunicationIdentityClient.from_connection_string(key) as identity:
+        await identity.create_user()
+
+async def exchange():
+    async with CommunicationTokenCredential(
+        resource_endpoint="https://nowhere.example", token_credential=Plain(), scopes=(SCOPE,)
+    ) as credential:
+        await credential.get_token()
+
+async def sign_in():
+    await DeviceCodeCredential("app", authority="https://nowhere.example/tenant").sign_in(SCOPE)
+
+async def browser():
+    async with open_emulator() as emulator:
+        await InteractiveBrowserCredential(
+            emulator.client_id, authority=emulator.authority, verify=emulator.ssl_context, open_browser=hang
+        ).sign_in(SCOPE)
+
+async def main():
+    for use in (identity, exchange, sign_in, browser):
+        async with anyio.create_task_group() as group:
+            group.start_soon(use)
+            with anyio.fail_after(40):
+                while not reached.acquire(blocking=False):
+                    await anyio.sleep(0.001)
+            group.cancel_scope.cancel()
+        print(use.__name__, flush=True)
+
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+@BACKENDS
+@pytest.mark.promise("R57")
+@pytest.mark.twice
+def test_a_program_ends_whatever_hangs(backend: str) -> None:
+    """The resolver, a plain credential, a browser in a terminal: what was cancelled keeps nobody."""
+    command = [sys.executable, "-c", HANGING, backend]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)  # noqa: S603 - our own interpreter
+    assert (done.stdout.split(), done.stderr) == (["identity", "exchange", "sign_in", "browser"], "")

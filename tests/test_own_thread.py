@@ -178,9 +178,8 @@ async def test_nothing_that_was_raised_is_kept() -> None:
 
 
 HANGING = """
-import socket, sys, threading
-from functools import partial
-import anyio
+import os, socket, ssl, sys, threading
+import anyio, certifi
 from anyio_acs_credential import CommunicationIdentityClient, CommunicationTokenCredential
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential, InteractiveBrowserCredential
@@ -220,8 +219,13 @@ async def browser():
             emulator.client_id, authority=emulator.authority, verify=emulator.ssl_context, open_browser=hang
         ).sign_in(SCOPE)
 
+async def authorities():
+    os.environ["SSL_CERT_FILE"] = certifi.where()  # others than before, which are not read again
+    ssl.create_default_context = hang
+    await identity()
+
 async def main():
-    for use in (identity, exchange, sign_in, browser):
+    for use in (identity, exchange, sign_in, browser, authorities):
         async with anyio.create_task_group() as group:
             group.start_soon(use)
             with anyio.fail_after(40):
@@ -238,7 +242,8 @@ anyio.run(main, backend=sys.argv[1])
 @pytest.mark.promise("R57")
 @pytest.mark.twice
 def test_a_program_ends_whatever_hangs(backend: str) -> None:
-    """The resolver, a plain credential, a browser in a terminal: what was cancelled keeps nobody."""
+    """The resolver, a plain credential, a browser in a terminal, a disk: what was cancelled keeps nobody."""
     command = [sys.executable, "-c", HANGING, backend]
+    uses = ["identity", "exchange", "sign_in", "browser", "authorities"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)  # noqa: S603 - our own interpreter
-    assert (done.stdout.split(), done.stderr) == (["identity", "exchange", "sign_in", "browser"], "")
+    assert (done.stdout.split(), done.stderr) == (uses, "")

@@ -44,7 +44,8 @@ constants.DEBUG_STACK_DEPTH = 1  # type: ignore[misc]  # it is final, and read a
 DEBUG = sys.version_info >= (3, 13)  # one Python is enough to see what it finds: it doubles the time of a test
 
 ABOUT_LOOPS = {
-    f"test_{name}" for name in ("cancellation", "credential", "home", "http", "network", "refresh", "source")
+    f"test_{name}"
+    for name in ("cancellation", "credential", "home", "http", "network", "own_thread", "refresh", "source")
 }
 """The modules that show what an event loop may do to us: these alone meet asyncio's debug mode, and uvloop."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from anyio_acs_credential.emulator import Emulator
 
 BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
+PERSON = "1fd5118e-2576-4263-8130-9503064c837a"
 USER = r"8:acs:[0-9a-f-]{36}_[0-9a-f-]{36}"
 NO_TOKEN_NEEDED = "endpoint=https://contoso.communication.azure.com/;accesskey=c2VjcmV0"
 
@@ -190,6 +191,30 @@ def test_ctrl_c_while_the_resource_is_silent() -> None:
     command = f"{SILENCE}\nsys.exit(main(['token']))"
     done = subprocess.run([sys.executable, "-c", command], check=False, capture_output=True, text=True, timeout=50)  # noqa: S603 - our own interpreter
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@ON_POSIX
+@BACKENDS
+@pytest.mark.parametrize("command", [["token"], ["watch"], ["teams-phone", "show", PERSON, PERSON]])
+@pytest.mark.once
+def test_ctrl_c_while_the_resolver_is_silent(command: list[str], backend: str) -> None:
+    """Each command ends at once, though nobody can make the resolver give up."""
+    pytest.importorskip(backend)
+    program = f"{UNRESOLVED}\nsys.exit(main({[*command, '--backend', backend]}))"
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=50)  # noqa: S603 - our own interpreter
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+# A resolver that says nothing, and a Ctrl-C as soon as it is asked.
+UNRESOLVED = f"""
+import os, signal, socket, sys, threading
+from anyio_acs_credential.cli import main
+def getaddrinfo(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait()
+socket.getaddrinfo = getaddrinfo
+os.environ["ACS_CONNECTION_STRING"] = "{NO_TOKEN_NEEDED}"
+"""
 
 
 # A server that takes connections and says nothing, and a Ctrl-C as soon as one is there.

@@ -566,6 +566,35 @@ async def test_a_process_ends_when_it_is_told(program: Callable[[str], None]) ->
     process.kill()
 
 
+BROKEN = """
+import anyio
+from anyio_acs_credential.cli._demo import _worker
+
+async def work(assignment, end, tell):
+    async with anyio.create_task_group() as group:
+        group.start_soon(end)
+        await anyio.wait_all_tasks_blocked()
+        raise ValueError("broken")
+
+_worker.work = work
+_worker.main()
+"""
+
+
+async def test_a_process_ends_when_it_cannot_go_on(program: Callable[[str], None], anyio_backend: str) -> None:
+    """It waits no longer to be told, or nobody would learn why."""
+    program(BROKEN)
+    heard = Heard()
+
+    async def assign() -> _worker.Assignment:
+        await anyio.lowlevel.checkpoint()
+        return an_assignment_without_a_service(backend=anyio_backend)
+
+    with anyio.fail_after(50):
+        assert await _processes.WorkerProcess(assign, heard.listen).run() == 0
+    assert heard.lines[1] == {"told": "fault", "error": "ValueError: broken"}
+
+
 @ON_POSIX
 @pytest.mark.parametrize("how", ["killed", "cancelled"])
 async def test_a_process_that_is_killed_is_gone(program: Callable[[str], None], how: str) -> None:

@@ -17,7 +17,7 @@ import anyio.to_thread
 import httpx
 import msal
 import pytest
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, current_token
 from entra_users import (
     SCOPE,
     TEAMS,
@@ -54,11 +54,12 @@ class Browser:
     def __init__(self, group: TaskGroup, visit: Callable[[str], Coroutine[Any, Any, None]]) -> None:
         self._group = group
         self._visit = visit
+        self._loop = current_token()
         self.threads: list[int] = []
 
     def open(self, uri: str) -> bool:
         self.threads.append(threading.get_ident())
-        anyio.from_thread.run_sync(self._group.start_soon, self._visit, uri)
+        anyio.from_thread.run_sync(self._group.start_soon, self._visit, uri, token=self._loop)
         return True
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.from_thread
 import pytest
+from anyio.lowlevel import current_token
 from chromium import Chromium, needs_chromium, open_chromium
 from entra_users import SCOPE, signing_in_at
 
@@ -42,9 +43,10 @@ def credential_of(
     emulator: Emulator, group: TaskGroup, visit: Callable[[str], Coroutine[Any, Any, None]]
 ) -> InteractiveBrowserCredential:
     """A credential whose person visits the sign-in page in a task of the group."""
+    loop = current_token()
 
     def open_browser(uri: str) -> None:
-        anyio.from_thread.run_sync(group.start_soon, visit, uri)
+        anyio.from_thread.run_sync(group.start_soon, visit, uri, token=loop)
 
     return InteractiveBrowserCredential(
         emulator.client_id, timeout=20, open_browser=open_browser, **signing_in_at(emulator)

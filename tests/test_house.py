@@ -303,3 +303,8 @@ def test_only_its_own_modules_know_what_is_private_to_a_credential() -> None:
                 holder = ast.unparse(node.value).rpartition(".")[2]
                 used |= {node.attr} if holder in {"credential", "_credential"} else set()
     assert used == FRIENDS
+
+
+def test_no_call_is_abandoned_in_a_worker_thread() -> None:
+    """On asyncio, the interpreter would wait for it at its end: `_loops.own_thread` is for what may hang."""
+    assert [name_of(path) for path in MODULES if "abandon_on_cancel" in path.read_text("utf-8")] == []

@@ -24,7 +24,6 @@ from anyio_acs_credential import (
 )
 from anyio_acs_credential._http import network
 from anyio_acs_credential._http.network import Network
-from anyio_acs_credential._loops.per_loop import PerLoop
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import DeviceCodeCredential, InteractiveBrowserCredential
 
@@ -308,7 +307,6 @@ async def test_a_host_that_is_silent_costs_the_time_for_a_connection(monkeypatch
 async def test_a_resolver_that_hangs_holds_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many have given up on it; once it answers, the next one who asks is served."""
     resolver = Resolver({"slow.example": ["127.0.0.1"], "quick.example": ["127.0.0.1"]}, monkeypatch)
-    monkeypatch.setattr(network, "_RESOLVERS", PerLoop(network._Resolver))
     async with serve(answer(200)) as server:
         try:
             for _ in range(30):

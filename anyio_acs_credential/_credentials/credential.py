@@ -57,7 +57,7 @@ class CommunicationTokenCredential(Unpicklable, Lifecycle):
             this machine's clock is wrong.
         resource_endpoint: The resource's address, `https://<resource>.communication.azure.com`.
         token_credential: Anything with `get_token(*scopes)`, such as a credential of azure-identity. A plain one is
-            called in a worker thread. It is never closed here.
+            called in a thread of its own. It is never closed here.
         scopes: What the Entra token is for, all of one family: Teams Phone Extensibility, or Communication Services
             clients.
         http_client: An `httpx.AsyncClient` or `httpx2.AsyncClient` for the exchange, which is not closed here. By

@@ -2,8 +2,8 @@
 
 The rules of this file:
 
-* A plain (synchronous) credential is called in a worker thread, never on the event loop. A thread cannot be stopped, so
-  a cancelled caller abandons the call there, and the next call begins when the abandoned one has returned.
+* A plain (synchronous) credential is called in a thread of its own, never on the event loop. A thread cannot be
+  stopped, so a cancelled caller abandons the call there, and the next call begins when the abandoned one has returned.
 * Only a coroutine function is called on the event loop. Everything else is called in a thread, since it might block;
   if it returns an awaitable, that is awaited on the loop.
 * The credential belongs to the caller, who closes it.
@@ -21,12 +21,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
-from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from .._common.errors import InvalidTokenError, SignInRequiredError, TokenSourceError, explained, name_of
 from .._common.public import public
 from .._common.redaction import Secret, redact
+from .._loops.own_thread import in_own_thread
 from .._tokens.results import accept
 from .entra_codes import Cure, cure_for, cure_in
 
@@ -122,14 +122,10 @@ class EntraTokenSource:
         if self._is_async:
             return await self._get_token(*scopes, **options)
         while True:
-            # A shared limiter would not keep calls apart: anyio frees the slot of an abandoned thread at once on
-            # asyncio, and on trio when the thread ends. So each call has its own limiter, and `_call` takes a lock.
-            answer = await to_thread.run_sync(
-                self._call, scopes, options, abandon_on_cancel=True, limiter=CapacityLimiter(1)
-            )
+            answer = await in_own_thread(self._call, scopes, options)
             if answer is not None:
                 return await answer[0] if inspect.isawaitable(answer[0]) else answer[0]
-            # Polling, since an abandoned thread cannot safely wake an event loop that may have ended.
+            # Polling, since the call in progress may be that of another event loop, which has no way to wake this one.
             await anyio.sleep(_POLL)
 
     def _call(self, scopes: tuple[str, ...], options: Mapping[str, str]) -> tuple[Any] | None:
@@ -138,7 +134,7 @@ class EntraTokenSource:
         if not calling.acquire(blocking=False):
             return None
         try:
-            return (self._get_token(*scopes, **options),)  # in a tuple, since trio refuses a coroutine from a thread
+            return (self._get_token(*scopes, **options),)  # in a tuple, since a credential may return None
         finally:
             calling.release()
 

@@ -7,17 +7,18 @@ of its threads wait for a token, the connection that would bring one must not wa
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
 from itertools import chain, zip_longest
-from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpcore
-from anyio import CapacityLimiter, Event, to_thread
+from anyio import CapacityLimiter, Event
 
 from .._loops.closing import close_quietly
+from .._loops.own_thread import in_own_thread
 from .._loops.per_loop import PerLoop
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from httpcore import AsyncNetworkStream
 
-_LOOKUPS = 8  # lookups at the same time, abandoned ones included
-_POLL = 0.05  # seconds between looks at whether one of those has ended
 _HEAD_START = 0.25  # seconds that an address is given before the next one is tried as well (RFC 8305, section 5)
 
 
@@ -65,43 +64,37 @@ class Network(httpcore.AnyIOBackend):
         raise httpcore.ConnectTimeout(f"no connection within {timeout:g} seconds")
 
 
-class _Resolver:
-    """The system's resolver, in threads of one event loop.
+_LOOKUPS = PerLoop(lambda: CapacityLimiter(8))  # at the same time, abandoned ones included
 
-    Attributes:
-        limiter: Bounds the threads that are waited for.
+
+async def ask_resolver(host: str) -> list[Any]:
+    """What the system's resolver says of a host.
+
+    It waits for one of the threads in which this event loop asks, and for the resolver. Cancelling it abandons the
+    thread.
+
+    Args:
+        host: The name.
+
+    Returns:
+        What `socket.getaddrinfo` returns.
+
+    Raises:
+        OSError: when the host has no address.
+        UnicodeError: when IDNA refuses the name.
     """
-
-    def __init__(self) -> None:
-        self.limiter = CapacityLimiter(_LOOKUPS)
-        self._running = BoundedSemaphore(_LOOKUPS)  # an abandoned thread of asyncio's has left the limiter
-
-    def ask(self, host: str) -> list[tuple[Any, ...]] | None:
-        """What `getaddrinfo` says, or None where too many threads are asking."""
-        if not self._running.acquire(blocking=False):
-            return None
-        try:
-            return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        finally:
-            self._running.release()
-
-
-_RESOLVERS = PerLoop(_Resolver)
+    ask = partial(socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
+    return await in_own_thread(ask, limiter=_LOOKUPS.get())
 
 
 async def _resolve(host: str) -> list[str]:
     """The addresses of a host in the order in which to try them, the families in turn (RFC 8305, section 4)."""
-    try:
+    with suppress(ValueError):
         ip_address(host)
-    except ValueError:
-        resolver = _RESOLVERS.get()
-    else:
         return [host]
-    ask = partial(to_thread.run_sync, resolver.ask, host, abandon_on_cancel=True, limiter=resolver.limiter)
     try:
-        while (found := await ask()) is None:  # noqa: ASYNC110 - an abandoned thread tells nobody that it has ended
-            await anyio.sleep(_POLL)
-    except (OSError, UnicodeError) as error:  # UnicodeError: IDNA refuses the name
+        found = await ask_resolver(host)
+    except (OSError, UnicodeError) as error:
         raise httpcore.ConnectError(str(error)) from error
     families: dict[int, list[str]] = {}
     for family, *_, address in found:

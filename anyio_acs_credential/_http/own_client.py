@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 
 from .._common.checks import is_async
 from .._common.errors import wrong_type
 from .._common.redaction import Secret
 from .._loops.closing import close_quietly
+from .._loops.own_thread import in_own_thread
 from .._loops.per_loop import PerLoop
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def client_factory(client: HttpClient | None) -> Callable[[], AbstractAsyncConte
 async def _open() -> AsyncGenerator[HttpClient]:
     from .own_transport import make_client
 
-    client = await to_thread.run_sync(make_client, abandon_on_cancel=True, limiter=_LIMITERS.get())
+    client = await in_own_thread(make_client, limiter=_LIMITERS.get())
     try:
         yield client
     finally:

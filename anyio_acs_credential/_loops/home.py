@@ -131,9 +131,14 @@ class Home:
         Raises:
             RuntimeError: when the event loop has ended.
         """
-        native: Any = self.loop.native_token
-        post = native.run_sync_soon if _is_trio(native) else native.call_soon_threadsafe
-        post(callback)
+        post(self.loop, callback)
+
+
+def post(loop: EventLoopToken, callback: Callable[[], object]) -> None:
+    """Have an event loop call a function soon; see `Home.post`."""
+    native: Any = loop.native_token
+    call_soon = native.run_sync_soon if _is_trio(native) else native.call_soon_threadsafe
+    call_soon(callback)
 
 
 def _running() -> EventLoopToken | None:

@@ -9,7 +9,6 @@ import stat
 import sys
 from contextlib import suppress
 from functools import partial
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -164,18 +163,11 @@ def _pipe_at_standard_input() -> int | None:
 
 async def _until_closed(pipe: int) -> None:
     """Wait until whoever holds the other end of the pipe closes it, or dies."""
-    from anyio import Event, RunFinishedError, from_thread
-    from anyio.lowlevel import current_token
-
-    closed, loop = Event(), current_token()
+    from .._loops.own_thread import in_own_thread
 
     def read() -> None:
         with suppress(OSError):
             while os.read(pipe, 4096):
                 pass
-        with suppress(RunFinishedError):
-            from_thread.run_sync(closed.set, token=loop)
 
-    # A daemon thread, since the read cannot be cancelled, and a worker thread would keep the process from its end.
-    Thread(target=read, daemon=True).start()
-    await closed.wait()
+    await in_own_thread(read)

@@ -7,11 +7,12 @@ import math
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
-from anyio import CapacityLimiter, create_task_group, move_on_after, sleep, to_thread
+from anyio import create_task_group, move_on_after, sleep
 
 from .._common.checks import is_async, is_number, misfit
 from .._common.errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained, wrong_type
 from .._common.redaction import Secret
+from .._loops.own_thread import in_own_thread
 from ._application import msal_thread
 from ._arguments import check_names
 from ._credential import EntraCredential, check_scopes
@@ -49,8 +50,9 @@ class InteractiveBrowserCredential(EntraCredential):
         login_hint: The name that the sign-in page fills in.
         prompt: "select_account", "login", "consent" or another value of OpenID Connect's `prompt`.
         timeout: Seconds that the person has to sign in.
-        open_browser: A plain function that opens an address for the person. It is called in a worker thread, and
-            abandoned there when the sign-in ends before it returns. If it returns False, there is no browser.
+        open_browser: A plain function that opens an address for the person. It is called in a thread of its own,
+            where `anyio.from_thread` needs a `token=`, and abandoned there when the sign-in ends before it returns. If
+            it returns False, there is no browser.
         **options: As for `DeviceCodeCredential`.
 
     Raises:
@@ -92,7 +94,7 @@ class InteractiveBrowserCredential(EntraCredential):
         if is_async(open_browser):
             raise explained(
                 "sign-in-arguments",
-                TypeError("open_browser is a plain function: it is called in a worker thread, which awaits nothing"),
+                TypeError("open_browser is a plain function: it is called in a thread, which awaits nothing"),
             )
         self._timeout = timeout
         self._open_browser = open_browser
@@ -165,9 +167,7 @@ class InteractiveBrowserCredential(EntraCredential):
 
     async def _show_sign_in(self, address: str) -> TokenSourceError | None:
         try:
-            opened = await to_thread.run_sync(
-                self._open_browser, address, abandon_on_cancel=True, limiter=CapacityLimiter(1)
-            )
+            opened = await in_own_thread(self._open_browser, address)
         except Exception as error:  # noqa: BLE001 - a foreign function; its error's text may hold the address
             opened, reason = False, f"open_browser raised {type(error).__name__}"
         else:

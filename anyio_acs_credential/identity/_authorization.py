@@ -1,7 +1,7 @@
 """How requests to the Identity API are authorized: by the resource's access key, or by an Entra identity.
 
 An Entra token is held until it is due, and one fetch serves all requests that wait for it. Without that, each request
-would ask the credential, and a plain (synchronous) credential costs a worker thread each time.
+would ask the credential, and a plain (synchronous) credential costs a thread each time.
 """
 
 from __future__ import annotations

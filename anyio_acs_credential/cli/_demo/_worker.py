@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 import httpx
-from anyio import to_thread
 
 from ... import (
     TEAMS_PHONE_SCOPE,
@@ -27,6 +26,7 @@ from ... import (
     RefreshFailed,
     RefreshSucceeded,
 )
+from ..._loops.own_thread import in_own_thread
 from ...fleet import SQLiteTokenStore, shared, shared_token_cache
 from .._output import OutputError, in_a_line, say
 from ._calling import keep_calling, policy
@@ -86,7 +86,7 @@ def main() -> None:
     if not line:  # the demonstration has ended before this process was ready
         return
     assignment = Assignment(**json.loads(line))
-    end = partial(to_thread.run_sync, sys.stdin.read, abandon_on_cancel=True)
+    end = partial(in_own_thread, sys.stdin.read)
     try:
         anyio.run(work, assignment, end, _tell, backend=assignment.backend)
     except Exception as error:  # noqa: BLE001 - the demonstration tells it

@@ -6,19 +6,16 @@ import os
 import socket
 from contextlib import suppress
 from ipaddress import ip_address
-from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import anyio
 import httpcore
-from anyio import RunFinishedError, from_thread
-from anyio.lowlevel import current_token
 
 from ..._common.errors import chain_of
 from ..._http.environment import Exemptions, find_proxy
-from ..._http.network import Network
+from ..._http.network import Network, ask_resolver
 from ..._loops.closing import close_quietly
 from ._finding import Finding, failure, not_tried, ok
 
@@ -62,29 +59,16 @@ def way_to(endpoint: str) -> Way:
 async def _find_addresses(host: str) -> list[str]:
     """The addresses of a host, from the system's resolver.
 
-    It waits for the resolver. Cancelling it abandons the resolver in its thread. That is a daemon thread, since a
-    resolver can take a minute, and the interpreter would wait for a worker thread.
+    It waits for the resolver. Cancelling it abandons the resolver in its thread.
 
     Raises:
         OSError: when the host has no address.
     """
-    done, loop = anyio.Event(), current_token()
-    found: list[str] = []
-    errors: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            found.extend({str(entry[4][0]): None for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)})
-        except (OSError, UnicodeError) as error:  # IDNA raises UnicodeError for a name that no host can have
-            errors.append(error)
-        with suppress(RunFinishedError):
-            from_thread.run_sync(done.set, token=loop)
-
-    Thread(target=ask, daemon=True).start()
-    await done.wait()
-    if errors:
-        raise errors[0] if isinstance(errors[0], OSError) else OSError("it is no name")
-    return found
+    try:
+        found = await ask_resolver(host)
+    except UnicodeError:
+        raise OSError("it is no name") from None
+    return list({str(entry[4][0]): None for entry in found})
 
 
 async def check_name(case: Case) -> Finding:

@@ -246,6 +246,54 @@ async def test_on_trio_another_task_is_refused_and_harms_nothing(make: Any, anyi
             await block.__aenter__()
 
 
+@pytest.mark.parametrize("outer", [credential_of, pool_of, emulator_of])
+@pytest.mark.parametrize("inner", [credential_of, pool_of, emulator_of])
+async def test_on_trio_what_is_left_out_of_order_closes_what_was_entered_since(
+    outer: Any, inner: Any, anyio_backend_name: str
+) -> None:
+    """Trio would end the whole run. The message names the fix, and all of them can be entered again."""
+    if anyio_backend_name != "trio":
+        pytest.skip("asyncio can do it")
+    first, second, credential, before = outer(), inner(), credential_of(), tasks()
+    for _ in range(2):
+        for block in (first, second, credential):
+            await block.__aenter__()
+        with pytest.raises(CredentialUsageError, match="leave in the reverse order"):
+            await first.__aexit__(None, None, None)
+        assert tasks() == before
+        with pytest.raises(CredentialClosedError):
+            await credential.get_token()
+        await leave(second)
+        await leave(credential)
+    async with first, second, credential:
+        assert (await credential.get_token()).token == "fetched"
+
+
+async def test_on_trio_the_bodys_error_goes_before_that_of_leaving_out_of_order(anyio_backend_name: str) -> None:
+    if anyio_backend_name != "trio":
+        pytest.skip("asyncio can do it")
+    first, second, error = credential_of(), credential_of(), ValueError()
+    await first.__aenter__()
+    await second.__aenter__()
+    await leave(first, error)
+    assert "leave in the reverse order" in error.__notes__[0]
+    await leave(second, error)
+    assert len(error.__notes__) == 1
+
+
+async def test_on_trio_what_is_left_before_a_task_group_of_the_programs_own_is_trios_to_tell() -> None:
+    trio = pytest.importorskip("trio")
+
+    async def main() -> None:
+        credential = credential_of()
+        await credential.__aenter__()
+        await trio.open_nursery().__aenter__()
+        await credential.__aexit__(None, None, None)
+
+    with pytest.raises(RuntimeError, match="Nursery stack corrupted"):
+        await anyio.to_thread.run_sync(trio.run, main)
+
+
 async def test_its_own_source_cannot_leave_it() -> None:
     """It would wait for itself."""
 

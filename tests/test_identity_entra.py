@@ -15,6 +15,7 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError
 from entra_users import skip_pauses
 from servers import answer, serve
+from test_source import LEFT_BEHIND, ignored
 
 from anyio_acs_credential import (
     AccessToken,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from servers import Behaviour, Server
 
     from anyio_acs_credential.emulator import Emulator
+
+__all__ = ["ignored"]
 
 SCOPE = "https://communication.azure.com//.default"
 USER = "8:acs:aaa_bbb"
@@ -166,6 +169,66 @@ async def authorize(authorization: EntraAuthorization) -> tuple[str, float]:
     with anyio.fail_after(30):
         await authorization._authorize(request)
     return request.headers["authorization"], anyio.current_time() - began
+
+
+@pytest.mark.parametrize("what", LEFT_BEHIND)
+@pytest.mark.parametrize("failing", [False, True], ids=["then answers", "then fails"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+@pytest.mark.usefixtures("ignored")
+@VIRTUAL
+async def test_what_a_credential_leaves_behind_hurts_nobody(what: str, failing: bool) -> None:
+    """The call has its outcome, and the scopes of the task that made it stay as they were."""
+
+    async def leave() -> None:
+        await LEFT_BEHIND[what]()
+        if failing:
+            raise OSError("down")
+
+    authorization = EntraAuthorization(Entra(give=leave))
+    for _ in range(2):
+        if failing:
+            with pytest.raises(TokenSourceError, match=r"try again later \(OSError: down\)"):
+                await authorize(authorization)
+        else:
+            assert (await authorize(authorization))[0] == "Bearer entra-1"
+        await anyio.sleep(10)  # past the deadlines that were left behind
+    with anyio.move_on_after(1) as scope:
+        await anyio.sleep(2)
+    assert scope.cancelled_caught
+
+
+@pytest.mark.usefixtures("ignored")
+@VIRTUAL
+async def test_a_cancellation_of_the_credentials_own_is_its_failure() -> None:
+    """As of a scope that it has left open, cancelled."""
+
+    async def leave() -> None:
+        await LEFT_BEHIND["a cancelled scope"]()
+        await anyio.sleep(1)
+
+    authorization = EntraAuthorization(Entra(give=leave))
+    with pytest.raises(TokenSourceError, match=r"try again later \(Cancelled"):
+        await authorize(authorization)
+
+
+@VIRTUAL
+async def test_a_call_that_is_cancelled_ends_the_credentials() -> None:
+    """It waits for what the credential has to tidy up."""
+    tidied = 0
+
+    async def tidy_up() -> None:
+        nonlocal tidied
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(1)
+            tidied += 1
+
+    with anyio.move_on_after(5) as scope:
+        await authorize(EntraAuthorization(Entra(give=tidy_up)))
+    assert scope.cancelled_caught
+    assert tidied == 1
 
 
 @VIRTUAL

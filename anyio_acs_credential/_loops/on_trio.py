@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from anyio import create_task_group, get_cancelled_exc_class, get_current_task
+from trio.lowlevel import current_task
 
+from .._common.errors import CredentialUsageError, explained
 from .block import Block, refused_error, what_went_wrong
 
 if TYPE_CHECKING:
@@ -29,6 +32,10 @@ class OfATask(Block):
             raise refused_error()
 
 
+_blocks: WeakValueDictionary[int, OnTrio] = WeakValueDictionary()
+"""Each block by the id of its task group's nursery, which the block keeps alive."""
+
+
 class OnTrio(OfATask):
     """A block on trio whose service is in a task group."""
 
@@ -38,11 +45,39 @@ class OnTrio(OfATask):
     async def __aenter__(self) -> None:
         await super().__aenter__()
         await self._group.__aenter__()
+        self._is_left = False
+        self._nursery = current_task().child_nurseries[-1]
+        _blocks[id(self._nursery)] = self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return await self._group.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task has been told to end
+        if self._is_left:
+            return None
+        since = self._entered_since()
+        self._is_left = True
+        if not since:
+            return await self._group.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task was told to end
+        # An error alone would end the program with all of them open, and trio then tells of nothing but itself.
+        async with AsyncExitStack() as stack:
+            for block in (self, *since):
+                block._is_left = True
+                stack.push_async_exit(block._group)
+        error = CredentialUsageError(
+            "left before what the same task had entered after it, which trio cannot do, so all of them are closed now: "
+            "leave in the reverse order, as nested `async with` does"
+        )
+        if exc is None:
+            raise explained("another-task", error)
+        exc.add_note(str(error))
+        return None
+
+    def _entered_since(self) -> list[OnTrio]:
+        """What the task has entered since, in order; nothing where that is not of ours alone, which trio tells."""
+        blocks = [_blocks.get(id(nursery)) for nursery in current_task().child_nurseries]
+        since = blocks[blocks.index(self) + 1 :] if self in blocks else []
+        ours = [block for block in since if block is not None and not block._is_left]
+        return ours if len(ours) == len(since) else []
 
 
 @asynccontextmanager

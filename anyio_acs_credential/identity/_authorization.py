@@ -20,6 +20,8 @@ from .._exchange.entra_tokens import EntraTokenSource
 from .._exchange.kept_token import keep
 from .._http.challenge import claims_wanted
 from .._http.retries import send
+from .._loops.apart import apart
+from .._loops.cancellation import is_fault, native_cancellations
 from .._loops.shared_answers import SharedAnswers
 from .._tokens.access_token import AccessToken
 from ._keys import Signer
@@ -151,12 +153,15 @@ class EntraAuthorization:
 
     async def _fetch(self, claims: str | None, share: float) -> AccessToken:
         """Ask the credential, for at most this share (0 to 1) of the time that the call has left."""
+        cancellations = native_cancellations()
         with move_on_after(share * (current_effective_deadline() - current_time())):
             try:
-                token = await self._source.get((_SCOPE,), claims)
+                token = await apart(lambda: self._source.get((_SCOPE,), claims), "token credential")
             except TokenSourceError:
                 raise
-            except Exception as error:
+            except BaseException as error:
+                if not is_fault(error, cancellations):
+                    raise
                 text = redact(f"{type(error).__name__}: {error}")
                 raise explained(
                     "token-credential-failed",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
+import httpx
 import pytest
 from entra_users import SCOPE, device_code, discovery, server_context, threads_in_msal, tokens, trusting
 from servers import answer, drip, flood, head, reset, send_bytes, serve, silence, unused_port
@@ -151,5 +153,33 @@ async def test_a_transport_that_is_closed_sends_nothing() -> None:
     """As one is whose caller was cancelled by asyncio, while MSAL goes on in its thread."""
     transport = Transport(None, ServiceClock("Entra"))
     await transport.aclose()
-    with pytest.raises(ServiceError, match="closed while it was at work"):
+    with pytest.raises(ServiceError, match="closed or cancelled while it was at work"):
         await anyio.to_thread.run_sync(transport.request, "GET", "https://contoso.example", {}, None)
+
+
+@pytest.mark.promise("R38")
+async def test_a_request_of_a_caller_that_was_cancelled_before_is_not_sent() -> None:
+    """MSAL was still at work in its thread. Nothing turns in circles then, in the place of the event loop."""
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def make_client() -> httpx.AsyncClient:
+        arrived.set()
+        assert go_on.wait(40)
+        return httpx.AsyncClient()
+
+    async with serve(answer(200, {})) as server:
+        transport = Transport(make_client, ServiceClock("Entra"))
+
+        async def ask() -> None:
+            with pytest.raises(ServiceError, match="closed or cancelled while it was at work"):
+                await anyio.to_thread.run_sync(transport.request, "GET", server.url, {}, None)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            assert await anyio.to_thread.run_sync(arrived.wait, 40)
+            group.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await anyio.wait_all_tasks_blocked()
+                go_on.set()
+        await transport.aclose()
+        assert server.connections == 0

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from anyio import CancelScope, from_thread
+from anyio import CancelScope, current_effective_deadline, from_thread
 
 from .._common.errors import ServiceError, explained
 from .._common.redaction import Secret
@@ -91,7 +92,9 @@ class Transport:
         async def authorize(request: Any) -> None:
             request.headers.update(headers)
 
-        if not self.closed:
+        # anyio cancels no task that begins in a cancelled scope, where its checkpoints turn without end on asyncio.
+        is_cancelled = current_effective_deadline() == -inf
+        if not self.closed and not is_cancelled:
             client: HttpClient = self._client
             with CancelScope() as scope:
                 self._requests.add(scope)
@@ -99,7 +102,8 @@ class Transport:
                     return _read(await send(client, call, authorize, _LIMITS))
                 finally:
                     self._requests.discard(scope)
-        raise explained("unreachable", ServiceError("the credential was closed while it was at work: try again"))
+        problem = "the credential was closed or cancelled while it was at work: try again"
+        raise explained("unreachable", ServiceError(problem))
 
     async def aclose(self) -> None:
         """End the requests and close the client, within a second, also where the closing task is cancelled."""

@@ -16,7 +16,8 @@ from anyio_acs_credential import ServiceError, SignInRequiredError
 from anyio_acs_credential._http.retries import Limits
 from anyio_acs_credential._tokens.service_clock import ServiceClock
 from anyio_acs_credential.entra import DeviceCodeCredential, OnBehalfOfCredential, _transport
-from anyio_acs_credential.entra._transport import Response, Transport, _with
+from anyio_acs_credential.entra._msal_thread import MsalThread
+from anyio_acs_credential.entra._transport import Relay, Response, Transport, _with
 
 if TYPE_CHECKING:
     from servers import Behaviour
@@ -159,27 +160,22 @@ async def test_a_transport_that_is_closed_sends_nothing() -> None:
 
 @pytest.mark.promise("R38")
 async def test_a_request_of_a_caller_that_was_cancelled_before_is_not_sent() -> None:
-    """MSAL was still at work in its thread. Nothing turns in circles then, in the place of the event loop."""
+    """MSAL was still at work in its thread. The event loop turns in no circle then, and the caller is cancelled."""
     arrived, go_on = threading.Event(), threading.Event()
 
-    def make_client() -> httpx.AsyncClient:
+    def call(relay: Relay) -> Response:
         arrived.set()
         assert go_on.wait(40)
-        return httpx.AsyncClient()
+        return relay.get(server.url)
 
     async with serve(answer(200, {})) as server:
-        transport = Transport(make_client, ServiceClock("Entra"))
-
-        async def ask() -> None:
-            with pytest.raises(ServiceError, match="closed or cancelled while it was at work"):
-                await anyio.to_thread.run_sync(transport.request, "GET", server.url, {}, None)
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(ask)
-            assert await anyio.to_thread.run_sync(arrived.wait, 40)
-            group.cancel_scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await anyio.wait_all_tasks_blocked()
-                go_on.set()
-        await transport.aclose()
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(MsalThread(Relay, httpx.AsyncClient).run, call)
+                assert await anyio.to_thread.run_sync(arrived.wait, 40)
+                scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await anyio.wait_all_tasks_blocked()
+                    go_on.set()
+        assert scope.cancelled_caught
         assert server.connections == 0

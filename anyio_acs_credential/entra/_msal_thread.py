@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import CapacityLimiter, Lock, get_cancelled_exc_class, to_thread
-from anyio.lowlevel import current_token
+from anyio.lowlevel import checkpoint_if_cancelled, current_token
 
 from .._common.errors import ServiceError, TokenSourceError, explained
 from .._loops.per_loop import PerLoop
@@ -101,6 +101,9 @@ class MsalThread:
         except get_cancelled_exc_class():
             # asyncio's Task.cancel() passes anyio's shield, and the thread would go on waiting for its requests.
             await transport.aclose()
+            raise
+        except TokenSourceError:
+            await checkpoint_if_cancelled()  # the requests of a cancelled caller fail, and it is to be cancelled
             raise
         finally:
             if self._kept is None or transport is not self._kept[1]:

@@ -527,7 +527,7 @@ class TestArguments:
 
     @pytest.mark.usefixtures("anyio_backend")
     async def test_keys_that_hide_themselves_are_apart(self) -> None:
-        async with MemoryTokenStore() as store:
+        async with MemoryTokenStore(clock=VirtualClock()) as store:
             for key in ("alice", "bob"):
                 cache: Any = shared_token_cache(store, key=Redacted(key))
                 keep(cache, key, SECRET)

@@ -110,7 +110,7 @@ class BearerFlow(Generic[RequestT, ResponseT]):
             response = yield given.value
         except GeneratorExit:  # a hook has raised for the status, and httpx has no response to give
             if watch.is_refused:
-                await self._renew(token)
+                await self._renew(token)  # noqa: ASYNC120 - a cancellation goes before the end of a generator
             raise
         finally:
             watch.end()
@@ -131,7 +131,7 @@ class BearerFlow(Generic[RequestT, ResponseT]):
         try:
             await response.aread()
         except Exception:
-            await self._renew(token)
+            await self._renew(token)  # noqa: ASYNC120 - a cancellation goes before the network's error
             raise
 
     async def _renew(self, token: AccessToken) -> AccessToken | None:

@@ -35,7 +35,7 @@ async def apart(call: Callable[[], Awaitable[T]], name: str) -> T:
             raised.append(error)
 
     try:
-        async with create_task_group() as group:
+        async with create_task_group() as group:  # noqa: ASYNC112 - a task of its own is the point
             group.start_soon(run, name=name)
     except BaseExceptionGroup as left_behind:
         if (interrupt := interrupt_in(left_behind)) is not None:

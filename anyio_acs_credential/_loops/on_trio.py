@@ -59,7 +59,7 @@ class OnTrio(OfATask):
         if not since:
             return await self._group.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task was told to end
         # An error alone would end the program with all of them open, and trio then tells of nothing but itself.
-        async with AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack:  # noqa: ASYNC102 - their tasks were told to end
             for block in (self, *since):
                 block._is_left = True
                 stack.push_async_exit(block._group)

@@ -103,7 +103,8 @@ class MsalThread:
             await transport.aclose()
             raise
         except TokenSourceError:
-            await checkpoint_if_cancelled()  # the requests of a cancelled caller fail, and it is to be cancelled
+            # The requests of a cancelled caller fail, and it is to be cancelled.
+            await checkpoint_if_cancelled()  # noqa: ASYNC120 - on purpose
             raise
         finally:
             if self._kept is None or transport is not self._kept[1]:

@@ -159,11 +159,11 @@ class EntraAuthorization:
                 token = await apart(lambda: self._source.get((_SCOPE,), claims), "token credential")
             except TokenSourceError:
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: ASYNC103 - nobody has cancelled this task where it is a fault
                 if not is_fault(error, cancellations):
                     raise
                 text = redact(f"{type(error).__name__}: {error}")
-                raise explained(
+                raise explained(  # noqa: ASYNC104 - likewise
                     "token-credential-failed",
                     TokenSourceError(f"the token credential failed: try again later ({text})"),
                 ) from error

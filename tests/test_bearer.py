@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -281,6 +282,40 @@ async def test_another_hosts_401_for_which_a_hook_raises_is_not_reported(client_
 async def raise_on_401(response: Any) -> None:
     if response.status_code == 401:
         response.raise_for_status()
+
+
+@both
+@pytest.mark.parametrize("natively", [False, True])
+async def test_a_hook_that_is_cancelled_at_a_401_holds_nobody_up(
+    client_class: Any, auth_class: Any, natively: bool, anyio_backend_name: str
+) -> None:
+    """Neither a cancel scope nor asyncio's own Task.cancel() waits for another token."""
+    if natively and anyio_backend_name != "asyncio":
+        pytest.skip("trio has no such thing")
+    arrived = anyio.Event()
+
+    async def linger(response: Any) -> None:
+        arrived.set()
+        await anyio.sleep_forever()
+
+    source = ScriptedSource(3600, anyio.sleep_forever)
+    async with (
+        serve(answer(401)) as server,
+        CommunicationTokenCredential(token_refresher=source) as credential,
+        client_class(auth=auth_class(credential), event_hooks={"response": [linger]}) as client,
+    ):
+        if natively:
+            task = asyncio.ensure_future(client.get(server.url))
+            await arrived.wait()
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+        else:
+            async with anyio.create_task_group() as group:
+                group.start_soon(client.get, server.url)
+                await arrived.wait()
+                group.cancel_scope.cancel()
+    assert source.calls == 1
 
 
 @both

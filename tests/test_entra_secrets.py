@@ -25,6 +25,7 @@ from entra_users import (
 from servers import answer, serve
 
 from anyio_acs_credential import CredentialError
+from anyio_acs_credential._common.redaction import Hidden
 from anyio_acs_credential.emulator import open_emulator
 from anyio_acs_credential.entra import (
     AuthorizationCodeCredential,
@@ -32,7 +33,7 @@ from anyio_acs_credential.entra import (
     MsalCredential,
     OnBehalfOfCredential,
 )
-from anyio_acs_credential.entra._secrets import KNOWN, Fields, Texts, guard_loggers, hide, note
+from anyio_acs_credential.entra._secrets import KNOWN, Texts, guard_loggers, hide, note
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
@@ -211,4 +212,4 @@ def test_the_traceback_of_an_exception_that_is_logged_is_left_out(caplog: pytest
 
 def test_what_is_kept_of_a_sign_in_shows_nothing() -> None:
     """In the locals of a frame, too."""
-    assert repr(Fields(code="canary")) == repr(Texts({"canary"})) == "<hidden>"
+    assert repr(Hidden(code="canary")) == repr(Texts({"canary"})) == "<hidden>"

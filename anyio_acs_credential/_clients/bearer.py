@@ -10,6 +10,7 @@ from .._common.checks import has_methods
 from .._common.errors import CredentialError, CredentialUsageError, explained, wrong_type
 from .._common.redaction import Secret
 from .._http.endpoint import is_secure, one_form
+from .._loops.cancellation import native_cancellations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Mapping, MutableMapping
@@ -105,11 +106,12 @@ class BearerFlow(Generic[RequestT, ResponseT]):
             return
         token = await self._credential.get_token()
         given.value.headers["Authorization"] = f"Bearer {token.token}"
-        watch = _Watch(given.value)
+        watch, cancellations = _Watch(given.value), native_cancellations()
         try:
             response = yield given.value
         except GeneratorExit:  # a hook has raised for the status, and httpx has no response to give
-            if watch.is_refused:
+            # asyncio's own Task.cancel() strikes once: after it, a refresh would hold up what is cancelled.
+            if watch.is_refused and native_cancellations() == cancellations:
                 await self._renew(token)  # noqa: ASYNC120 - a cancellation goes before the end of a generator
             raise
         finally:

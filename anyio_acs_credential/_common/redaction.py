@@ -50,7 +50,7 @@ class Secret(Unpicklable):
 
 
 class Hidden(dict[str, Any]):
-    """An object of JSON that holds a secret: its repr does not show what is in it."""
+    """The fields of an answer or of a sign-in, by name. The repr hides them, secrets and all."""
 
     def __repr__(self) -> str:
         return "<hidden>"

@@ -7,12 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .._common.errors import SignInRequiredError
-from .._common.redaction import Secret
+from .._common.redaction import Hidden, Secret
 from ._application import msal_thread
 from ._arguments import check_names
 from ._credential import EntraCredential
 from ._grant import Grant, take
-from ._secrets import Fields
 from ._settings import check_secret, check_settings, check_text
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ class AuthorizationCodeCredential(EntraCredential):
         def redeem(app: Any) -> Grant:
             from msal.oauth2cli.oauth2 import Client
 
-            flow = Fields(
+            flow = Hidden(
                 state=_STATE,
                 redirect_uri=self._redirect_uri.value,
                 code_verifier=self._verifier.value if self._verifier is not None else None,

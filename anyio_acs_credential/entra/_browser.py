@@ -11,7 +11,7 @@ from anyio import create_task_group, move_on_after, sleep
 
 from .._common.checks import is_async, is_number, misfit
 from .._common.errors import CredentialUsageError, SignInRequiredError, TokenSourceError, explained, wrong_type
-from .._common.redaction import Secret
+from .._common.redaction import Hidden, Secret
 from .._loops.own_thread import in_own_thread
 from ._application import msal_thread
 from ._arguments import check_names
@@ -19,7 +19,7 @@ from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, take
 from ._loopback import listen, wait_for_redirect
 from ._redirect import RedirectAddress
-from ._secrets import Fields, secrets_in
+from ._secrets import secrets_in
 from ._settings import check_settings, check_text
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class InteractiveBrowserCredential(EntraCredential):
             ) from error
         async with listener:
             flow = await self._msal.run(
-                lambda app: Fields(
+                lambda app: Hidden(
                     app.initiate_auth_code_flow(
                         list(wanted), redirect_uri=redirect_uri, response_mode="form_post", **self._hints
                     )

@@ -11,12 +11,11 @@ from anyio import CapacityLimiter, move_on_after, sleep, to_thread
 
 from .._common.checks import misfit
 from .._common.errors import SignInRequiredError, TokenSourceError, explained, wrong_type
-from .._common.redaction import Secret
+from .._common.redaction import Hidden, Secret
 from ._application import msal_thread
 from ._arguments import check_names
 from ._credential import EntraCredential, check_scopes
 from ._grant import Grant, refusal, take
-from ._secrets import Fields
 from ._settings import check_settings
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class DeviceCodeCredential(EntraCredential):
         )
 
     def _begin(self, app: Any, scopes: list[str]) -> dict[str, Any]:
-        flow: dict[str, Any] = Fields(app.initiate_device_flow(scopes))
+        flow: dict[str, Any] = Hidden(app.initiate_device_flow(scopes))
         if "error" in flow:
             raise refusal(flow, self._advice)
         if not all(isinstance(flow.get(name), str) for name in ("user_code", "device_code", "verification_uri")):

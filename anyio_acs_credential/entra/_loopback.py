@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
 
+from .._common.redaction import Hidden
 from ._page import page
 from ._redirect import BadRequestError, read_answer
-from ._secrets import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -84,7 +84,7 @@ async def wait_for_redirect(
             await stack.enter_async_context(stream)
             params = await _serve(stream, address.path or "/", state)
             if params is not None and not back:
-                back.append(Redirect(Fields(params), stream))
+                back.append(Redirect(Hidden(params), stream))
                 kept.push_async_exit(stack.pop_all())  # the page is still to be sent
                 group.cancel_scope.cancel("the browser is back")
 

@@ -45,13 +45,6 @@ class Texts(set[str]):
         return "<hidden>"
 
 
-class Fields(dict[str, Any]):
-    """The fields of a sign-in, as MSAL keeps them or an authority sends them. The repr hides them, secrets and all."""
-
-    def __repr__(self) -> str:
-        return "<hidden>"
-
-
 def secrets_in(content: Mapping[str, Any]) -> set[str]:
     """The secrets among the fields of a form, an answer, or a sign-in."""
     found = (content.get(name) for name in _FIELDS)

@@ -23,7 +23,8 @@ from anyio_acs_credential import (
     TokenRefreshError,
     TokenSourceError,
 )
-from anyio_acs_credential._common.errors import cut_repeats, page_of
+from anyio_acs_credential._common.chains import cut_repeats
+from anyio_acs_credential._common.errors import page_of
 from anyio_acs_credential._refreshing.source import source_of
 from anyio_acs_credential.fleet._record import SharedToken
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, virtual_time_backends

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint
 
-from .._common.errors import CredentialClosedError, cut_repeats, explained
+from .._common.chains import cut_repeats
+from .._common.errors import CredentialClosedError, explained
 from .._common.public import public
 from .._loops.cancellation import ends_program
 from .._loops.home import Home

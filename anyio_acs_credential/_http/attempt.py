@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .._common.errors import ServiceError, chain_of, explained
+from .._common.chains import chain_of
+from .._common.errors import ServiceError, explained
 from .._common.redaction import Secret, redact
 from .._loops.closing import close_quietly
 from .._tokens.service_clock import Moment, proof_in

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from .._common.errors import chain_of
+from .._common.chains import chain_of
 from .._common.redaction import Secret
 from .._loops.closing import close_quietly
 from .cookies import KeptCookies

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .._common.errors import cut_repeats
+from .._common.chains import cut_repeats
 from .._common.redaction import redact
 from .._decisions.events import CredentialClosed, RefreshFailed, RefreshStarted, RefreshSucceeded, TokenExpired
 from .._decisions.failures import verdict

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from .._common.chains import cut_repeats
 from .._common.checks import misfit
-from .._common.errors import TokenSourceError, cut_repeats, explained
+from .._common.errors import TokenSourceError, explained
 from .._common.redaction import Secret
 from .._loops.block import interrupt_in
 from .._loops.cancellation import ends_program, native_cancellations

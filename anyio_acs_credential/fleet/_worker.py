@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import Event, move_on_after
 
-from .._common.errors import cut_repeats
+from .._common.chains import cut_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

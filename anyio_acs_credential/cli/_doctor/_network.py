@@ -13,7 +13,7 @@ from urllib.request import getproxies
 import anyio
 import httpcore
 
-from ..._common.errors import chain_of
+from ..._common.chains import chain_of
 from ..._http.environment import Exemptions, find_proxy
 from ..._http.network import Network, ask_resolver
 from ..._loops.closing import close_quietly

@@ -54,5 +54,6 @@ def _emulator() -> Iterator[dict[str, str]]:
 
 
 def _run(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run([*COMMAND, *arguments], env=environment, check=True, capture_output=True, text=True)  # noqa: S603
+    words = [*COMMAND, *arguments]
+    done = subprocess.run(words, env=environment, check=True, capture_output=True, text=True)  # noqa: S603 - our own
     return done.stdout

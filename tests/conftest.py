@@ -62,7 +62,7 @@ def _may_go_on(task: asyncio.Task[Any]) -> bool:
     return waiter is None or waiter.done()
 
 
-AsyncIOBackend.wait_all_tasks_blocked = staticmethod(_wait_all_tasks_blocked)  # type: ignore[method-assign]
+AsyncIOBackend.wait_all_tasks_blocked = staticmethod(_wait_all_tasks_blocked)  # type: ignore[method-assign]  # for the time's sake
 
 BACKENDS: dict[str, Backend] = {"asyncio": ("asyncio", {"loop_factory": _patient_loop})}
 

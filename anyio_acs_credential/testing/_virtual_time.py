@@ -148,7 +148,7 @@ class _TrioOptions(dict[str, Any]):
 
 def _require_trio() -> None:
     try:
-        import trio  # noqa: F401
+        import trio  # noqa: F401 - whether it can be imported is the question
     except ModuleNotFoundError as missing:
         raise ImportError(missing_extra("trio", "trio"), name="trio") from missing
 

@@ -283,3 +283,65 @@ def test_interrupted_while_the_main_task_is_woken(moment: str, children: list[Ch
     errors = child.end()
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert child.process.returncode == -signal.SIGINT
+
+
+FINALIZED = """
+import gc, json, sys, weakref
+import anyio, httpx
+from anyio_acs_credential import (
+    AccessKeyCredential, AccessToken, CommunicationIdentityClient, CommunicationTokenCredential, CredentialPool,
+)
+
+USER = "8:acs:11111111-2222-3333-4444-555555555555_00000000-0000-0000-0000-000000000000"
+
+def answer(request):
+    return httpx.Response(201, json={"identity": {"id": USER}})
+
+async def source():
+    await anyio.lowlevel.checkpoint()
+    return AccessToken("token", 4_000_000_000)
+
+def credential(_key=None):
+    return CommunicationTokenCredential(token_refresher=source)
+
+async def use():
+    async with credential() as entered:
+        await entered.refresh()
+    async with CredentialPool(credential, max_size=1) as pool:
+        for key in range(3):
+            async with pool.use(key) as lent:
+                await lent.get_token()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        endpoint, key = "https://contoso.communication.azure.com", AccessKeyCredential("a2V5")
+        async with CommunicationIdentityClient(endpoint, key, http_client=client) as identity:
+            await identity.create_user()
+
+finalized = []
+
+def watch(frame, what, _argument):
+    if what == "call" and frame.f_code.co_filename == weakref.__file__ and frame.f_code.co_name == "remove":
+        finalized.append(repr(frame.f_locals["selfref"]()))
+
+async def main():
+    await use()
+    gc.collect()
+    sys.setprofile(watch)
+    await use()
+    gc.collect()
+    sys.setprofile(None)
+
+anyio.run(main, backend="trio")
+print(*finalized, sep="\\n")
+"""
+
+
+@pytest.mark.skipif("trio" not in anyio.get_available_backends(), reason="a Ctrl-C that trio raises is meant")
+def test_no_weak_dictionary_holds_what_comes_and_goes() -> None:
+    """It takes out what has gone in a finalizer in Python, where a Ctrl-C is lost that comes as garbage is collected.
+
+    The interpreter calls the handler of a signal between two instructions in Python, and these are the next ones.
+    """
+    run = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", FINALIZED], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert run.stdout.strip() == ""

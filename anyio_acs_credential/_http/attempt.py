@@ -14,7 +14,7 @@ from .._common.redaction import Secret, redact
 from .._loops.closing import close_quietly
 from .._tokens.service_clock import Moment, proof_in
 from .answer import Answer
-from .reading import Reading, surround_hooks
+from .reading import reading_answer, surround_hooks
 from .request import build
 
 if TYPE_CHECKING:
@@ -66,22 +66,22 @@ async def try_once(client: HttpClient, call: Call, authorize: Authorize) -> Answ
     request = build(client, call)
     request.extensions["trace"] = connecting = Connecting()
     await authorize(request)
-    reading = Reading(request, client)
     surround_hooks(client)
     secrets = Secret((*_secrets_of(request), *call.secrets))
     sent = Moment.now(call.clock)
-    try:
+    with reading_answer(request, client) as reading:
         try:
-            response = await client.send(request, stream=True, auth=None, follow_redirects=False)
-        finally:
-            connecting.end()
-        await reading.finish(response)
-    except Exception as error:  # noqa: BLE001 - httpx lets some of ssl's and anyio's through, other transports theirs
-        # A hook may raise for an answer that has been read, such as for its status: the answer counts all the same.
-        # Nothing is raised from here: the errors of HTTP libraries quote header values, and would be the context.
-        await reading.find(error)
-        if not reading.is_done:
-            return _read_failure(error, request.url.host, secrets.value)
+            try:
+                response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+            finally:
+                connecting.end()
+            await reading.finish(response)
+        except Exception as error:  # noqa: BLE001 - httpx lets some of ssl's and anyio's through, as other transports
+            # A hook may raise for an answer that has been read, such as for its status: the answer counts all the
+            # same. Nothing is raised from here: errors of HTTP libraries quote headers, and would be the context.
+            await reading.find(error)
+            if not reading.is_done:
+                return _read_failure(error, request.url.host, secrets.value)
     proof = proof_in(reading.headers, sent, Moment.now(call.clock))  # over https or loopback: `build` sees to that
     call.learn(proof)
     return Answer(reading.status, reading.headers, reading.body, reading.problem, secrets.value, proof=proof)

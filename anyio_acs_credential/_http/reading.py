@@ -8,9 +8,8 @@ last, and restores what was signed. Between the two, no cookie of an answer gets
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any
-from weakref import WeakKeyDictionary
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -19,6 +18,9 @@ from .._common.redaction import Secret
 from .._loops.closing import close_quietly
 from .cookies import KeptCookies
 from .request import library_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MARK = "anyio_acs_credential.reading"
 """The extension of a request of ours that holds its `Reading`; a copy of the request has it, too."""
@@ -52,8 +54,6 @@ class Reading:
     """
 
     def __init__(self, request: Any, client: Any) -> None:
-        with suppress(TypeError):  # that of a client by its shape alone may take no weak reference
-            _READINGS[request] = self  # a hook may give the request other extensions
         request.extensions[_MARK] = self
         # The time limits are the client's own.
         self._extensions = {name: value for name, value in request.extensions.items() if name != "timeout"}
@@ -149,6 +149,17 @@ class Reading:
         self.is_done = True
 
 
+@contextmanager
+def reading_answer(request: Any, client: Any) -> Iterator[Reading]:
+    """Read the answer to a request that a client sends in the block, also where a hook gives it other extensions."""
+    reading = Reading(request, client)
+    _READINGS[id(request)] = request, reading
+    try:
+        yield reading
+    finally:
+        del _READINGS[id(request)]
+
+
 def surround_hooks(client: Any) -> None:
     """Put our hooks around those of the client. They stay there, and ignore requests that are not ours."""
     hooks = getattr(client, "event_hooks", None)
@@ -175,13 +186,14 @@ async def _read_ours(response: Any) -> None:
         await reading.before_hooks(response)
 
 
-_READINGS: WeakKeyDictionary[Any, Reading] = WeakKeyDictionary()
+_READINGS: dict[int, tuple[Any, Reading]] = {}
+"""The requests that are being sent, by their ids, since not each can be a key; and no weak dictionary, since a Ctrl-C
+that trio raises in its finalizers, which are Python code, is lost."""
 
 
 def _reading_of(request: Any) -> Reading | None:
-    with suppress(TypeError):  # as above
-        if request in _READINGS:
-            return _READINGS[request]
+    if id(request) in _READINGS:
+        return _READINGS[id(request)][1]
     reading: Reading | None = request.extensions.get(_MARK)
     return reading
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 from anyio import create_task_group, get_cancelled_exc_class, get_current_task
-from trio.lowlevel import current_task
+from trio.lowlevel import RunVar, current_task
 
 from .._common.errors import CredentialUsageError, explained
 from .block import Block, refused_error, what_went_wrong
@@ -15,6 +14,8 @@ from .block import Block, refused_error, what_went_wrong
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
+
+    from trio import Nursery
 
     from .block import Service
 
@@ -32,8 +33,21 @@ class OfATask(Block):
             raise refused_error()
 
 
-_blocks: WeakValueDictionary[int, OnTrio] = WeakValueDictionary()
-"""Each block by the id of its task group's nursery, which the block keeps alive."""
+_open: RunVar[dict[Nursery, OnTrio]] = RunVar("open blocks")
+
+
+def _open_blocks() -> dict[Nursery, OnTrio]:
+    """The open blocks of this run of trio, by the nurseries of their task groups.
+
+    A weak dictionary of all runs would not do: blocks leave such a dictionary in Python code that runs as a finalizer,
+    and a Ctrl-C that trio raises there is lost.
+    """
+    try:
+        return _open.get()
+    except LookupError:
+        blocks: dict[Nursery, OnTrio] = {}
+        _open.set(blocks)
+        return blocks
 
 
 class OnTrio(OfATask):
@@ -45,23 +59,23 @@ class OnTrio(OfATask):
     async def __aenter__(self) -> None:
         await super().__aenter__()
         await self._group.__aenter__()
-        self._is_left = False
         self._nursery = current_task().child_nurseries[-1]
-        _blocks[id(self._nursery)] = self
+        _open_blocks()[self._nursery] = self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if self._is_left:
-            return None
+        blocks = _open_blocks()
+        if self._nursery not in blocks:
+            return None  # it was closed when the task left what it had entered before
         since = self._entered_since()
-        self._is_left = True
+        for block in (self, *since):
+            del blocks[block._nursery]
         if not since:
             return await self._group.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102 - its task was told to end
         # An error alone would end the program with all of them open, and trio then tells of nothing but itself.
         async with AsyncExitStack() as stack:  # noqa: ASYNC102 - their tasks were told to end
             for block in (self, *since):
-                block._is_left = True
                 stack.push_async_exit(block._group)
         error = CredentialUsageError(
             "left before what the same task had entered after it, which trio cannot do, so all of them are closed now: "
@@ -74,9 +88,9 @@ class OnTrio(OfATask):
 
     def _entered_since(self) -> list[OnTrio]:
         """What the task has entered since, in order; nothing where that is not of ours alone, which trio tells."""
-        blocks = [_blocks.get(id(nursery)) for nursery in current_task().child_nurseries]
+        blocks = [_open_blocks().get(nursery) for nursery in current_task().child_nurseries]
         since = blocks[blocks.index(self) + 1 :] if self in blocks else []
-        ours = [block for block in since if block is not None and not block._is_left]
+        ours = [block for block in since if block is not None]
         return ours if len(ours) == len(since) else []
 
 

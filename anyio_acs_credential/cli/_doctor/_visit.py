@@ -11,7 +11,7 @@ from anyio import CapacityLimiter, to_thread
 
 from ..._http.answer import Answer
 from ..._http.attempt import Connecting, tls_failure
-from ..._http.reading import Reading
+from ..._http.reading import reading_answer
 from ..._http.request import Call, build
 from ..._loops.closing import close_quietly
 from ..._tokens.service_clock import Moment, proof_in
@@ -53,13 +53,13 @@ async def visit(case: Case, client: HttpClient) -> Visit:
 
 
 async def _ask(client: HttpClient, request: Any, seen: _Seen, clock: Clock) -> Answer:
-    reading = Reading(request, client)
     sent = Moment.now(clock)
-    try:
-        response = await client.send(request, stream=True, auth=None, follow_redirects=False)
-    finally:
-        seen.end()
-    await reading.finish(response)
+    with reading_answer(request, client) as reading:
+        try:
+            response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+        finally:
+            seen.end()
+        await reading.finish(response)
     proof = proof_in(reading.headers, sent, Moment.now(clock))  # `build` allows https and loopback alone
     return Answer(reading.status, reading.headers, reading.body, reading.problem, proof=proof)
 

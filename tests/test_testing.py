@@ -21,6 +21,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.lowlevel import checkpoint
 
 from anyio_acs_credential import AccessKeyAuth, AccessToken, TokenSourceError
+from anyio_acs_credential.fleet import MemoryTokenStore
 from anyio_acs_credential.testing import ScriptedSource, VirtualClock, make_jwt, virtual_time, virtual_time_backends
 
 START = 1_767_225_600.0
@@ -575,6 +576,7 @@ def test_a_clock_that_is_none_is_refused_by_whatever_takes_one(clock: Any) -> No
         lambda: ScriptedSource(3600, clock=clock),
         lambda: make_jwt(clock=clock),
         lambda: AccessKeyAuth("a2V5", clock=clock),
+        lambda: MemoryTokenStore(clock=clock),
     ):
         with pytest.raises(
             TypeError, match=r"clock is an object with time\(\), not (the class V|builtin|NoneType)"

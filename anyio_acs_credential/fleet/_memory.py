@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from anyio.lowlevel import checkpoint
 
+from .._common.checks import check_clock
 from .._common.public import public
 from .._common.redaction import Secret
 from .._loops.virtual import refuse_real_time
@@ -31,9 +32,13 @@ class MemoryTokenStore(TokenStore):
     Args:
         clock: The clock of leases and entries, in Unix seconds. In virtual time, give the `VirtualClock` that the
             credentials have: entering the store with the module `time` raises `CredentialUsageError` there.
+
+    Raises:
+        TypeError: when `clock` is no object with `time()`.
     """
 
     def __init__(self, *, clock: Clock = time) -> None:
+        check_clock(clock, "time")
         self._clock = clock
         self._slots: dict[str, Slot] = {}
         self._desk = Desk()

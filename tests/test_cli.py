@@ -30,7 +30,7 @@ from anyio_acs_credential.cli._demo import _run, _users  # noqa: E402 - they nee
 from anyio_acs_credential.cli._demo._live import LEAST_HEIGHT, LEAST_WIDTH, headline, picture, result  # noqa: E402
 from anyio_acs_credential.cli._demo._report import Report  # noqa: E402
 from anyio_acs_credential.cli._demo._scenario import Scenario, _http_client, run_demo  # noqa: E402
-from anyio_acs_credential.emulator import open_emulator  # noqa: E402
+from anyio_acs_credential.emulator import _front, open_emulator  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -125,6 +125,18 @@ async def a_stage() -> AsyncGenerator[_users.Stage]:
         CommunicationIdentityClient.from_connection_string(emulator.connection_string, http_client=http) as identities,
     ):
         yield _users.Stage(story, Report(story, emulator), emulator, http, identities)
+
+
+async def test_a_log_that_is_full_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run may make more requests than the service's log holds."""
+    monkeypatch.setattr(_front, "_LOG_SIZE", 2)
+    async with a_stage() as stage:
+        user = await stage.identities.create_user()
+        for _ in range(4):
+            await stage.identities.get_token(user, ["chat"])
+            stage.report.catch_up()
+            stage.report.catch_up()
+        assert [request.status for request in stage.story.token_requests] == [200] * 4
 
 
 def in_that_moment(monkeypatch: pytest.MonkeyPatch, what: Callable[[], None]) -> list[float]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ..._decisions.events import RefreshStarted, RefreshSucceeded
 from ._facts import Event, HeldToken, TokenRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ... import CredentialEvent
     from ...emulator import Emulator, RequestRecord
     from ._story import Story
@@ -25,13 +28,13 @@ class Report:
 
     Args:
         story: The story.
-        emulator: The service, whose log holds more requests than the longest run makes.
+        emulator: The service.
     """
 
     def __init__(self, story: Story, emulator: Emulator) -> None:
         self._story = story
         self._emulator = emulator
-        self._seen = len(emulator.requests)
+        self._newest = _newest(emulator.requests)
 
     def note(self, kind: str, text: str, **details: float | str) -> None:
         """Write an event of this moment, behind those that the service's log shows."""
@@ -68,9 +71,11 @@ class Report:
 
     def catch_up(self) -> None:
         """Take note of the requests in the service's log since the last call."""
-        records = self._emulator.requests
-        new, self._seen = records[self._seen :], len(records)
-        for record in new:
+        records, seen = self._emulator.requests, self._newest
+        self._newest = _newest(records)
+        # From the newest back: the log forgets the oldest, so that no number of them tells where the new ones begin.
+        new = tuple(takewhile(lambda record: record is not seen, reversed(records)))
+        for record in reversed(new):
             self._count(record, self.offset(record.time))
 
     def _count(self, record: RequestRecord, at: float) -> None:
@@ -103,6 +108,10 @@ class Report:
     def offset(self, unix_time: float) -> float:
         """A time of the monotonic clock in seconds since the run began."""
         return self._story.now() + unix_time - time.time()
+
+
+def _newest(records: Sequence[RequestRecord]) -> RequestRecord | None:
+    return records[-1] if records else None
 
 
 def _fate(token: HeldToken, revoked_at: float | None, now: float) -> str:

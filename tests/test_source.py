@@ -254,6 +254,36 @@ async def test_asyncios_own_cancellation_while_something_was_left_behind(
             await credential.get_token()
 
 
+@pytest.mark.promise("R14")
+@pytest.mark.parametrize("tidies", [False, True])
+async def test_a_late_source_is_told_as_late_whatever_its_nursery_makes_of_that(
+    clock: VirtualClock, anyio_backend_name: str, tidies: bool
+) -> None:
+    """Trio's own nurseries, which its `open_tcp_stream` has, raise a group when two of their tasks are cancelled."""
+    if anyio_backend_name != "trio":
+        pytest.skip("only trio has it")
+    import trio
+
+    async def connect() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            if tidies:
+                raise OSError("closed")
+
+    async def source() -> AccessToken:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(connect)
+        raise AssertionError
+
+    async with credential_of(source, clock, proactive_refresh=False) as credential:
+        with pytest.raises(TokenRefreshError) as caught:
+            await credential.get_token()
+        assert isinstance(caught.value.__cause__, TokenSourceError)
+        assert "gave no answer within 30 s" in str(caught.value.__cause__)
+
+
 # What a source raises again
 
 

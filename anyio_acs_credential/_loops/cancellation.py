@@ -25,6 +25,13 @@ def is_fault(error: BaseException, cancellations: int) -> bool:
     return isinstance(error, (BaseExceptionGroup, get_cancelled_exc_class())) and not ends_program(error)
 
 
+def is_cancellation(error: BaseException) -> bool:
+    """Whether an exception is a cancellation, or a group that holds one, as trio's own nurseries raise it."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(get_cancelled_exc_class()) is not None and not ends_program(error)
+    return isinstance(error, get_cancelled_exc_class())
+
+
 def ends_program(error: BaseException) -> bool:
     """Whether an exception is, or holds, one that nobody but the program's end may stop."""
     if isinstance(error, BaseExceptionGroup):

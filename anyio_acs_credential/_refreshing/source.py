@@ -14,7 +14,7 @@ from .._common.checks import misfit
 from .._common.errors import TokenSourceError, explained
 from .._common.redaction import Secret
 from .._loops.block import interrupt_in
-from .._loops.cancellation import ends_program, native_cancellations
+from .._loops.cancellation import ends_program, is_cancellation, native_cancellations
 from .._tokens.results import SupportsExpiry, SupportsLife, accept
 from .._tokens.token_source import TokenSource
 from .round import wake
@@ -163,7 +163,7 @@ async def answer(
         await checkpoint_if_cancelled()  # asyncio begins a task also where its scope has been cancelled since
         answers.append(accept(await call(source, question.claims), clock))
     except BaseException as error:  # noqa: ASYNC103 - a stray cancellation is the source's fault
-        if isinstance(error, get_cancelled_exc_class()) and (
+        if is_cancellation(error) and (
             any(scope.cancel_called for scope in scopes) or native_cancellations() > cancellations
         ):
             raise

@@ -43,7 +43,10 @@ NO_ROOM = "acs-credential: the output cannot be written (No space left on device
 @pytest.fixture(scope="module")
 def environment() -> Iterator[dict[str, str]]:
     with emulator_in_a_thread() as emulator:
-        yield {**os.environ, **environment_of(emulator)}
+        inherited = {
+            name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"
+        }  # as people have it
+        yield {**inherited, **environment_of(emulator)}
 
 
 @ON_POSIX

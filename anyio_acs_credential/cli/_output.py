@@ -8,7 +8,7 @@ import re
 import sys
 from contextlib import suppress
 from errno import EPIPE
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from .._common.redaction import redact
 
@@ -63,9 +63,7 @@ def say(*lines: str) -> None:
 def complain(text: str) -> None:
     """Write a line to standard error. Where that is closed or full, the line is lost: there is nobody else to tell."""
     if sys.stderr is not None:
-        with suppress(OSError):
-            sys.stderr.write(f"acs-credential: {printable(text)}\n")
-            sys.stderr.flush()
+        _write_errors(f"acs-credential: {printable(text)}\n")
 
 
 def require_output() -> None:
@@ -76,8 +74,22 @@ def require_output() -> None:
 
 def discard_output() -> None:
     """Send the rest of standard output nowhere, so that the interpreter's last flush does not fail with a message."""
+    _discard(sys.stdout)
+
+
+def _write_errors(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        with suppress(OSError):  # a stream of the program's own may have no descriptor
+            _discard(sys.stderr)  # what is still in its buffer would end the process with the status 120
+
+
+def _discard(stream: TextIO) -> None:
+    descriptor = stream.fileno()
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 
@@ -96,9 +108,7 @@ def print_traceback(error: BaseException) -> None:
     lines.append("acs-credential: this is a mistake of acs-credential's: please report it with these lines")
     text = "\n".join(map(printable, lines))
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    with suppress(OSError):
-        sys.stderr.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-        sys.stderr.flush()
+    _write_errors(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def _led_to(error: BaseException) -> list[BaseException]:
